@@ -1,0 +1,1 @@
+"""Files, slides and patches, in NumPy. Nothing here imports JAX or the model."""

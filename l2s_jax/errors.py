@@ -1,0 +1,12 @@
+"""Errors that are written for the person who reads them."""
+
+
+class UserError(Exception):
+    """Something the user can mend: names the file, row or option, what was expected and what to do.
+
+    The command line prints the message without a traceback and ends with `exit_code`.
+    """
+
+    def __init__(self, message: str, *, exit_code: int = 2):
+        super().__init__(message)
+        self.exit_code = exit_code

@@ -1,0 +1,35 @@
+"""The vocabulary: what a batch is, and the sentinels for "not known". Imports no JAX.
+
+In shapes, `B` is the batch, `H W` a patch's height and width in pixels, `h w` those of the low-resolution
+logits (H/8, W/8), `C` the number of classes, `N` the number of patches.
+"""
+
+from typing import Any, Literal, NamedTuple
+
+IGNORE_LABEL = -1
+"""Label of a patch whose image-level class is not known or not used."""
+
+IGNORE_PIXEL = 255
+"""Class code of a mask pixel that takes no part in any loss or metric (uint8 masks)."""
+
+MAX_CLASSES = 254
+"""Class codes are uint8 and 255 is `IGNORE_PIXEL`."""
+
+Setting = Literal["S", "S+C", "S+C*"]
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+class Batch(NamedTuple):
+    """One training batch. The setting (S, S+C, S+C*) is in the flags: no code branches on it.
+
+    A row with neither flag is padding: it changes no loss, no gradient and no batch statistic.
+    """
+
+    image: Any  # u8[B,H,W,3], RGB
+    mask: Any  # u8[B,H,W], class codes; IGNORE_PIXEL where unknown
+    label: Any  # i32[B], class code or IGNORE_LABEL
+    has_mask: Any  # bool[B], the segmentation loss sees this row
+    has_label: Any  # bool[B], the classification loss sees this row
+    index: Any  # i32[B], the patch's row among the run's patches; keys the augmentation
+    epoch: Any  # i32[B], the pass over the data that this row belongs to; keys the augmentation
