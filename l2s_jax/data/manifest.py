@@ -178,7 +178,8 @@ def _parse_row(
             paths[column] = folder / value[column]
             if not allow_outside and _leads_outside(folder, value[column]):
                 faults.append(
-                    f"{column} {value[column]!r} leads out of the manifest's folder (allow with --allow-outside)"
+                    f"{column} {value[column]!r} leads out of the manifest's folder "
+                    "(--allow-outside permits it)"
                 )
     if faults:
         return None, faults

@@ -1,0 +1,1 @@
+"""The network: Flax stays inside this folder."""
