@@ -1,0 +1,188 @@
+"""What a run is told: frozen dataclasses, presets, and their TOML form."""
+
+import dataclasses
+import hashlib
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from l2s_jax.errors import UserError
+from l2s_jax.files import write_text
+from l2s_jax.types import Setting
+
+Preset = Literal["paper", "release"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Options of a training run. The defaults are the preset `paper`."""
+
+    setting: Setting = "S+C*"
+    """S: masks only. S+C: percent of the masks, 100-percent of the labels. S+C*: percent of the masks, all
+    labels (section 3.3)."""
+    percent: float = 100.0
+    """s: the share of the mask patches that is used, 0 to 100."""
+    draw: int = 0
+    """Which random subset of the mask patches; the same draw is nested over percent and equal across settings."""
+    seed: int = 0
+    """Initialisation, order of the patches and augmentation."""
+    min_per_class: int = 0
+    """At least this many mask patches and label patches of each class, whatever percent says (release: 1)."""
+
+    weights: str = "auto"
+    """Encoder weights: `auto` (ImageNet, from the cache folder or a download), `random`, or a torchvision
+    ResNet-18 file (.safetensors, or .pth with the torch extra)."""
+    head: Literal["a3", "max"] = "a3"
+    """Classifier: `a3` is Table A.3; `max` is the release's spatial maximum of the low-resolution logits."""
+    routing: Literal["split", "all"] = "split"
+    """`split`: each loss sees its own patches (section 2.2). `all`: both see every patch, image-level patches
+    with a mask filled with their label (release)."""
+    step: Literal["summed", "alternate"] = "summed"
+    """`summed`: one step on L_seg + L_cls (section 2.3). `alternate`: a step on each, masks first (section 2.2)."""
+    class_weights: Literal["inverse", "proportional", "index", "none"] = "inverse"
+    """Weights of both cross entropies: inverse frequency over its largest, the paper's literal `proportional`,
+    the release's `index` (0, 1, 2, ... on Gleason2019 and DigestPath2019), or none."""
+    composition: Literal["shuffled", "balanced"] = "shuffled"
+    """Batches: `shuffled` draws from the union (the paper); `balanced` keeps mask_share of each batch for
+    mask patches."""
+    mask_share: float = 0.5
+    """Share of mask patches in a `balanced` batch, 0 to 1."""
+
+    learning_rate: float = 1e-4
+    """Adam's step size (section 2.3)."""
+    batch_size: int = 20
+    """Patches a step (section 2.3)."""
+    epochs: int = 100
+    """Passes over the chosen patches (section 2.3)."""
+    steps: int | None = None
+    """Train for this many steps instead of `epochs`: runs with few and many patches then cost the same."""
+
+    augment: Literal["none", "rotate", "dihedral"] = "dihedral"
+    """Image and mask together: quarter turns (`rotate`, as in the release), with flips (`dihedral`), or none."""
+    colour_jitter: bool = True
+    """Brightness 0.25, contrast 0.75, saturation 0.25, hue 0.04, the release's values."""
+    norm: Literal["imagenet", "dataset"] = "imagenet"
+    """Channel mean and standard deviation: ImageNet's, or those of the chosen mask patches."""
+    norm_eval: Literal["same", "imagenet"] = "same"
+    """At validation and prediction. `imagenet` with norm=dataset reproduces the release's mismatch on BACH."""
+
+    validate_every: int = 1
+    """Epochs between two validations; each also writes a checkpoint."""
+    loader_threads: int = 2
+    """Threads that decode and gather batches; the batches do not depend on it."""
+    memory_gib: float = 2.0
+    """Pictures are decoded once into memory when they fit this many GiB, else at every epoch."""
+
+
+PRESETS: dict[Preset, TrainConfig] = {
+    "paper": TrainConfig(),
+    "release": TrainConfig(
+        head="max",
+        routing="all",
+        augment="rotate",
+        norm="dataset",
+        norm_eval="imagenet",
+        min_per_class=1,
+    ),
+}
+
+
+def validate(config: TrainConfig) -> None:
+    """Raises `UserError` naming every option whose value makes no sense."""
+    faults = []
+    for name, low, high in (
+        ("percent", 0.0, 100.0),
+        ("mask_share", 0.0, 1.0),
+        ("batch_size", 1, 1_000_000),
+        ("epochs", 1, 10_000_000),
+        ("validate_every", 1, 10_000_000),
+        ("loader_threads", 1, 256),
+        ("min_per_class", 0, 1_000_000),
+        ("seed", 0, 2**31 - 1),
+        ("draw", 0, 2**31 - 1),
+        ("memory_gib", 0.0, 1e6),
+    ):
+        value = getattr(config, name)
+        if not low <= value <= high:
+            faults.append(f"{name} = {value!r} must lie between {low} and {high}")
+    if config.steps is not None and config.steps < 1:
+        faults.append(f"steps = {config.steps!r} must be at least 1")
+    if not 0 < config.learning_rate < 10:
+        faults.append(f"learning_rate = {config.learning_rate!r} must lie between 0 and 10")
+    if faults:
+        raise UserError("\n".join(["options that make no sense:", *faults]))
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A config as a plain dict without the options that are None, which TOML cannot hold."""
+    return {key: value for key, value in dataclasses.asdict(config).items() if value is not None}
+
+
+def config_hash(config: Any) -> str:
+    """Twelve hexadecimal digits that change when any option does."""
+    text = repr(sorted(to_dict(config).items()))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def write_config(path: str | Path, config: Any) -> None:
+    """Writes a config as TOML."""
+    import tomli_w
+
+    write_text(path, tomli_w.dumps(to_dict(config)))
+
+
+def read_config(path: str | Path, default: TrainConfig) -> TrainConfig:
+    """Reads options from a TOML file over `default`; `preset = "..."` in it replaces the default first.
+
+    Raises:
+      UserError: the file cannot be read, or it holds an unknown option or a value of the wrong type.
+    """
+    try:
+        table = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UserError(f"cannot read the config {path}: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"{path} is not valid TOML: {error}") from error
+    preset = table.pop("preset", None)
+    if preset is not None:
+        if preset not in PRESETS:
+            raise UserError(f"{path}: preset {preset!r} is none of {', '.join(PRESETS)}")
+        default = PRESETS[preset]
+    return config_from_dict(table, default, where=str(path))
+
+
+def config_from_dict(table: dict[str, Any], default: TrainConfig, where: str) -> TrainConfig:
+    """Replaces options of `default` by those in `table`, types checked. Raises `UserError` naming every fault."""
+    hints = get_type_hints(TrainConfig)
+    faults, values = [], {}
+    for key, value in table.items():
+        if key not in hints:
+            faults.append(f"unknown option {key!r} (known: {', '.join(hints)})")
+        elif not _fits(value, hints[key]):
+            faults.append(f"{key} = {value!r} must be {_describe(hints[key])}")
+        else:
+            values[key] = float(value) if hints[key] is float else value
+    if faults:
+        raise UserError("\n".join([f"{where}:", *faults]))
+    config = dataclasses.replace(default, **values)
+    validate(config)
+    return config
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if get_origin(hint) is Literal:
+        return isinstance(value, str) and value in get_args(hint)
+    if get_args(hint):
+        return any(_fits(value, part) for part in get_args(hint) if part is not type(None))
+    if hint is float:
+        return type(value) in (int, float)
+    return type(value) is hint
+
+
+def _describe(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(get_args(hint))
+    if get_args(hint):
+        return " or ".join(_describe(part) for part in get_args(hint) if part is not type(None))
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[hint]

@@ -1,0 +1,79 @@
+"""The whole network: encoder, decoder, classifier (Fig. 1)."""
+
+from typing import Any, Literal, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from l2s_jax.models.classifier import Classifier, spatial_maximum
+from l2s_jax.models.decoder import Decoder
+from l2s_jax.models.encoder import Encoder
+
+MULTIPLE = 16
+"""Height and width of a patch must be multiples of this: the encoder's stride."""
+
+
+class Outputs(NamedTuple):
+    """What the network says of a batch."""
+
+    coarse_logits: Any  # f32[B,H/8,W/8,C]; `decoder.enlarge` makes mask logits of them
+    class_logits: Any  # f32[B,C]
+
+
+class L2S(nn.Module):
+    """Normalised RGB patches to `Outputs`. 2,930,708 parameters at four classes with head `a3`."""
+
+    classes: int
+    head: Literal["a3", "max"] = "a3"
+    dtype: jnp.dtype = jnp.float32  # of the encoder's and decoder's activations; logits are always f32
+
+    @nn.compact
+    def __call__(
+        self,
+        image: Float[Array, "b h w 3"],
+        rows: Bool[Array, " b"] | None = None,
+        label_rows: Bool[Array, " b"] | None = None,
+        *,
+        train: bool = False,
+    ) -> Outputs:
+        """Runs the network.
+
+        Args:
+          image: normalised RGB; H and W multiples of 16.
+          rows: rows whose pixels enter the batch statistics of encoder and decoder; all by default.
+          label_rows: rows that pass through the classifier in the paper's sense, so that enter its batch
+            statistics; `rows` by default.
+          train: batch statistics are used and updated (collection `batch_stats` mutable) instead of the
+            running ones.
+        """
+        if image.shape[1] % MULTIPLE or image.shape[2] % MULTIPLE:
+            raise ValueError(
+                f"patch of {image.shape[1]}x{image.shape[2]}: both must be multiples of {MULTIPLE}"
+            )
+        if rows is None:
+            rows = jnp.ones(image.shape[0], bool)
+        if label_rows is None:
+            label_rows = rows
+        features = Encoder(name="encoder")(image.astype(self.dtype), rows, train)
+        coarse_logits = Decoder(self.classes, name="decoder")(features, rows, train)
+        if self.head == "max":
+            return Outputs(coarse_logits, spatial_maximum(coarse_logits))
+        class_logits = Classifier(self.classes, name="classifier")(coarse_logits, label_rows, train)
+        return Outputs(coarse_logits, class_logits)
+
+
+def init_variables(model: L2S, key: jax.Array, patch_size: int = 32) -> dict[str, Any]:
+    """Random `params` and `batch_stats`: torchvision's initialisation, torch's defaults in the two modules.
+
+    The parameters do not depend on the patch size, so a small one is enough to make them.
+    """
+    image = jnp.zeros((2, patch_size, patch_size, 3))
+    variables = model.init(key, image, train=True)
+    return {"params": variables["params"], "batch_stats": variables["batch_stats"]}
+
+
+def count_parameters(params: Any) -> int:
+    """Number of trainable values."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
