@@ -1,7 +1,7 @@
 """Progress of long work: bar, rate and time left on a terminal, silence elsewhere."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ def track(items: Iterable[T], description: str, total: int | None = None, unit: 
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        length = total if total is not None else len(items) if hasattr(items, "__len__") else None
+        length = total if total is not None else len(items) if isinstance(items, Sized) else None
         task = bar.add_task(description, total=length, rate="")
         for item in items:
             yield item

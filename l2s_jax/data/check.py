@@ -1,0 +1,267 @@
+"""Reads everything a manifest names and reports all that is wrong with it at once.
+
+*Problems* stop training; *warnings* do not. A class that the training split lacks is a warning: its class
+weight is zero and it is never predicted, which may be meant (a test set with one more class) but must be said.
+"""
+
+import hashlib
+import os
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from l2s_jax.data.manifest import PATCHES, Classes, Manifest, PatchRow, parse_manifest, straddling_groups
+from l2s_jax.data.pictures import picture_orientation, read_image, read_mask
+from l2s_jax.errors import UserError
+from l2s_jax.progress import track
+from l2s_jax.types import IGNORE_LABEL, SPLITS
+
+STRIDE = 16
+"""The encoder halves a patch four times: its height and width are multiples of this."""
+
+_WITHOUT = {
+    "train": "nothing can be trained",
+    "val": "no best checkpoint can be chosen",
+    "test": "nothing can be evaluated with --split test",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `check_manifest` found. `str(report)` is the text that `l2s check` prints."""
+
+    manifest: Manifest  # the rows that could be read
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+    summary: tuple[str, ...]  # lines: counts by split, class and kind
+
+    @property
+    def ok(self) -> bool:
+        """Whether training may use the manifest."""
+        return not self.problems
+
+    def __str__(self) -> str:
+        return report_text(self)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What was found in the files of one row. `size` and `digest` are None where the image is unreadable."""
+
+    row: PatchRow
+    faults: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    size: tuple[int, int] | None = None  # (height, width)
+    digest: bytes | None = None  # of the decoded pixels
+    pixels: np.ndarray | None = None  # i64[C], mask pixels by class
+
+
+def check_manifest(path: str | Path, *, allow_outside: bool = False) -> Report:
+    """Checks a manifest and every file it names.
+
+    Args:
+      path: the manifest's folder, or its `patches.csv`.
+      allow_outside: accept paths that lead out of the manifest's folder.
+
+    Raises:
+      UserError: where there is nothing to check: files missing, no header, faulty `classes.toml`, no rows.
+    """
+    manifest, problems = parse_manifest(path, allow_outside=allow_outside)
+    with ThreadPoolExecutor(max_workers=min(8, (os.cpu_count() or 1) + 1)) as pool:
+        looks = pool.map(lambda row: _look(row, manifest.classes), manifest.patches)
+        seen = list(track(looks, "checking", total=len(manifest.patches), unit="patches"))
+    problems += [f"{_at(one.row)}: {fault}" for one in seen for fault in one.faults]
+    problems += _one_class(manifest.classes) + _straddling(manifest) + _unequal_sizes(seen)
+    duplicates_across, duplicates_within = _duplicates(seen)
+    warnings = [f"{_at(one.row)}: {doubt}" for one in seen for doubt in one.doubts]
+    warnings += duplicates_within + _absent_classes(manifest.classes, seen) + _one_sided(manifest.patches)
+    return Report(
+        manifest, tuple(problems + duplicates_across), tuple(warnings), tuple(_summary(manifest, seen))
+    )
+
+
+def require_valid(report: Report) -> None:
+    """Raises `UserError` with every problem of the report, if it has any."""
+    if not report.ok:
+        raise UserError(report_text(report, limit=20))
+
+
+def report_text(report: Report, limit: int | None = None) -> str:
+    """The report as lines of text, at most `limit` problems and as many warnings."""
+    parts = [*report.summary]
+    for name, lines in (("warning", report.warnings), ("problem", report.problems)):
+        if lines:
+            parts += ["", f"{len(lines)} {name}{'s' if len(lines) > 1 else ''}:"]
+            parts += [f"  {line}" for line in lines[:limit]]
+        if limit is not None and len(lines) > limit:
+            parts.append(f"  ... and {len(lines) - limit} more: `l2s check {report.manifest.folder}`")
+    return "\n".join(parts if report.problems else [*parts, "", "No problems."])
+
+
+def _at(row: PatchRow) -> str:
+    return f"{PATCHES} line {row.line}"
+
+
+def _look(row: PatchRow, classes: Classes) -> _Seen:
+    """Reads the files of one row; keeps sizes and counts, not pixels."""
+    try:
+        image = read_image(row.image)
+    except UserError as error:
+        return _Seen(row, (str(error),))
+    size, digest = image.shape[:2], hashlib.blake2b(image.data, digest_size=16).digest()
+    if row.mask is None:
+        return _Seen(row, (), (), size, digest)
+    try:
+        mask = read_mask(row.mask, classes)
+        turned = picture_orientation(row.image) != picture_orientation(row.mask)
+    except UserError as error:
+        return _Seen(row, (str(error),), (), size, digest)
+    faults, doubts = [], []
+    if mask.shape != size:
+        faults.append(
+            f"{row.mask} is {_size(mask.shape)} but its image {_size(size)} (height x width); "
+            "expected the same size. Export the mask again at the image's size"
+        )
+    if turned:
+        faults.append(
+            f"{row.image} and {row.mask} have different EXIF orientations and may not lie on each other. "
+            "Save both upright, without the tag"
+        )
+    pixels = np.bincount(mask.ravel(), minlength=256)[: len(classes)]
+    if not pixels.any():
+        doubts.append(f"{row.mask} has nothing but ignored pixels: it teaches nothing")
+    elif row.label != IGNORE_LABEL and not pixels[row.label]:
+        doubts.append(f"label {classes.names[row.label]!r} has no pixel in {row.mask}")
+    return _Seen(row, tuple(faults), tuple(doubts), size, digest, pixels)
+
+
+def _size(shape: Sequence[int]) -> str:
+    return f"{shape[0]} x {shape[1]}"
+
+
+def _one_class(classes: Classes) -> list[str]:
+    if len(classes) > 1:
+        return []
+    return [f"classes.toml has one class ({classes.names[0]}); at least two are needed to tell apart"]
+
+
+def _straddling(manifest: Manifest) -> list[str]:
+    return [
+        f"group {group!r} stands in {' and '.join(splits)}: what is learned leaks into the score. "
+        "Put all patches of a patient or slide into one split"
+        for group, splits in straddling_groups(manifest.patches).items()
+    ]
+
+
+def _unequal_sizes(seen: Sequence[_Seen]) -> list[str]:
+    """One size, a multiple of `STRIDE`, for all patches; the most frequent size is taken to be meant."""
+    sizes = Counter(one.size for one in seen if one.size is not None)
+    if not sizes:
+        return []
+    (meant, _), *others = sizes.most_common()
+    problems = []
+    if meant[0] % STRIDE or meant[1] % STRIDE:
+        problems.append(
+            f"patches are {_size(meant)}; expected a height and width that are multiples of {STRIDE}. "
+            "Cut or resize images and masks (masks by nearest neighbour)"
+        )
+    for size, count in others:
+        lines = [one.row.line for one in seen if one.size == size]
+        shown = ", ".join(map(str, lines[:10])) + (", ..." if count > 10 else "")
+        problems.append(
+            f"{PATCHES} line(s) {shown}: {count} patch(es) of {_size(size)} where most are {_size(meant)} "
+            "(height x width); all patches of a manifest need one size"
+        )
+    return problems
+
+
+def _duplicates(seen: Sequence[_Seen]) -> tuple[list[str], list[str]]:
+    """Pictures with the same pixels: (across splits, within one split)."""
+    alike: dict[bytes, list[PatchRow]] = defaultdict(list)
+    for one in seen:
+        if one.digest is not None:
+            alike[one.digest].append(one.row)
+    across, within = [], []
+    for rows in alike.values():
+        splits = sorted({row.split for row in rows}, key=SPLITS.index)
+        if len(splits) > 1:
+            where = ", ".join(f"{row.line} ({row.split})" for row in rows)
+            across.append(
+                f"{PATCHES} lines {where}: the same picture in several splits. Keep it in one of them"
+            )
+        elif len(rows) > 1:
+            where = ", ".join(str(row.line) for row in rows)
+            within.append(f"{PATCHES} lines {where}: the same picture several times in {splits[0]}")
+    return across, within
+
+
+def _absent_classes(classes: Classes, seen: Sequence[_Seen]) -> list[str]:
+    """Classes with neither a mask pixel nor a label, in training or anywhere."""
+    present: dict[str, set[int]] = {split: set() for split in SPLITS}
+    for one in seen:
+        here = present[one.row.split]
+        here.add(one.row.label)
+        if one.pixels is not None:
+            here.update(np.flatnonzero(one.pixels).tolist())
+    warnings = []
+    for code, name in enumerate(classes.names):
+        if code not in present["train"]:
+            elsewhere = [split for split in SPLITS if code in present[split]]
+            where = f"it occurs in {' and '.join(elsewhere)}" if elsewhere else "it occurs nowhere"
+            warnings.append(
+                f"class {name!r} has no mask pixel and no label in train ({where}): it cannot be learned"
+            )
+    return warnings
+
+
+def _one_sided(patches: Sequence[PatchRow]) -> list[str]:
+    """What a split lacks as a whole."""
+    warnings = []
+    for split in SPLITS:
+        rows = [row for row in patches if row.split == split]
+        if not rows:
+            warnings.append(f"no patches in {split}: {_WITHOUT[split]}")
+            continue
+        if not any(row.mask for row in rows):
+            lost = "segmentation is not learned" if split == "train" else "its F1 cannot be measured"
+            warnings.append(f"no masks in {split}: {lost}")
+        if split == "train" and all(row.label == IGNORE_LABEL for row in rows):
+            warnings.append("no labels in train: only setting S is possible, without a classification loss")
+    return warnings
+
+
+def _summary(manifest: Manifest, seen: Sequence[_Seen]) -> list[str]:
+    """Counts by split, kind and class."""
+    names = manifest.classes.names
+    width = max(len("class"), *map(len, names))
+    sizes = Counter(one.size for one in seen if one.size is not None)
+    shown = ", ".join(f"{n} of {_size(size)}" for size, n in sizes.most_common(4))
+    lines = [f"{manifest.folder}: {len(manifest.patches)} patches ({shown or 'none readable'})"]
+    for split in SPLITS:
+        rows = manifest.of_split(split)
+        both = sum(row.mask is not None and row.label != IGNORE_LABEL for row in rows)
+        masks = sum(row.mask is not None for row in rows)
+        lines.append(
+            f"  {split:5s} {len(rows):6d} patches, {len({row.group for row in rows}):4d} groups: "
+            f"{both} mask and label, {masks - both} mask only, {len(rows) - masks} label only"
+        )
+    lines += ["", f"  {'class':{width}s}  labels: train    val   test   mask pixels: train    val   test"]
+    for code, name in enumerate(names):
+        labels = [sum(row.label == code for row in manifest.of_split(split)) for split in SPLITS]
+        shares = [_share(code, split, seen) for split in SPLITS]
+        lines.append(
+            f"  {name:{width}s}  {labels[0]:13d} {labels[1]:6d} {labels[2]:6d}  "
+            f"{shares[0]:>18s} {shares[1]:>6s} {shares[2]:>6s}"
+        )
+    return lines
+
+
+def _share(code: int, split: str, seen: Sequence[_Seen]) -> str:
+    """Percentage of a split's mask pixels that a class has."""
+    counts = [one.pixels for one in seen if one.row.split == split and one.pixels is not None]
+    total = sum(int(pixels.sum()) for pixels in counts)
+    return f"{100 * sum(int(pixels[code]) for pixels in counts) / total:.1f}%" if total else "-"
