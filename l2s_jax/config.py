@@ -24,7 +24,7 @@ class TrainConfig:
     percent: float = 100.0
     """s: the share of the mask patches that is used, 0 to 100."""
     draw: int = 0
-    """Which random subset of the mask patches; the same draw is nested over percent and equal across settings."""
+    """Which random subset of the mask patches: nested over percent, the same in every setting."""
     seed: int = 0
     """Initialisation, order of the patches and augmentation."""
     min_per_class: int = 0
@@ -39,10 +39,10 @@ class TrainConfig:
     """`split`: each loss sees its own patches (section 2.2). `all`: both see every patch, image-level patches
     with a mask filled with their label (release)."""
     step: Literal["summed", "alternate"] = "summed"
-    """`summed`: one step on L_seg + L_cls (section 2.3). `alternate`: a step on each, masks first (section 2.2)."""
+    """`summed`: one step on L_seg + L_cls (section 2.3). `alternate`: one each, masks first (section 2.2)."""
     class_weights: Literal["inverse", "proportional", "index", "none"] = "inverse"
-    """Weights of both cross entropies: inverse frequency over its largest, the paper's literal `proportional`,
-    the release's `index` (0, 1, 2, ... on Gleason2019 and DigestPath2019), or none."""
+    """Weights of both cross entropies: inverse frequency over its largest, the paper's literal
+    `proportional`, the release's `index` (0, 1, 2, ... on Gleason2019 and DigestPath2019), or none."""
     composition: Literal["shuffled", "balanced"] = "shuffled"
     """Batches: `shuffled` draws from the union (the paper); `balanced` keeps mask_share of each batch for
     mask patches."""
@@ -59,13 +59,13 @@ class TrainConfig:
     """Train for this many steps instead of `epochs`: runs with few and many patches then cost the same."""
 
     augment: Literal["none", "rotate", "dihedral"] = "dihedral"
-    """Image and mask together: quarter turns (`rotate`, as in the release), with flips (`dihedral`), or none."""
+    """Image and mask together: quarter turns (`rotate`, the release), flips too (`dihedral`), or none."""
     colour_jitter: bool = True
     """Brightness 0.25, contrast 0.75, saturation 0.25, hue 0.04, the release's values."""
     norm: Literal["imagenet", "dataset"] = "imagenet"
     """Channel mean and standard deviation: ImageNet's, or those of the chosen mask patches."""
     norm_eval: Literal["same", "imagenet"] = "same"
-    """At validation and prediction. `imagenet` with norm=dataset reproduces the release's mismatch on BACH."""
+    """At validation and prediction. `imagenet` with norm=dataset is the release's mismatch on BACH."""
 
     validate_every: int = 1
     """Epochs between two validations; each also writes a checkpoint."""
@@ -153,9 +153,10 @@ def read_config(path: str | Path, default: TrainConfig) -> TrainConfig:
 
 
 def config_from_dict(table: dict[str, Any], default: TrainConfig, where: str) -> TrainConfig:
-    """Replaces options of `default` by those in `table`, types checked. Raises `UserError` naming every fault."""
+    """Replaces options of `default` by those in `table`. Raises `UserError` naming every wrong one."""
     hints = get_type_hints(TrainConfig)
-    faults, values = [], {}
+    faults: list[str] = []
+    values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in hints:
             faults.append(f"unknown option {key!r} (known: {', '.join(hints)})")

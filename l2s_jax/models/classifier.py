@@ -22,9 +22,9 @@ class Classifier(nn.Module):
         self, coarse_logits: Float[Array, "b h w c"], rows: Bool[Array, " b"], train: bool
     ) -> Float[Array, "b c"]:
         x = coarse_logits.mean((1, 2), keepdims=True)
-        x = Conv(8, 1, name="conv1", init=torch_uniform)(x)
+        x = Conv(8, 1, name="conv1", kernel_init=torch_uniform)(x)
         x = nn.relu(BatchNorm(name="bn")(x, rows, train))
-        return Conv(self.classes, 1, name="conv2", init=torch_uniform)(x)[:, 0, 0, :]
+        return Conv(self.classes, 1, name="conv2", kernel_init=torch_uniform)(x)[:, 0, 0, :]
 
 
 def spatial_maximum(coarse_logits: Float[Array, "b h w c"]) -> Float[Array, "b c"]:

@@ -56,7 +56,7 @@ class Decoder(nn.Module):
     def __call__(
         self, features: Float[Array, "b h w 256"], rows: Bool[Array, " b"], train: bool
     ) -> Float[Array, "b 2*h 2*w c"]:
-        x = Conv(64, 3, name="conv", init=torch_uniform)(features)
+        x = Conv(64, 3, name="conv", kernel_init=torch_uniform)(features)
         x = nn.relu(BatchNorm(name="bn")(x, rows, train))
         kernel = self.param("logits_kernel", torch_uniform, (1, 1, 64, self.classes))
         bias = self.param("logits_bias", lambda key: torch_uniform(key, (64, self.classes))[0])

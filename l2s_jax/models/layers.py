@@ -14,11 +14,11 @@ class Conv(nn.Module):
     features: int
     size: int
     stride: int = 1
-    init: nn.initializers.Initializer = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+    kernel_init: nn.initializers.Initializer = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
-        kernel = self.param("kernel", self.init, (self.size, self.size, x.shape[-1], self.features))
+        kernel = self.param("kernel", self.kernel_init, (self.size, self.size, x.shape[-1], self.features))
         return conv2d(x, kernel.astype(x.dtype), stride=self.stride, padding=self.size // 2)
 
 

@@ -1,0 +1,84 @@
+"""The only caller of Orbax: a folder with the last state of a run, and one with its best variables."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from orbax.checkpoint import v1 as ocp
+
+from l2s_jax.errors import UserError
+from l2s_jax.files import unwritable
+
+NEWEST = ocp.training.preservation_policies.LatestN(1)
+
+
+def save(folder: Path, step: int, items: dict[str, Any], note: dict[str, Any]) -> None:
+    """Writes a checkpoint, whole or not at all, and then removes the one before it.
+
+    Args:
+      folder: made where it does not exist.
+      step: steps taken; a checkpoint of the same step is replaced.
+      items: pytrees of arrays, or Grain iterators, by name.
+      note: anything that JSON holds, returned by `load`.
+
+    Raises:
+      UserError: the folder cannot be written.
+    """
+    try:
+        with ocp.training.Checkpointer(
+            folder.absolute(), preservation_policy=NEWEST, cleanup_tmp_directories=True
+        ) as checkpointer:
+            checkpointer.save_checkpointables(step, items, custom_metadata=note, overwrite=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
+def latest_step(folder: Path) -> int | None:
+    """Step of the newest complete checkpoint, None where there is none."""
+    if not folder.is_dir():
+        return None
+    with ocp.training.Checkpointer(folder.absolute()) as checkpointer:
+        return None if checkpointer.latest is None else checkpointer.latest.step
+
+
+def load(folder: Path, like: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], int]:
+    """The newest checkpoint: its items, its note, its step.
+
+    Args:
+      folder: as given to `save`.
+      like: items of the same structure, shapes and types, which say what is to be read.
+
+    Raises:
+      UserError: there is no checkpoint, it does not fit `like`, or it holds values that are not finite.
+    """
+    step = latest_step(folder)
+    if step is None:
+        raise UserError(
+            f"no checkpoint in {folder}: the run was stopped before its first one, or it is no run"
+        )
+    try:
+        with ocp.training.Checkpointer(folder.absolute()) as checkpointer:
+            items = checkpointer.load_checkpointables(step, like)
+            note = checkpointer.checkpointables_metadata(step).custom_metadata or {}
+    except (ValueError, KeyError, OSError, TypeError) as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"the checkpoint in {folder} does not fit this run's config, or is damaged: {first_line}"
+        ) from error
+    for name, tree in items.items():
+        _check(folder, name, tree, like[name])
+    return items, dict(note), step
+
+
+def _check(folder: Path, name: str, tree: Any, like: Any) -> None:
+    """Refuses shapes that differ from the template's, and values that are not finite."""
+    if not all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(like)):
+        return
+    wrong = jax.tree.map(lambda a, b: a.shape != b.shape or a.dtype != b.dtype, tree, like)
+    if any(jax.tree.leaves(wrong)):
+        raise UserError(f"the checkpoint in {folder} is of another network: shapes of {name!r} differ")
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if jax.numpy.issubdtype(leaf.dtype, jax.numpy.floating) and not np.isfinite(leaf).all():
+            where = jax.tree_util.keystr(path)
+            raise UserError(f"the checkpoint in {folder} holds NaN or infinity in {name}{where}: retrain")

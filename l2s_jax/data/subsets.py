@@ -1,0 +1,98 @@
+"""Which patches a run learns from: settings S, S+C and S+C* (section 3.3), stratified and nested."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from l2s_jax.errors import UserError
+from l2s_jax.types import IGNORE_LABEL, Setting
+
+
+class Subset(NamedTuple):
+    """Rows of the training split that a run uses, as flags over those rows."""
+
+    has_mask: np.ndarray  # bool[N], the mask is used
+    has_label: np.ndarray  # bool[N], the image-level label is used
+
+
+def stratified_order(strata: np.ndarray, key: tuple[int, ...]) -> np.ndarray:
+    """A random order of rows in which every prefix holds the strata about as the whole does.
+
+    Args:
+      strata: i32[N], class of each row.
+      key: what the randomness depends on, and nothing else.
+
+    Returns:
+      i64[N], a permutation. Prefixes of it are nested by construction.
+    """
+    rng = np.random.default_rng(key)
+    rank = np.empty(len(strata))
+    for stratum in np.unique(strata):
+        rows = np.flatnonzero(strata == stratum)
+        rank[rng.permutation(rows)] = (np.arange(len(rows)) + 0.5) / len(rows)
+    tie_break = rng.permutation(len(strata))
+    return np.lexsort((tie_break, rank))
+
+
+def choose(
+    setting: Setting,
+    percent: float,
+    draw: int,
+    *,
+    can_mask: np.ndarray,
+    label: np.ndarray,
+    stratum: np.ndarray,
+    min_per_class: int = 0,
+) -> Subset:
+    """Picks the rows of a setting; counts by the rule of Fig. 5: floor(s N_seg) and N_cls - floor(s N_cls).
+
+    Mask patches are the rows with a mask. Label patches are the rows with a label and no mask; where there
+    are none of those (every picture has both, as in EBHI-Seg), every labelled row may be either: S+C then
+    uses the labels of the pictures whose masks it does not use, S+C* those of all.
+
+    Args:
+      setting: S, S+C or S+C*.
+      percent: s, 0 to 100.
+      draw: which random subset; equal across settings and nested over `percent`.
+      can_mask: bool[N], the row has a mask.
+      label: i32[N], class or IGNORE_LABEL.
+      stratum: i32[N], class that the row counts for when strata are kept even.
+      min_per_class: at least so many mask patches, and label patches in S+C, of each class (release: 1).
+
+    Raises:
+      UserError: nothing is left to learn from.
+    """
+    both = not (~can_mask & (label != IGNORE_LABEL)).any()
+    labelled = label != IGNORE_LABEL if both else ~can_mask & (label != IGNORE_LABEL)
+    has_mask = _first(can_mask, stratum, percent, (draw, 0), min_per_class)
+    if setting == "S":
+        has_label = np.zeros_like(has_mask)
+    elif setting == "S+C*":
+        has_label = labelled
+    elif both:
+        has_label = labelled & ~has_mask
+    else:
+        has_label = labelled & ~_first(labelled, stratum, percent, (draw, 1), 0)
+        has_label |= _first(labelled, stratum, 0, (draw, 2), min_per_class)
+    if not (has_mask | has_label).any():
+        raise UserError(
+            f"setting {setting} at {percent:g}% leaves nothing to learn from: {int(can_mask.sum())} training "
+            f"patches have a mask and {int(labelled.sum())} are label patches. Raise --percent or add labels."
+        )
+    return Subset(has_mask, has_label)
+
+
+def _first(
+    pool: np.ndarray, stratum: np.ndarray, percent: float, key: tuple[int, int], min_per_class: int
+) -> np.ndarray:
+    """Flags the first floor(percent) of the pool's stratified order, and at least so many of each class."""
+    rows = np.flatnonzero(pool)
+    ordered = rows[stratified_order(stratum[rows], key)]
+    # Rounding first: 0.07 * 100 is 7.000000000000001 and 0.29 * 100 is 28.999999999999996.
+    count = int(np.floor(round(percent * len(rows) / 100, 9)))
+    chosen = np.zeros(len(pool), bool)
+    chosen[ordered[:count]] = True
+    for of_class in np.unique(stratum[rows]):
+        chosen[[row for row in ordered if stratum[row] == of_class][:min_per_class]] = True
+    return chosen
+
