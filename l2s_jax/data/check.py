@@ -1,7 +1,7 @@
 """Reads everything a manifest names and reports all that is wrong with it at once.
 
 *Problems* stop training; *warnings* do not. A class that the training split lacks is a warning: its class
-weight is zero and it is never predicted, which may be meant (a test set with one more class) but must be said.
+weight is zero and it is never predicted. That may be meant (a test set with one more class) but must be said.
 """
 
 import hashlib

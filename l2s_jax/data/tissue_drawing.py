@@ -1,0 +1,320 @@
+"""Phantom tissue as stain concentrations: glands whose class is in their architecture, and what lies between.
+
+The three gland classes are prototypes on a scale of `grade` 0, 1 and 2. Every picture draws its own grade
+around that of its class and every trait its own around that, so that the classes overlap. Lengths are in
+canvas pixels; the canvas is twice as fine as the picture.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import ndimage, spatial
+
+from l2s_jax.data.drawing import at, inside, scattered_points, smooth_noise, stamp_ellipses
+
+OVERSAMPLING = 2
+"""Canvas pixels along each side of a picture's pixel."""
+
+
+class Architecture(NamedTuple):
+    """What the glands of one picture look like."""
+
+    radius: float  # half the width of a gland
+    elongation: float  # length over width
+    gap: float  # stroma between neighbours; negative where glands fuse
+    irregularity: float  # how far the outline strays from a smooth one
+    keep: float  # share of the sites that carry a gland
+    wall: float  # thickness of the epithelium around the lumen
+    layers: float  # 0: nuclei in one basal row, 1: at any height of the wall
+    nucleus_length: float  # half the long axis
+    nucleus_width: float  # half the short axis
+    pleomorphism: float  # spread of nuclear size, shape and direction
+    spacing: float  # between nuclei
+    goblet: float  # share of the cells that hold a mucin vacuole
+    basophilia: float  # haematoxylin in the cytoplasm
+    holes: float  # share of sites with a small extra lumen (cribriform growth)
+
+
+# One column a grade: normal crypt, adenoma, carcinoma.
+PROTOTYPES = Architecture(*np.array([
+    (37.0, 32.0, 30.0),
+    (1.15, 2.3, 1.7),
+    (13.0, 6.0, -1.0),
+    (2.0, 4.0, 10.0),
+    (0.95, 0.92, 0.8),
+    (29.0, 25.0, 30.0),
+    (0.06, 0.5, 0.9),
+    (4.6, 6.6, 6.0),
+    (3.0, 2.7, 4.2),
+    (0.14, 0.22, 0.45),
+    (7.0, 7.2, 9.5),
+    (0.9, 0.3, 0.03),
+    (0.22, 0.36, 0.38),
+    (0.0, 0.04, 0.22),
+]))  # fmt: skip
+
+
+class Concentrations(NamedTuple):
+    """Amounts of the two stains, float32[H,W] >= 0; 1 is a well stained nucleus or red cell."""
+
+    haematoxylin: np.ndarray
+    eosin: np.ndarray
+
+
+def draw_architecture(rng: np.random.Generator, grade: float, overlap: float) -> Architecture:
+    """Draws the traits of one picture's glands.
+
+    Args:
+      rng: drawn from.
+      grade: 0 normal, 1 adenoma, 2 carcinoma.
+      overlap: standard deviation of the grade between pictures of a class; traits stray by as much again.
+    """
+    grade = grade + rng.normal(0, overlap)
+    traits = [
+        np.interp(grade + rng.normal(0, overlap), (0, 1, 2), prototype) * rng.lognormal(0, 0.06)
+        for prototype in PROTOTYPES
+    ]
+    return Architecture(*map(float, traits))
+
+
+def gland_sites(
+    rng: np.random.Generator, shape: tuple[int, ...], build: Architecture
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lays out glands: each pixel of one gland is nearest to its centre in a warped, stretched plane.
+
+    Returns:
+      glands: bool[H,W].
+      site: int32[H,W], the number of the nearest centre, for choosing whole glands.
+    """
+    direction = rng.uniform(0, np.pi)
+    along, across = _warped_axes(rng, shape, direction, sigma=45, strength=9)
+    stretched = np.stack([along / build.elongation, across], axis=-1)
+    spacing = 2 * build.radius + build.gap
+    low, high = stretched.min(axis=(0, 1)), stretched.max(axis=(0, 1))
+    extent = tuple((high - low).tolist())
+    centres = scattered_points(rng, extent, spacing, jitter=0.11, margin=spacing) + low
+    (nearest, second), site = _two_nearest(centres, stretched)
+    radius = (build.radius * rng.lognormal(0, 0.12, len(centres)))[site]
+    kept = (rng.random(len(centres)) < build.keep)[site]
+    rough = smooth_noise(rng, shape, 7) + 0.6 * smooth_noise(rng, shape, 3.5)
+    depth = (
+        np.minimum(radius - nearest, (second - nearest - build.gap) / 2) + build.irregularity * rough * 0.5
+    )
+    glands = ndimage.binary_opening(kept & (depth > 0), iterations=2)
+    return glands, site
+
+
+def _two_nearest(
+    centres: np.ndarray, plane: np.ndarray, step: int = 4
+) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+    """Distances to the nearest two centres and the number of the nearest, at every pixel of the plane."""
+    distances, _ = spatial.cKDTree(centres).query(plane[::step, ::step], k=2)
+    _, site = spatial.cKDTree(centres).query(plane, k=1)
+    rows, cols = np.meshgrid(*(np.arange(n) / step for n in plane.shape[:2]), indexing="ij")
+    first, second = (
+        ndimage.map_coordinates(distances[..., k], [rows, cols], order=1, mode="nearest") for k in (0, 1)
+    )
+    return (first, second), site.astype(np.int32)
+
+
+def _warped_axes(
+    rng: np.random.Generator, shape: tuple[int, ...], direction: float, sigma: float, strength: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates along and across a direction, bent by smooth noise of `strength` pixels."""
+    rows, cols = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in shape), indexing="ij")
+    rows += strength * smooth_noise(rng, shape, sigma)
+    cols += strength * smooth_noise(rng, shape, sigma)
+    cosine, sine = np.cos(direction), np.sin(direction)
+    return rows * cosine + cols * sine, cols * cosine - rows * sine
+
+
+def draw_stroma(rng: np.random.Generator, shape: tuple[int, ...]) -> Concentrations:
+    """Connective tissue: wavy fibres, fibroblasts, clusters of lymphocytes, vessels that look like glands."""
+    along, across = _warped_axes(rng, shape, rng.uniform(0, np.pi), sigma=30, strength=14)
+    fibres = _fibres(rng, along, across)
+    eosin = 0.34 + 0.13 * fibres + 0.07 * smooth_noise(rng, shape, 12)
+    haematoxylin = 0.1 + 0.03 * fibres
+    clefts = (smooth_noise(rng, shape, 5) + 0.9 * fibres < -2.0 + rng.uniform(-0.3, 0.3)).astype(np.float32)
+    nuclei = np.zeros(shape, np.float32)
+    _draw_fibroblasts(rng, nuclei, across)
+    _draw_lymphocytes(rng, nuclei)
+    holes = np.zeros(shape, np.float32)
+    cells = np.zeros(shape, np.float32)
+    _draw_vessels(rng, holes, cells, nuclei)
+    empty = np.maximum(ndimage.gaussian_filter(clefts, 0.8), holes)
+    eosin = eosin.clip(0.03) * (1 - 0.93 * empty)
+    haematoxylin = haematoxylin.clip(0) * (1 - 0.9 * empty)
+    eosin = np.maximum(eosin, 0.95 * cells)
+    return Concentrations(np.maximum(haematoxylin, nuclei), eosin * (1 - 0.3 * nuclei))
+
+
+def _fibres(rng: np.random.Generator, along: np.ndarray, across: np.ndarray) -> np.ndarray:
+    """Streaks that follow the warped axes: one stretched noise tile, looked up along them."""
+    tile = ndimage.gaussian_filter(rng.standard_normal((256, 256)), (9, 1.3), mode="wrap")
+    tile /= tile.std()
+    return ndimage.map_coordinates(tile, [along, across], order=1, mode="grid-wrap", output=np.float32)
+
+
+def _draw_fibroblasts(rng: np.random.Generator, nuclei: np.ndarray, across: np.ndarray) -> None:
+    points = scattered_points(rng, nuclei.shape, rng.uniform(17, 26))
+    points = points[inside(points, nuclei.shape)]
+    by_row, by_col = np.gradient(ndimage.gaussian_filter(across, 3))
+    angles = np.arctan2(at(by_col, points), at(by_row, points)) + np.pi / 2 + rng.normal(0, 0.2, len(points))
+    stamp_ellipses(
+        nuclei,
+        points,
+        rng.uniform(4, 8, len(points)),
+        rng.uniform(1.3, 2.2, len(points)),
+        angles,
+        rng.uniform(0.6, 0.95, len(points)),
+    )
+
+
+def _draw_lymphocytes(rng: np.random.Generator, nuclei: np.ndarray) -> None:
+    points = scattered_points(rng, nuclei.shape, 9.5, jitter=0.3)
+    density = smooth_noise(rng, nuclei.shape, 26) * 0.55 + rng.normal(-1.0, 0.35)
+    points = points[at(density, points) + rng.normal(0, 0.45, len(points)) > 0]
+    size = rng.uniform(2.6, 3.7, len(points))
+    stamp_ellipses(
+        nuclei,
+        points,
+        size,
+        size * rng.uniform(0.8, 1, len(points)),
+        rng.uniform(0, np.pi, len(points)),
+        rng.uniform(0.85, 1.1, len(points)),
+    )
+
+
+def _draw_vessels(rng: np.random.Generator, holes: np.ndarray, cells: np.ndarray, nuclei: np.ndarray) -> None:
+    """Capillaries and fat: round, empty or full of red cells, ringed by nuclei. Background all the same."""
+    points = scattered_points(rng, holes.shape, 95, jitter=0.3)
+    points = points[rng.random(len(points)) < 0.5]
+    count = len(points)
+    radius, stretch, angles = (
+        rng.uniform(5, 15, count),
+        rng.uniform(1, 2, count),
+        rng.uniform(0, np.pi, count),
+    )
+    stamp_ellipses(holes, points, radius * stretch, radius, angles, np.ones(count), softness=2)
+    red = scattered_points(rng, holes.shape, 7)
+    full = smooth_noise(rng, holes.shape, 30) > 0
+    red = red[(at(holes, red) > 0.9) & at(full, red)]
+    round_cells = np.full(len(red), 3.1)
+    stamp_ellipses(cells, red, round_cells, round_cells, 0 * round_cells, rng.uniform(0.75, 1.1, len(red)))
+    turns = np.linspace(0, 2 * np.pi, 14, endpoint=False)
+    for point, r, s, angle in zip(points, radius, stretch, angles, strict=True):
+        ring = turns[rng.random(len(turns)) < 0.55] + rng.normal(0, 0.1)
+        along, over = (r * s + 2) * np.cos(ring), (r + 2) * np.sin(ring)
+        cosine, sine = np.cos(angle), np.sin(angle)
+        offsets = np.stack([along * cosine - over * sine, along * sine + over * cosine], axis=1)
+        tangent = angle + np.arctan2((r + 2) * np.cos(ring), -(r * s + 2) * np.sin(ring))
+        n = len(ring)
+        stamp_ellipses(
+            nuclei, point + offsets, rng.uniform(3.5, 6, n), np.full(n, 1.7), tangent, np.full(n, 0.85)
+        )
+
+
+def draw_epithelium(rng: np.random.Generator, glands: np.ndarray, build: Architecture) -> Concentrations:
+    """Fills glands: lumen, cytoplasm, mucin and nuclei, placed by their depth below the outline.
+
+    Args:
+      rng: drawn from.
+      glands: bool[H,W].
+      build: the traits.
+
+    Returns:
+      concentrations, meaningful where `glands` is true.
+    """
+    shape = glands.shape
+    depth = ndimage.distance_transform_edt(np.pad(glands, 1, mode="edge"))[1:-1, 1:-1].astype(np.float32)
+    normals = np.stack(np.gradient(ndimage.gaussian_filter(depth, 2)), axis=-1)
+    radial = np.arctan2(normals[..., 1], normals[..., 0])
+    lumen = _draw_lumen(rng, depth, build)
+    mucin = _draw_mucin(rng, depth, radial, lumen, build)
+    nuclei = _draw_epithelial_nuclei(rng, depth, normals, radial, lumen, build)
+    grain = smooth_noise(rng, shape, 2.2)
+    haematoxylin = build.basophilia + 0.05 * grain + 0.04 * smooth_noise(rng, shape, 15)
+    eosin = 0.36 + 0.05 * grain
+    apical = np.exp(-(((depth - build.wall) / 2.5) ** 2)) * (1 - lumen)
+    eosin = eosin + 0.12 * apical
+    haematoxylin = haematoxylin * (1 - 0.62 * mucin)
+    eosin = eosin * (1 - 0.75 * mucin)
+    secretion = (0.12 * smooth_noise(rng, shape, 4)).clip(0)
+    haematoxylin = haematoxylin * (1 - lumen) + lumen * secretion * 0.7
+    eosin = eosin * (1 - lumen) + lumen * (0.03 + secretion)
+    return Concentrations(
+        np.maximum(haematoxylin, nuclei).clip(0).astype(np.float32),
+        (eosin * (1 - 0.35 * nuclei.clip(0, 1))).clip(0).astype(np.float32),
+    )
+
+
+def _draw_lumen(rng: np.random.Generator, depth: np.ndarray, build: Architecture) -> np.ndarray:
+    """Where the gland is hollow, 0..1: below the wall, and in the small holes of cribriform growth."""
+    ragged = depth - build.wall + 2.5 * smooth_noise(rng, depth.shape, 4)
+    lumen = (ragged / 2).clip(0, 1)
+    points = scattered_points(rng, depth.shape, 30)
+    points = points[(rng.random(len(points)) < build.holes) & (at(depth, points) > 9)]
+    size = rng.uniform(3, 7, len(points))
+    stamp_ellipses(
+        lumen,
+        points,
+        size * rng.uniform(1, 1.8, len(points)),
+        size,
+        rng.uniform(0, np.pi, len(points)),
+        np.full(len(points), 0.95),
+        softness=2,
+    )
+    return lumen
+
+
+def _draw_mucin(
+    rng: np.random.Generator, depth: np.ndarray, radial: np.ndarray, lumen: np.ndarray, build: Architecture
+) -> np.ndarray:
+    """Goblet vacuoles, 0..1: drops that point to the lumen, above the basal nuclei."""
+    mucin = np.zeros(depth.shape, np.float32)
+    points = scattered_points(rng, depth.shape, 9.5, jitter=0.2)
+    here = at(depth, points)
+    chosen = (here > 9) & (at(lumen, points) < 0.3) & (rng.random(len(points)) < build.goblet)
+    points = points[chosen]
+    stamp_ellipses(
+        mucin,
+        points,
+        rng.uniform(5, 8, len(points)),
+        rng.uniform(3.0, 4.6, len(points)),
+        at(radial, points),
+        rng.uniform(0.7, 1, len(points)),
+        softness=2.0,
+    )
+    return mucin
+
+
+def _draw_epithelial_nuclei(
+    rng: np.random.Generator,
+    depth: np.ndarray,
+    normals: np.ndarray,
+    radial: np.ndarray,
+    lumen: np.ndarray,
+    build: Architecture,
+) -> np.ndarray:
+    """Nuclei, 0 to about 1.1: basal and upright in a crypt, piled up in an adenoma, astray in a carcinoma."""
+    shape = depth.shape
+    points = scattered_points(rng, shape, build.spacing, jitter=0.22)
+    here = at(depth, points)
+    basal = build.nucleus_length + 1.0
+    top = basal + build.layers * (build.wall - basal)
+    chosen = (here > 0.5) & (here < np.maximum(top, basal + build.spacing * 0.75)) & (at(lumen, points) < 0.2)
+    points, here = points[chosen], here[chosen]
+    to_basal = (1 - min(1.0, build.layers * 1.6)) * (basal - here) + rng.normal(0, 0.7, len(points))
+    points = points + at(normals, points) * to_basal[:, None].astype(np.float32)
+    points = points[at(depth, points) > 0.5]
+    count = len(points)
+    spread = build.pleomorphism
+    size = rng.lognormal(0, spread * 0.55, count)
+    stretch = rng.lognormal(0, spread * 0.4, count)
+    nuclei = np.zeros(shape, np.float32)
+    length, width = build.nucleus_length * size * stretch, build.nucleus_width * size / np.sqrt(stretch)
+    angles = at(radial, points) + rng.normal(0, 0.12 + 1.6 * spread**2, count)
+    strength = rng.uniform(0.72, 1.0, count) * rng.lognormal(0, 0.3 * spread, count)
+    stamp_ellipses(nuclei, points, length.clip(2, 14), width.clip(1.6, 9), angles, strength)
+    chromatin = 1 - 0.16 * spread * 2.5 * smooth_noise(rng, shape, 1.4).clip(-1, 2)
+    return nuclei * chromatin.clip(0.4, 1.3)
