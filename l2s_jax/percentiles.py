@@ -10,6 +10,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 STEPS = 65535
@@ -35,35 +36,34 @@ def masked_percentiles(values: Array, mask: Array, percents: tuple[float, ...]) 
     scale = STEPS / jnp.maximum(greatest - least, 1e-30)
     steps = jnp.round((values - least[:, None]) * scale[:, None])
     steps = jnp.where(mask, steps, STEPS).astype(jnp.uint16)  # outside the mask: above all ranks asked for
-    stacked = _stack(steps)
-    found = [_interpolated_rank(stacked, (count - 1) * (percent / 100)) for percent in percents]
-    return least[:, None] + jnp.stack(found, -1) / scale[:, None]
+    ranks = (count - 1)[:, None] * (np.array([percents], np.float32) / 100)
+    return least[:, None] + _steps_at(_stack(steps), ranks) / scale[:, None]
 
 
 def _stack(steps: Array) -> Array:
-    """u16[B,N] padded and folded to u16[B,K,64,256]: counts over 64 fit 16 bits and run along 256."""
+    """u16[B,N] padded and folded to u16[B,1,K,64,256]: counts over 64 fit 16 bits and run along 256."""
     batch, size = steps.shape
     blocks = math.ceil(size / (_LANE * _STACK))
     padded = jnp.pad(steps, ((0, 0), (0, blocks * _LANE * _STACK - size)), constant_values=STEPS)
-    return padded.reshape(batch, blocks, _STACK, _LANE)
+    return padded.reshape(batch, 1, blocks, _STACK, _LANE)
 
 
 def _count_up_to(stacked: Array, bound: Array) -> Array:
-    """i32[B]: how many steps are at most `bound`, u16[B]."""
-    within = (stacked <= bound[:, None, None, None]).astype(jnp.int16)
-    return within.sum(2, dtype=jnp.int16).astype(jnp.int32).sum((1, 2))
+    """i32[B,P]: how many steps are at most `bound`, u16[B,P]."""
+    within = (stacked <= bound[..., None, None, None]).astype(jnp.int16)
+    return within.sum(3, dtype=jnp.int16).astype(jnp.int32).sum((2, 3))
 
 
-def _interpolated_rank(stacked: Array, rank: Array) -> Array:
-    """f32[B]: the step at a fractional rank, f32[B], counted from 0."""
-    below = jnp.maximum(jnp.floor(rank), 0).astype(jnp.int32)
+def _steps_at(stacked: Array, ranks: Array) -> Array:
+    """f32[B,P]: the steps at fractional ranks, f32[B,P], counted from 0."""
+    below = jnp.maximum(jnp.floor(ranks), 0).astype(jnp.int32)
 
     def set_bit(i: Array, step: Array) -> Array:
         trial = step | (jnp.uint16(1) << (15 - i).astype(jnp.uint16))
         return jnp.where(_count_up_to(stacked, trial - jnp.uint16(1)) <= below, trial, step)
 
-    step = jax.lax.fori_loop(0, 16, set_bit, jnp.zeros(stacked.shape[:1], jnp.uint16))
-    above = jnp.where(stacked > step[:, None, None, None], stacked, jnp.uint16(STEPS)).min((1, 2, 3))
+    step = jax.lax.fori_loop(0, 16, set_bit, jnp.zeros(ranks.shape, jnp.uint16))
+    above = jnp.where(stacked > step[..., None, None, None], stacked, jnp.uint16(STEPS)).min((2, 3, 4))
     following = jnp.where(_count_up_to(stacked, step) > below + 1, step, above)
-    share = rank - below
+    share = ranks - below
     return (1 - share) * step + share * following

@@ -153,8 +153,8 @@ def _principal_axes(density: Array, tissue: Array, count: Array) -> tuple[Array,
     The first axis points to where the tissue lies, so that angles from it do not wrap.
     """
     members = jnp.maximum(count, 2).astype(jnp.float32)
-    mean = jnp.where(tissue, density, 0).sum(-1) / members  # [3,B]
-    centred = jnp.where(tissue, density - mean[..., None], 0)
+    mean = jnp.where(tissue[None], density, 0).sum(-1) / members[None]  # [3,B]
+    centred = jnp.where(tissue[None], density - mean[..., None], 0)
     scatter = [jnp.stack([(centred[i] * centred[j]).sum(-1) for j in range(3)], -1) for i in range(3)]
     variances, vectors = jnp.linalg.eigh(jnp.stack(scatter, -1) / (members - 1)[:, None, None])
     first, second = vectors[..., 2], vectors[..., 1]
@@ -197,20 +197,18 @@ def _unmixing(stain_matrix: Array) -> Array:
 
 def _max_concentration(density: Array, seen: Array, unmixing: Array) -> Array:
     """f32[B,2], the upper percentile of each stain's concentration over all pixels seen, glass included."""
-    tops = [
-        masked_percentiles(_along(density, unmixing[:, stain]), seen, (CONCENTRATION_PERCENTILE,))
-        for stain in (0, 1)
-    ]
-    return jnp.concatenate(tops, -1)
+    stains = jnp.concatenate([_along(density, unmixing[:, 0]), _along(density, unmixing[:, 1])])
+    tops = masked_percentiles(stains, jnp.concatenate([seen, seen]), (CONCENTRATION_PERCENTILE,))
+    return tops.reshape(2, -1).T
 
 
 def _apply(images: Array, density: Array, fit: StainFit, reference: StainFit) -> Array:
     """Unmixes, scales each stain and mixes with the reference's stains: one 3x3 matrix a picture."""
-    gain = reference.max_concentration / jnp.where(fit.usable[..., None], fit.max_concentration, 1.0)
     change = jnp.einsum(
-        "ck,...k,...kd->...cd",
+        "ck,k,...k,...kd->...cd",
         reference.stain_matrix,
-        gain,
+        reference.max_concentration,
+        1 / jnp.where(fit.usable[..., None], fit.max_concentration, 1),
         _unmixing(fit.stain_matrix),
         precision="highest",
     )
