@@ -5,21 +5,28 @@ towards the column axis.
 """
 
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> np.ndarray:
     """Smooth Gaussian noise, float32[H,W] of mean 0 and variance about 1; `sigma` in pixels."""
-    step = max(1, int(sigma / 3))  # drawn coarsely and enlarged: a wide filter at full size is slow
+    step = max(1, int(sigma / 1.1))  # drawn coarsely and enlarged: a wide filter at full size is slow
     coarse = [length // step + 3 for length in shape]
     noise = ndimage.gaussian_filter(
         rng.standard_normal(coarse, dtype=np.float32), sigma / step, mode="wrap", truncate=3
     )
     noise *= 2 * np.sqrt(np.pi) * sigma / step  # the standard deviation that the filter left is its inverse
+    return enlarged(noise, step, shape)
+
+
+def enlarged(field: np.ndarray, step: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Interpolates float32 samples taken `step` pixels apart, from the first pixel on, to `shape`."""
+    height, width = shape[:2]
     if step == 1:
-        return noise[: shape[0], : shape[1]]
-    rows, cols = np.meshgrid(*(np.arange(length) / step for length in shape), indexing="ij")
-    return ndimage.map_coordinates(noise, [rows, cols], order=1, output=np.float32)
+        return field[:height, :width]
+    box = (0.5 - 0.5 / step, 0.5 - 0.5 / step, 0.5 + (width - 0.5) / step, 0.5 + (height - 0.5) / step)
+    return np.array(Image.fromarray(field).resize((width, height), Image.Resampling.BILINEAR, box=box))
 
 
 def scattered_points(
@@ -82,24 +89,28 @@ def stamp_ellipses(
       strengths: float[N], the value inside.
       softness: width of the edge, in pixels.
     """
-    if not len(points):
-        return
-    reach = int(np.ceil(max(half_lengths.max(), half_widths.max()) + softness))
+    size = np.ceil((np.maximum(half_lengths, half_widths) + softness) / 3).astype(int)
+    for reach in np.unique(size):  # small ones in small windows
+        one = size == reach
+        traits = np.stack([half_lengths, half_widths, angles, strengths])[:, one].astype(np.float32)
+        _stamp(canvas, points[one], 3 * int(reach), traits, softness)
+
+
+def _stamp(canvas: np.ndarray, points: np.ndarray, reach: int, traits: np.ndarray, softness: float) -> None:
+    """Draws ellipses that fit into windows of `reach` pixels around their centres."""
+    length, width, angles, strengths = traits[:, :, None, None]
+    height, breadth = canvas.shape
     offsets = np.arange(-reach, reach + 1)
     nearest = np.rint(points).astype(int)
     shift = (nearest - points).astype(np.float32)
-    rows = offsets[None, :, None] + shift[:, 0, None, None]  # [N,k,1], relative to the centres
-    cols = offsets[None, None, :] + shift[:, 1, None, None]  # [N,1,k]
-    cosine, sine = np.cos(angles)[:, None, None], np.sin(angles)[:, None, None]
-    length, width = half_lengths[:, None, None], half_widths[:, None, None]
-    radius = np.hypot((rows * cosine + cols * sine) / length, (cols * cosine - rows * sine) / width)
-    values = ((1 - radius) * np.minimum(length, width) / softness + 0.5).clip(0, 1) * strengths[:, None, None]
+    rows = offsets.astype(np.float32)[None, :, None] + shift[:, 0, None, None]  # [N,k,1], from the centres
+    cols = offsets.astype(np.float32)[None, None, :] + shift[:, 1, None, None]  # [N,1,k]
+    cosine, sine = np.cos(angles), np.sin(angles)
+    along = (rows * cosine + cols * sine) / length
+    across = (cols * cosine - rows * sine) / width
+    inner = 1 - np.sqrt(along * along + across * across)
+    values = (inner * (np.minimum(length, width) / softness) + 0.5).clip(0, 1) * strengths
     to_rows = nearest[:, 0, None, None] + offsets[None, :, None]
     to_cols = nearest[:, 1, None, None] + offsets[None, None, :]
-    seen = (
-        (values > 0)
-        & ((to_rows >= 0) & (to_rows < canvas.shape[0]))
-        & ((to_cols >= 0) & (to_cols < canvas.shape[1]))
-    )
-    index = (to_rows * canvas.shape[1] + to_cols)[seen]
-    np.maximum.at(canvas.reshape(-1), index, values[seen].astype(np.float32))
+    seen = (values > 0) & (to_rows >= 0) & (to_rows < height) & (to_cols >= 0) & (to_cols < breadth)
+    np.maximum.at(canvas.reshape(-1), (to_rows * breadth + to_cols)[seen], values[seen])

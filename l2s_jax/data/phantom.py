@@ -164,24 +164,26 @@ def phantom_slide(shape: tuple[int, int], seed: int, overlap: float = 0.3) -> tu
         mask[chosen] = label
     edge = ndimage.gaussian_filter(piece.astype(np.float32), 1.5)
     tissue = Concentrations(tissue.haematoxylin * edge, tissue.eosin * edge)
-    return photograph(rng, tissue, draw_look(rng)), _shrunk_mask(mask)
+    look = draw_look(rng)._replace(light=rng.uniform(0.93, 0.98, 3))
+    return photograph(rng, tissue, look), _shrunk_mask(mask)
 
 
 def draw_look(rng: np.random.Generator) -> SlideLook:
     """Draws the stain, light and optics of one slide."""
-    vectors = _STAINS * rng.lognormal(0, 0.12, (2, 3)) + rng.uniform(0, 0.06, (2, 3))
+    vectors = _STAINS * rng.lognormal(0, 0.14, (2, 3)) + rng.uniform(0, 0.12, (2, 3))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    amount = np.array([[1.25], [0.95]]) * rng.lognormal(0, 0.25, (2, 1))
+    amount = np.array([[1.1], [0.95]]) * rng.lognormal(0, 0.22, (2, 1))
     light = rng.uniform(0.82, 1.0) * rng.uniform(0.93, 1.0, 3)
     return SlideLook(vectors * amount, light, rng.uniform(0.25, 0.8), rng.uniform(0.008, 0.03))
 
 
 def photograph(rng: np.random.Generator, tissue: Concentrations, look: SlideLook) -> np.ndarray:
     """Light through the stains (Beer-Lambert), optics, sensor: canvas concentrations to uint8[H,W,3]."""
-    density = np.stack(tissue, axis=-1) @ look.stains.astype(np.float32)
-    intensity = look.light.astype(np.float32) * np.power(np.float32(10), -density)
-    height, width = (length // OVERSAMPLING for length in intensity.shape[:2])
-    small = intensity.reshape(height, OVERSAMPLING, width, OVERSAMPLING, 3).mean(axis=(1, 3))
+    exponents = np.float32(-np.log(10)) * look.stains.astype(np.float32)
+    exponent = sum(amount[..., None] * per_unit for amount, per_unit in zip(tissue, exponents, strict=True))
+    intensity = look.light.astype(np.float32) * np.exp(exponent)
+    phases = [(row, col) for row in range(OVERSAMPLING) for col in range(OVERSAMPLING)]
+    small = sum(intensity[row::OVERSAMPLING, col::OVERSAMPLING] for row, col in phases) / len(phases)
     sharp = ndimage.gaussian_filter(small, (look.blur, look.blur, 0))
     grain = rng.normal(0, look.noise, sharp.shape).astype(np.float32)
     return ((sharp + grain).clip(0, 1) * 255 + 0.5).astype(np.uint8)
@@ -225,7 +227,7 @@ def _tissue_outline(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndar
     rows, cols = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in shape), indexing="ij")
     rim = 1 - np.maximum(np.abs(rows), np.abs(cols)) ** 4 - 0.35 * np.hypot(rows, cols) ** 2
     small = min(shape)
-    return rim + 0.16 * smooth_noise(rng, shape, small / 9) + 0.03 * smooth_noise(rng, shape, 6) > 0.42
+    return rim + 0.16 * smooth_noise(rng, shape, small / 9) + 0.012 * smooth_noise(rng, shape, 6) > 0.42
 
 
 def _regions(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:

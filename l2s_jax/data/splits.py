@@ -14,8 +14,8 @@ def split_groups(
     """Assigns whole groups to train, val and test, stratified by class as well as groups allow.
 
     Groups go, largest first, to the split that lacks their classes most; then single groups are moved and
-    pairs exchanged for as long as that brings the counts nearer to their targets (chi-squared over classes and
-    the total).
+    pairs exchanged for as long as that brings the counts nearer to their targets (chi-squared over classes
+    and the total).
 
     Args:
       groups: N group names, one a row.

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage, spatial
+from skimage import morphology
 
-from l2s_jax.data.drawing import at, inside, scattered_points, smooth_noise, stamp_ellipses
+from l2s_jax.data.drawing import at, enlarged, inside, scattered_points, smooth_noise, stamp_ellipses
 
 OVERSAMPLING = 2
 """Canvas pixels along each side of a picture's pixel."""
@@ -37,20 +38,20 @@ class Architecture(NamedTuple):
 
 # One column a grade: normal crypt, adenoma, carcinoma.
 PROTOTYPES = Architecture(*np.array([
-    (37.0, 32.0, 30.0),
-    (1.15, 2.3, 1.7),
-    (13.0, 6.0, -1.0),
-    (2.0, 4.0, 10.0),
-    (0.95, 0.92, 0.8),
-    (29.0, 25.0, 30.0),
+    (36.0, 31.0, 34.0),
+    (1.15, 2.2, 1.6),
+    (15.0, 6.0, 0.0),
+    (1.5, 3.0, 8.0),
+    (0.95, 0.93, 0.82),
+    (28.0, 23.0, 25.0),
     (0.06, 0.5, 0.9),
-    (4.6, 6.6, 6.0),
-    (3.0, 2.7, 4.2),
-    (0.14, 0.22, 0.45),
-    (7.0, 7.2, 9.5),
+    (4.6, 6.8, 6.0),
+    (2.8, 2.5, 4.3),
+    (0.14, 0.2, 0.42),
+    (7.0, 8.0, 11.5),
     (0.9, 0.3, 0.03),
-    (0.22, 0.36, 0.38),
-    (0.0, 0.04, 0.22),
+    (0.2, 0.32, 0.34),
+    (0.0, 0.05, 0.3),
 ]))  # fmt: skip
 
 
@@ -88,33 +89,31 @@ def gland_sites(
     """
     direction = rng.uniform(0, np.pi)
     along, across = _warped_axes(rng, shape, direction, sigma=45, strength=9)
-    stretched = np.stack([along / build.elongation, across], axis=-1)
+    plane = (along / build.elongation, across)
     spacing = 2 * build.radius + build.gap
-    low, high = stretched.min(axis=(0, 1)), stretched.max(axis=(0, 1))
-    extent = tuple((high - low).tolist())
+    low = np.array([axis.min() for axis in plane])
+    extent = tuple(float(axis.max() - axis.min()) for axis in plane)
     centres = scattered_points(rng, extent, spacing, jitter=0.11, margin=spacing) + low
-    (nearest, second), site = _two_nearest(centres, stretched)
-    radius = (build.radius * rng.lognormal(0, 0.12, len(centres)))[site]
-    kept = (rng.random(len(centres)) < build.keep)[site]
-    rough = smooth_noise(rng, shape, 7) + 0.6 * smooth_noise(rng, shape, 3.5)
-    depth = (
-        np.minimum(radius - nearest, (second - nearest - build.gap) / 2) + build.irregularity * rough * 0.5
-    )
-    glands = ndimage.binary_opening(kept & (depth > 0), iterations=2)
-    return glands, site
+    radius = build.radius * rng.lognormal(0, 0.12, len(centres))
+    radius[rng.random(len(centres)) > build.keep] = -build.radius / 2
+    reach, gap, site = _depth_in_sites(centres, radius, np.stack(plane, axis=-1))
+    rough = smooth_noise(rng, shape, 10) + 0.4 * smooth_noise(rng, shape, 4)
+    depth = np.minimum(reach, (gap - build.gap) / 2) + build.irregularity * rough * 0.6
+    glands = ndimage.binary_opening(depth > 0, iterations=3)
+    return morphology.remove_small_holes(glands, max_size=80), site
 
 
-def _two_nearest(
-    centres: np.ndarray, plane: np.ndarray, step: int = 4
-) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-    """Distances to the nearest two centres and the number of the nearest, at every pixel of the plane."""
-    distances, _ = spatial.cKDTree(centres).query(plane[::step, ::step], k=2)
-    _, site = spatial.cKDTree(centres).query(plane, k=1)
-    rows, cols = np.meshgrid(*(np.arange(n) / step for n in plane.shape[:2]), indexing="ij")
-    first, second = (
-        ndimage.map_coordinates(distances[..., k], [rows, cols], order=1, mode="nearest") for k in (0, 1)
-    )
-    return (first, second), site.astype(np.int32)
+def _depth_in_sites(
+    centres: np.ndarray, radius: np.ndarray, plane: np.ndarray, step: int = 4
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """At every pixel: radius of the nearest site less its distance, lead over the second site, number."""
+    shape = plane.shape[:2]
+    sampled = np.pad(plane[::step, ::step], ((0, 1), (0, 1), (0, 0)), mode="edge")
+    distances, numbers = spatial.cKDTree(centres).query(sampled, k=2)
+    reach = enlarged((radius[numbers[..., 0]] - distances[..., 0]).astype(np.float32), step, shape)
+    gap = enlarged((distances[..., 1] - distances[..., 0]).astype(np.float32), step, shape)
+    site = numbers[..., 0].repeat(step, axis=0).repeat(step, axis=1)[: shape[0], : shape[1]]
+    return reach, gap, site
 
 
 def _warped_axes(
@@ -132,8 +131,8 @@ def draw_stroma(rng: np.random.Generator, shape: tuple[int, ...]) -> Concentrati
     """Connective tissue: wavy fibres, fibroblasts, clusters of lymphocytes, vessels that look like glands."""
     along, across = _warped_axes(rng, shape, rng.uniform(0, np.pi), sigma=30, strength=14)
     fibres = _fibres(rng, along, across)
-    eosin = 0.34 + 0.13 * fibres + 0.07 * smooth_noise(rng, shape, 12)
-    haematoxylin = 0.1 + 0.03 * fibres
+    eosin = rng.uniform(0.24, 0.36) + rng.uniform(0.05, 0.12) * fibres + 0.06 * smooth_noise(rng, shape, 12)
+    haematoxylin = 0.09 + 0.025 * fibres
     clefts = (smooth_noise(rng, shape, 5) + 0.9 * fibres < -2.0 + rng.uniform(-0.3, 0.3)).astype(np.float32)
     nuclei = np.zeros(shape, np.float32)
     _draw_fibroblasts(rng, nuclei, across)
@@ -150,7 +149,7 @@ def draw_stroma(rng: np.random.Generator, shape: tuple[int, ...]) -> Concentrati
 
 def _fibres(rng: np.random.Generator, along: np.ndarray, across: np.ndarray) -> np.ndarray:
     """Streaks that follow the warped axes: one stretched noise tile, looked up along them."""
-    tile = ndimage.gaussian_filter(rng.standard_normal((256, 256)), (9, 1.3), mode="wrap")
+    tile = ndimage.gaussian_filter(rng.standard_normal((256, 256), dtype=np.float32), (9, 1.3), mode="wrap")
     tile /= tile.std()
     return ndimage.map_coordinates(tile, [along, across], order=1, mode="grid-wrap", output=np.float32)
 
@@ -158,7 +157,7 @@ def _fibres(rng: np.random.Generator, along: np.ndarray, across: np.ndarray) -> 
 def _draw_fibroblasts(rng: np.random.Generator, nuclei: np.ndarray, across: np.ndarray) -> None:
     points = scattered_points(rng, nuclei.shape, rng.uniform(17, 26))
     points = points[inside(points, nuclei.shape)]
-    by_row, by_col = np.gradient(ndimage.gaussian_filter(across, 3))
+    by_row, by_col = np.gradient(across)
     angles = np.arctan2(at(by_col, points), at(by_row, points)) + np.pi / 2 + rng.normal(0, 0.2, len(points))
     stamp_ellipses(
         nuclei,
@@ -172,7 +171,7 @@ def _draw_fibroblasts(rng: np.random.Generator, nuclei: np.ndarray, across: np.n
 
 def _draw_lymphocytes(rng: np.random.Generator, nuclei: np.ndarray) -> None:
     points = scattered_points(rng, nuclei.shape, 9.5, jitter=0.3)
-    density = smooth_noise(rng, nuclei.shape, 26) * 0.55 + rng.normal(-1.0, 0.35)
+    density = smooth_noise(rng, nuclei.shape, 26) * 0.55 + rng.normal(-0.75, 0.4)
     points = points[at(density, points) + rng.normal(0, 0.45, len(points)) > 0]
     size = rng.uniform(2.6, 3.7, len(points))
     stamp_ellipses(
@@ -201,17 +200,20 @@ def _draw_vessels(rng: np.random.Generator, holes: np.ndarray, cells: np.ndarray
     red = red[(at(holes, red) > 0.9) & at(full, red)]
     round_cells = np.full(len(red), 3.1)
     stamp_ellipses(cells, red, round_cells, round_cells, 0 * round_cells, rng.uniform(0.75, 1.1, len(red)))
-    turns = np.linspace(0, 2 * np.pi, 14, endpoint=False)
-    for point, r, s, angle in zip(points, radius, stretch, angles, strict=True):
-        ring = turns[rng.random(len(turns)) < 0.55] + rng.normal(0, 0.1)
-        along, over = (r * s + 2) * np.cos(ring), (r + 2) * np.sin(ring)
-        cosine, sine = np.cos(angle), np.sin(angle)
-        offsets = np.stack([along * cosine - over * sine, along * sine + over * cosine], axis=1)
-        tangent = angle + np.arctan2((r + 2) * np.cos(ring), -(r * s + 2) * np.sin(ring))
-        n = len(ring)
-        stamp_ellipses(
-            nuclei, point + offsets, rng.uniform(3.5, 6, n), np.full(n, 1.7), tangent, np.full(n, 0.85)
-        )
+    turn = rng.uniform(0, 2 * np.pi, (count, 8))  # of the nuclei around each vessel
+    along, over = (radius * stretch + 2)[:, None] * np.cos(turn), (radius + 2)[:, None] * np.sin(turn)
+    cosine, sine = np.cos(angles)[:, None], np.sin(angles)[:, None]
+    offsets = np.stack([along * cosine - over * sine, along * sine + over * cosine], axis=-1)
+    slope = np.arctan2((radius + 2)[:, None] * np.cos(turn), -(radius * stretch + 2)[:, None] * np.sin(turn))
+    number = turn.size
+    stamp_ellipses(
+        nuclei,
+        (points[:, None] + offsets).reshape(-1, 2),
+        rng.uniform(3.5, 6, number),
+        np.full(number, 1.7),
+        (angles[:, None] + slope).ravel(),
+        np.full(number, 0.85),
+    )
 
 
 def draw_epithelium(rng: np.random.Generator, glands: np.ndarray, build: Architecture) -> Concentrations:
@@ -314,7 +316,7 @@ def _draw_epithelial_nuclei(
     nuclei = np.zeros(shape, np.float32)
     length, width = build.nucleus_length * size * stretch, build.nucleus_width * size / np.sqrt(stretch)
     angles = at(radial, points) + rng.normal(0, 0.12 + 1.6 * spread**2, count)
-    strength = rng.uniform(0.72, 1.0, count) * rng.lognormal(0, 0.3 * spread, count)
+    strength = rng.uniform(0.55, 1.0, count) * rng.lognormal(0, 0.3 * spread, count)
     stamp_ellipses(nuclei, points, length.clip(2, 14), width.clip(1.6, 9), angles, strength)
     chromatin = 1 - 0.16 * spread * 2.5 * smooth_noise(rng, shape, 1.4).clip(-1, 2)
     return nuclei * chromatin.clip(0.4, 1.3)
