@@ -1,3 +1,37 @@
-"""Learn to segment histology from a few pixel masks and many image-level labels."""
+"""Learn to segment histology from a few pixel masks and many image-level labels.
+
+The four verbs, importable from here without importing what they need until they are used:
+
+  prepare_phantom, prepare_ebhi   a data set becomes a manifest
+  train                           a manifest becomes a run folder
+  evaluate                        a run's figures on one split of a manifest
+  predict                         pictures become class maps
+"""
+
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "TrainConfig": "l2s_jax.config",
+    "PRESETS": "l2s_jax.config",
+    "UserError": "l2s_jax.errors",
+    "read_manifest": "l2s_jax.data.manifest",
+    "check_manifest": "l2s_jax.data.check",
+    "prepare_phantom": "l2s_jax.data.phantom",
+    "prepare_ebhi": "l2s_jax.data.ebhi",
+    "train": "l2s_jax.training",
+    "evaluate": "l2s_jax.prediction",
+    "predict": "l2s_jax.prediction",
+    "load_network": "l2s_jax.networks",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name from its module when it is first asked for."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

@@ -69,6 +69,8 @@ class TrainConfig:
 
     validate_every: int = 1
     """Epochs between two validations; each also writes a checkpoint."""
+    checkpoint_minutes: float = 10.0
+    """Within an epoch that takes longer than this, a checkpoint every so many minutes."""
     loader_threads: int = 2
     """Threads that decode and gather batches; the batches do not depend on it."""
     memory_gib: float = 2.0
@@ -102,6 +104,7 @@ def validate(config: TrainConfig) -> None:
         ("seed", 0, 2**31 - 1),
         ("draw", 0, 2**31 - 1),
         ("memory_gib", 0.0, 1e6),
+        ("checkpoint_minutes", 0.0, 1e6),
     ):
         value = getattr(config, name)
         if not low <= value <= high:

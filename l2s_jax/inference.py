@@ -29,7 +29,8 @@ class Network(NamedTuple):
 
 @partial(jax.jit, static_argnums=0)
 def _forward(model: L2S, variables: Any, mean: Any, std: Any, images: Any) -> tuple[jax.Array, jax.Array]:
-    outputs = model.apply(variables, normalise(images.astype(jnp.float32) / 255, mean, std), train=False)
+    image = normalise(images.astype(jnp.float32) / 255, mean, std)
+    outputs: Any = model.apply(variables, image, train=False)
     return outputs.coarse_logits, outputs.class_logits
 
 
@@ -67,7 +68,7 @@ def tile_origins(length: int, tile: int, stride: int) -> list[int]:
 
 
 def tile_weights(tile: int, weighting: Weighting) -> np.ndarray:
-    """Weight f32[tile,tile] of a tile's pixels in the mean: all 1, or a Gaussian of sigma tile/4 at its centre."""
+    """Weight f32[tile,tile] of a tile's pixels in the mean: 1, or a centred Gaussian of sigma tile/4."""
     if weighting == "uniform":
         return np.ones((tile, tile), np.float32)
     offset = np.arange(tile) - (tile - 1) / 2
@@ -75,45 +76,49 @@ def tile_weights(tile: int, weighting: Weighting) -> np.ndarray:
     return np.outer(profile, profile).astype(np.float32)
 
 
-def predict_logits(
-    forward: Forward, image: np.ndarray, *, tile: int, stride: int, weighting: Weighting, batch_size: int
-) -> np.ndarray:
-    """Mask logits f32[H,W,C] of a picture: the weighted mean of the logits of all tiles over each pixel.
+class Tiling(NamedTuple):
+    """How pictures larger than a patch are covered."""
 
-    A picture with a side shorter than a tile is reflected up to one tile first.
+    tile: int  # pixels a side, the network's patch size
+    stride: int  # pixels between tiles, 1..tile; below `tile` they overlap
+    weighting: Weighting = "gaussian"
+    batch_size: int = 20  # tiles a batch; does not change the result
+
+
+def predict_picture(forward: Forward, image: np.ndarray, tiling: Tiling) -> tuple[np.ndarray, np.ndarray]:
+    """Mask logits f32[H,W,C] and class logits f32[C] of a picture of any size.
+
+    A pixel's logits are the weighted mean over all tiles that cover it; the class logits are the mean over
+    tiles. A picture with a side shorter than a tile is reflected up to one tile first.
 
     Args:
       forward: from `make_forward`.
       image: u8[H,W,3], RGB.
-      tile: side of a tile in pixels, the network's patch size.
-      stride: distance between tiles in pixels, 1..tile; below `tile` they overlap.
-      weighting: how a tile's pixels count.
-      batch_size: tiles gathered at a time; does not change the result.
+      tiling: how the picture is covered.
     """
+    tile = tiling.tile
     height, width = image.shape[:2]
     image = reflect_to(image, tile)
-    weights = tile_weights(tile, weighting)
-    origins = [
-        (row, column)
-        for row in tile_origins(image.shape[0], tile, stride)
-        for column in tile_origins(image.shape[1], tile, stride)
-    ]
-    total: np.ndarray | None = None
-    weight = np.zeros(image.shape[:2], np.float32)
-    for chunk in batched(origins, batch_size):
-        coarse, _ = forward(np.stack([image[r : r + tile, c : c + tile] for r, c in chunk]))
-        if total is None:
+    weights = tile_weights(tile, tiling.weighting)
+    rows, columns = (tile_origins(side, tile, tiling.stride) for side in image.shape[:2])
+    origins = [(row, column) for row in rows for column in columns]
+    total = weight = labels = np.zeros(0, np.float32)
+    for chunk in batched(origins, tiling.batch_size):
+        coarse, class_logits = forward(np.stack([image[r : r + tile, c : c + tile] for r, c in chunk]))
+        if not total.size:
             total = np.zeros((*image.shape[:2], coarse.shape[-1]), np.float32)
+            weight = np.zeros(image.shape[:2], np.float32)
+            labels = np.zeros(coarse.shape[-1], np.float32)
+        labels += class_logits.sum(0)
         for (row, column), logits in zip(chunk, coarse, strict=True):
             here = np.s_[row : row + tile, column : column + tile]
             total[here] += enlarge(logits) * weights[..., None]
             weight[here] += weights
-    assert total is not None
-    return (total / weight[..., None])[:height, :width]
+    return (total / weight[..., None])[:height, :width], labels / len(origins)
 
 
 def enlarge(coarse: np.ndarray) -> np.ndarray:
-    """Nearest-neighbour enlargement of low-resolution logits [h,w,C] to [8h,8w,C], in NumPy."""
+    """Nearest-neighbour enlargement of a low-resolution map [h,w,...] to [8h,8w,...], in NumPy."""
     return coarse.repeat(SCALE, axis=0).repeat(SCALE, axis=1)
 
 

@@ -26,7 +26,7 @@ def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, classes: int) -> 
 
 
 def per_class(matrix: np.ndarray) -> dict[str, np.ndarray]:
-    """Precision, recall, F1 and IoU by class, f64[C] in 0..1, 0 where undefined; truth and predicted counts."""
+    """Precision, recall, F1, IoU by class, f64[C] in 0..1, 0 where undefined; true and predicted counts."""
     matrix = np.asarray(matrix, np.float64)
     hit, truth, predicted = np.diag(matrix), matrix.sum(1), matrix.sum(0)
     return {

@@ -23,6 +23,7 @@ from l2s_jax.files import write_text
 
 CONFIG, NETWORK, ENVIRONMENT, FINISHED = "config.toml", "network.json", "environment.json", "finished.json"
 METRICS, SUBSET, MANIFEST = "metrics.csv", "subset.csv", "manifest.json"
+LOCK = ".lock"
 LAST, BEST = "checkpoints/last", "checkpoints/best"
 PACKAGES = (
     "l2s-jax",
@@ -58,7 +59,7 @@ def open_run(folder: Path, config: TrainConfig, manifest: Manifest, *, resume: b
       UserError: the folder exists and `resume` was not asked for, or it belongs to another config or data.
     """
     if not (folder / CONFIG).exists():
-        if folder.exists() and any(folder.iterdir()):
+        if any(path.name != LOCK for path in folder.iterdir()):
             raise UserError(f"{folder} exists and is not a run: choose an empty or new folder for --out")
         write_config(folder / CONFIG, config)
         write_classes(folder, manifest.classes)
@@ -206,7 +207,7 @@ def locked(folder: Path) -> Iterator[None]:
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
+        lock = FileLock(folder / LOCK)
         lock.acquire(timeout=0)
     except Timeout as error:
         raise UserError(

@@ -146,4 +146,3 @@ def channel_statistics(patches: PatchSet, rows: np.ndarray) -> tuple[np.ndarray,
     mean = total / n
     std = np.sqrt(np.maximum(squares / n - mean**2, 1e-6))
     return mean.astype(np.float32), std.astype(np.float32)
-

@@ -95,4 +95,3 @@ def _first(
     for of_class in np.unique(stratum[rows]):
         chosen[[row for row in ordered if stratum[row] == of_class][:min_per_class]] = True
     return chosen
-

@@ -69,8 +69,12 @@ def init_variables(model: L2S, key: jax.Array, patch_size: int = 32) -> dict[str
 
     The parameters do not depend on the patch size, so a small one is enough to make them.
     """
-    image = jnp.zeros((2, patch_size, patch_size, 3))
-    variables = model.init(key, image, train=True)
+
+    @jax.jit  # drops the forward pass, whose result is not asked for
+    def init(key: jax.Array) -> Any:
+        return model.init(key, jnp.zeros((2, patch_size, patch_size, 3)), train=True)
+
+    variables = init(key)
     return {"params": variables["params"], "batch_stats": variables["batch_stats"]}
 
 

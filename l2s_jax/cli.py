@@ -1,0 +1,358 @@
+"""The command `l2s`: each subcommand is a few lines over a library function."""
+
+import dataclasses
+import os
+import sys
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import tyro
+
+from l2s_jax import __version__
+from l2s_jax.config import PRESETS, Preset, TrainConfig, read_config
+from l2s_jax.errors import UserError
+from l2s_jax.types import Split
+
+Config = Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")]
+
+
+@dataclass(frozen=True)
+class PreparePhantom:
+    """Draw a phantom data set: H&E-like tissue with glands of three classes and known masks."""
+
+    out: tyro.conf.Positional[Path]
+    """Folder for the manifest and its pictures."""
+    patches: int = 400
+    """How many patches in all, split 50/25/25 by slide."""
+    patches_per_slide: int = 5
+    """Patches that share a stain and a group."""
+    patch_size: int = 128
+    """Side of a patch in pixels, a multiple of 16."""
+    masks: float = 1.0
+    """Share of the training patches that keep their mask, 0 to 1."""
+    overlap: float = 0.3
+    """How much the classes resemble each other; 0 keeps them apart."""
+    seed: int = 0
+    """Of everything that is drawn."""
+    overwrite: bool = False
+    """Use a folder that holds something else."""
+    config: Config = None
+    """Options from a TOML file; the command line wins."""
+
+    def run(self) -> int:
+        """Draws and checks."""
+        from l2s_jax.data.phantom import prepare_phantom
+
+        prepare_phantom(self.out, **_options(self, "out"))
+        return _check_and_print(self.out)
+
+
+@dataclass(frozen=True)
+class PrepareEbhi:
+    """Make a manifest of EBHI-Seg (Shi et al. 2023), 50/25/25 by slide group, stratified by class."""
+
+    folder: tyro.conf.Positional[Path]
+    """The data set: CLASS/image/*.png with CLASS/label/*.png."""
+    out: tyro.conf.Positional[Path]
+    """Folder for the manifest and its pictures."""
+    classes: Literal[4, 7] = 4
+    """4: background, benign, neoplasia, adenocarcinoma. 7: background and the six folders."""
+    patch_size: int = 128
+    """Side of a patch in pixels, a multiple of 16."""
+    seed: int = 0
+    """Of the split."""
+    overwrite: bool = False
+    """Use a folder that holds something else."""
+    config: Config = None
+    """Options from a TOML file; the command line wins."""
+
+    def run(self) -> int:
+        """Converts and checks."""
+        from l2s_jax.data.ebhi import prepare_ebhi
+
+        prepare_ebhi(self.folder, self.out, **_options(self, "folder", "out"))
+        return _check_and_print(self.out)
+
+
+@dataclass(frozen=True)
+class Check:
+    """Read a manifest and every picture in it, and report all problems at once."""
+
+    manifest: tyro.conf.Positional[Path]
+    """Folder with patches.csv and classes.toml."""
+    allow_outside: bool = False
+    """Accept paths that lead out of the manifest's folder."""
+    config: Config = None
+    """Options from a TOML file; the command line wins."""
+
+    def run(self) -> int:
+        """Ends with 1 where there are problems."""
+        return _check_and_print(self.manifest, self.allow_outside)
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a segmentation network on a manifest, from masks and image-level labels."""
+
+    manifest: tyro.conf.Positional[Path]
+    """Folder with patches.csv and classes.toml."""
+    out: Path
+    """Run folder: config, metrics, checkpoints, curves, samples and report.html."""
+    training: tyro.conf.OmitArgPrefixes[TrainConfig]
+    preset: Preset = "paper"
+    """`paper`: what the paper says. `release`: what its authors' released code does."""
+    config: Config = None
+    """Options from a TOML file; they win over the preset, the command line wins over both."""
+    resume: bool = False
+    """Go on with the run in --out from its last checkpoint."""
+    allow_outside: bool = False
+    """Accept paths in the manifest that lead out of its folder."""
+    compile_cache: bool = True
+    """Keep compiled programs in the user's cache folder for the next start."""
+
+    def run(self) -> int:
+        """Trains, or goes on training."""
+        use_compile_cache(self.compile_cache)
+        from l2s_jax.training import train
+
+        train(self.manifest, self.out, self.training, resume=self.resume, allow_outside=self.allow_outside)
+        return 0
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure a run on one split of a manifest: F1, IoU, accuracy, confusion matrix."""
+
+    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """Run folder."""
+    manifest: tyro.conf.Positional[Path]
+    """Folder with patches.csv and classes.toml, of the same classes."""
+    split: Split = "test"
+    """Which rows of the manifest."""
+    out: Path | None = None
+    """Where the figures go; RUN/evaluation/SPLIT by default."""
+    stride: int | None = None
+    """Pixels between tiles of pictures larger than a patch; half a patch by default."""
+    weighting: Literal["gaussian", "uniform"] = "gaussian"
+    """How the pixels of overlapping tiles count."""
+    batch_size: int = 20
+    """Patches a batch; does not change the result."""
+    allow_outside: bool = False
+    """Accept paths in the manifest that lead out of its folder."""
+    compile_cache: bool = True
+    """Keep compiled programs in the user's cache folder for the next start."""
+    config: Config = None
+    """Options from a TOML file; the command line wins."""
+
+    def run(self) -> int:
+        """Evaluates."""
+        use_compile_cache(self.compile_cache)
+        from l2s_jax.prediction import evaluate
+
+        evaluate(self.folder, self.manifest, **_options(self, "folder", "manifest", "compile_cache"))
+        return 0
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Segment pictures with a trained run: class PNG, overlay, and class fractions as CSV."""
+
+    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """Run folder."""
+    images: tyro.conf.Positional[tuple[Path, ...]]
+    """Pictures of any size, at the scale of the training patches."""
+    out: Path
+    """Output folder."""
+    stride: int | None = None
+    """Pixels between tiles; half a patch by default."""
+    weighting: Literal["gaussian", "uniform"] = "gaussian"
+    """How the pixels of overlapping tiles count."""
+    batch_size: int = 20
+    """Tiles a batch; does not change the result."""
+    compile_cache: bool = True
+    """Keep compiled programs in the user's cache folder for the next start."""
+    config: Config = None
+    """Options from a TOML file; the command line wins."""
+
+    def run(self) -> int:
+        """Predicts."""
+        if not self.images:
+            raise UserError("no picture named: l2s predict RUN IMAGE... --out FOLDER")
+        use_compile_cache(self.compile_cache)
+        from l2s_jax.prediction import predict
+
+        predict(self.folder, self.images, **_options(self, "folder", "images", "compile_cache"))
+        return 0
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a trained network as .safetensors (torchvision's names) and as a StableHLO program."""
+
+    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """Run folder."""
+    out: tyro.conf.Positional[Path]
+    """Output folder."""
+    config: Config = None
+    """Options from a TOML file; the command line wins."""
+
+    def run(self) -> int:
+        """Exports."""
+        from l2s_jax.exporting import export_run
+
+        for path in export_run(self.folder, self.out):
+            print(f"written: {path}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Look at this installation: versions, devices, OpenSlide, weights, memory; say what to mend."""
+
+    config: Config = None
+    """Options from a TOML file; the command line wins."""
+
+    def run(self) -> int:
+        """Ends with 1 where there is a problem."""
+        from l2s_jax.doctor import diagnose, print_diagnosis
+
+        return print_diagnosis(diagnose())
+
+
+COMMANDS: dict[str, Any] = {
+    "prepare phantom": PreparePhantom,
+    "prepare ebhi": PrepareEbhi,
+    "check": Check,
+    "train": Train,
+    "evaluate": Evaluate,
+    "predict": Predict,
+    "export": Export,
+    "doctor": Doctor,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs `l2s`; ends the process with 0, 1 (something found or failed), 2 (wrong use), 3, 130."""
+    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """Runs one command and gives its exit code; what goes wrong becomes one message on standard error."""
+    try:
+        return _command(arguments).run()
+    except UserError as error:
+        print(f"l2s: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("l2s: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader went away (`l2s ... | head`); keep Python from complaining while it shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except MemoryError:
+        print("l2s: out of memory; try a smaller --batch-size or --memory-gib", file=sys.stderr)
+        return 1
+
+
+def _command(arguments: list[str]) -> Any:
+    """The command object that the arguments describe; prints help and leaves where they ask for it."""
+    if arguments[:1] == ["--version"]:
+        print(f"l2s_jax {__version__}")
+        sys.exit(0)
+    for words in (2, 1):
+        name = " ".join(arguments[:words])
+        if name in COMMANDS and len(arguments) >= words:
+            return _parse(name, arguments[words:])
+    wanted = [name for name in COMMANDS if arguments and name.split()[0] == arguments[0]]
+    wrong = arguments and arguments[0] not in ("-h", "--help") and not wanted
+    if wrong:
+        print(f"l2s: no such command: {arguments[0]}\n", file=sys.stderr)
+    print(_overview(wanted or list(COMMANDS)), file=sys.stderr if wrong else sys.stdout)
+    asked = any(argument in ("-h", "--help") for argument in arguments)
+    sys.exit(0 if asked else 2)
+
+
+def _overview(names: Sequence[str]) -> str:
+    lines = ["usage: l2s COMMAND ...    (l2s COMMAND --help lists its options)", ""]
+    lines += [f"  {name:<18} {COMMANDS[name].__doc__.splitlines()[0]}" for name in names]
+    return "\n".join(lines)
+
+
+def _parse(name: str, arguments: list[str]) -> Any:
+    command = COMMANDS[name]
+    file = _value_of("--config", arguments)
+    if command is Train:
+        default = _train_default(_value_of("--preset", arguments), file)
+    else:
+        default = command(**_required(command), **(_table(command, Path(file)) if file else {}))
+    return tyro.cli(command, prog=f"l2s {name}", args=arguments, default=default)
+
+
+def _train_default(preset: str | None, file: str | None) -> Train:
+    training = PRESETS.get(preset or "paper", PRESETS["paper"])  # type: ignore[call-overload]
+    if file:
+        training = read_config(file, training)
+    return Train(**{**_required(Train), "training": training})
+
+
+def _required(command: Any) -> dict[str, Any]:
+    """The fields that only the command line can give."""
+    fields = dataclasses.fields(command)
+    return {field.name: tyro.MISSING for field in fields if field.default is dataclasses.MISSING}
+
+
+def _table(command: Any, path: Path) -> dict[str, Any]:
+    """Options of a command from a TOML file. Raises `UserError` naming each that it does not have."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"cannot read the config {path}: {error}") from error
+    hints = get_type_hints(command)
+    known = [name for name in hints if name not in ("config", *_required(command))]
+    unknown = [key for key in table if key not in known]
+    if unknown:
+        raise UserError(f"{path}: unknown option(s) {', '.join(unknown)} (known: {', '.join(known)})")
+    return {key: Path(value) if "Path" in str(hints[key]) else value for key, value in table.items()}
+
+
+def _value_of(flag: str, arguments: list[str]) -> str | None:
+    """The value of a flag before the arguments are parsed, since it decides their defaults."""
+    for position, argument in enumerate(arguments):
+        if argument == flag and position + 1 < len(arguments):
+            return arguments[position + 1]
+        if argument.startswith(f"{flag}="):
+            return argument.split("=", 1)[1]
+    return None
+
+
+def _options(command: Any, *without: str) -> dict[str, Any]:
+    """A command's fields as keyword arguments of the library function behind it."""
+    names = [field.name for field in dataclasses.fields(command) if field.name not in ("config", *without)]
+    return {name: getattr(command, name) for name in names}
+
+
+def _check_and_print(manifest: Path, allow_outside: bool = False) -> int:
+    from l2s_jax.data.check import check_manifest
+
+    report = check_manifest(manifest, allow_outside=allow_outside)
+    print(report)
+    return 0 if report.ok else 1
+
+
+def use_compile_cache(wanted: bool, folder: Path | None = None) -> None:
+    """Keeps compiled programs between processes, in L2S_CACHE or the user's cache folder."""
+    import jax
+
+    if wanted:
+        jax.config.update("jax_compilation_cache_dir", str(folder or cache_folder() / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def cache_folder() -> Path:
+    """Folder for downloads and compiled programs: L2S_CACHE, else l2s_jax in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("L2S_CACHE") or Path(base) / "l2s_jax")

@@ -1,0 +1,27 @@
+"""Reading a trained network back from its run folder."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from l2s_jax import checkpoints, run_folder
+from l2s_jax.inference import Network
+from l2s_jax.models.network import L2S, init_variables
+from l2s_jax.run_folder import BEST, NetworkFacts
+
+
+def load_network(folder: str | Path) -> tuple[Network, NetworkFacts]:
+    """The best network of a run folder, ready for `inference.make_forward`.
+
+    Raises:
+      UserError: the folder is no run, has no checkpoint yet, or its weights are damaged.
+    """
+    folder = Path(folder)
+    facts = run_folder.read_network_facts(folder)
+    classes = run_folder.read_run_classes(folder)
+    model = L2S(len(classes), facts.head)  # type: ignore[arg-type]
+    like = init_variables(model, jax.random.key(0))
+    items, _, _ = checkpoints.load(folder / BEST, {"variables": like})
+    mean, std = np.asarray(facts.mean, np.float32), np.asarray(facts.std, np.float32)
+    return Network(model, items["variables"], mean, std), facts

@@ -1,0 +1,226 @@
+"""`predict` and `evaluate`: a trained run on pictures and on manifests."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from l2s_jax import run_folder
+from l2s_jax.data.check import check_manifest, require_valid
+from l2s_jax.data.manifest import Classes, Manifest
+from l2s_jax.data.pictures import read_image, write_png
+from l2s_jax.errors import UserError
+from l2s_jax.evaluation import figures, judge, read_pictures, write_evaluation
+from l2s_jax.figures import draw_confusion, overlay, save_figure
+from l2s_jax.files import atomic_path, write_text
+from l2s_jax.inference import Tiling, Weighting, make_forward, predict_picture
+from l2s_jax.networks import load_network
+from l2s_jax.progress import track
+from l2s_jax.types import Split
+
+FRACTIONS = "fractions.csv"
+
+
+def evaluate(
+    run: str | Path,
+    manifest: str | Path,
+    *,
+    split: Split = "test",
+    out: str | Path | None = None,
+    stride: int | None = None,
+    weighting: Weighting = "gaussian",
+    batch_size: int = 20,
+    allow_outside: bool = False,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Figures of a run on one split of a manifest; see `evaluation.figures` for what they are.
+
+    Args:
+      run: run folder.
+      manifest: folder with `patches.csv` and `classes.toml`, of the same classes as the run's.
+      split: which rows. On `train` the figures say how well the run remembers, not how good it is.
+      out: where metrics.json, the CSV files and confusion.png go; `RUN/evaluation/SPLIT` by default.
+      stride: pixels between tiles of pictures larger than a patch; half a patch by default.
+      weighting: how the pixels of overlapping tiles count.
+      batch_size: patches a batch; does not change the result.
+      allow_outside: accept paths in the manifest that lead out of its folder.
+      say: receives what a person should read.
+
+    Raises:
+      UserError: other classes, an empty split, or patients and slides that the run has learned from.
+    """
+    run = Path(run)
+    network, facts = load_network(run)
+    classes = run_folder.read_run_classes(run)
+    report = check_manifest(manifest, allow_outside=allow_outside)
+    require_valid(report)
+    contents = report.manifest
+    rows = contents.of_split(split)
+    check_comparable(contents, classes, manifest)
+    if not rows:
+        raise UserError(f"{manifest} has no patches in the split {split}")
+    groups = {row.group for row in rows}
+    leaked = groups & run_folder.training_groups(run)
+    if leaked and split != "train":
+        raise UserError(
+            f"{len(leaked)} group(s) of the split {split} were trained on, so its figures would flatter: "
+            + ", ".join(sorted(leaked)[:10])
+        )
+    say(f"{len(leaked)} of {len(groups)} groups of the split {split} were trained on")
+    tiling = Tiling(facts.patch_size, stride or max(facts.patch_size // 2, 1), weighting, batch_size)
+    _check_tiling(tiling)
+    forward = make_forward(network, batch_size)
+    pictures = read_pictures(rows, contents.classes)
+    judged = list(track(judge(forward, pictures, len(classes), tiling), "evaluating", len(rows), "pictures"))
+    folder = Path(out) if out is not None else run / "evaluation" / split
+    context = {"run": str(run), "manifest": str(manifest), "sha256": contents.sha256, "split": split}
+    write_evaluation(folder, judged, classes, context)
+    result = figures(judged, classes)
+    if result["n_masks"]:
+        drawing = draw_confusion(np.array(result["confusion_matrix"]), classes.names, f"{split}, pixels")
+        save_figure(drawing, folder / "confusion.png")
+    if result["classifier"]["n"]:
+        labels = np.array(result["classifier"]["confusion_matrix"])
+        drawing = draw_confusion(labels, classes.names, f"{split}, classifier")
+        save_figure(drawing, folder / "confusion_classifier.png")
+    for line in describe(result):
+        say(line)
+    say(f"written to {folder}")
+    return result
+
+
+def check_comparable(contents: Manifest, classes: Classes, manifest: str | Path) -> None:
+    """Refuses a manifest whose classes are not the run's, in the run's order."""
+    if contents.classes.names != classes.names:
+        raise UserError(
+            f"{manifest} has the classes {', '.join(contents.classes.names)}; the run was trained on "
+            f"{', '.join(classes.names)}. They must be the same, in the same order."
+        )
+
+
+def describe(result: dict[str, Any]) -> list[str]:
+    """A few lines for a person, from `evaluation.figures`."""
+    lines = []
+    if result["n_masks"]:
+        pooled, images, groups = result["pooled"], result["per_image"], result["per_group"]
+        for name, title in (
+            ("macro_f1", "macro F1"), ("accuracy", "micro F1 = pixel accuracy"),
+            ("weighted_f1", "weighted F1"), ("mean_iou", "mean IoU"),
+        ):  # fmt: skip
+            lines.append(
+                f"{title}: {pooled[name]:.4f} pooled; {_spread(images[name], 'images')}; "
+                f"{_spread(groups[name], 'groups')}"
+            )
+        for name, f1, iou in zip(
+            result["classes"], result["per_class"]["f1"], result["per_class"]["iou"], strict=True
+        ):
+            lines.append(f"  {name}: F1 {f1:.4f}, IoU {iou:.4f}")
+    if result["classifier"]["n"]:
+        classifier = result["classifier"]
+        lines.append(f"classifier accuracy: {classifier['accuracy']:.4f} on {classifier['n']} labels")
+    return lines
+
+
+def _spread(one: dict[str, float], what: str) -> str:
+    return f"{one['mean']:.4f} +- {one['sd']:.4f} over {one['n']} {what} (sd, ddof {one['ddof']})"
+
+
+def predict(
+    run: str | Path,
+    images: Sequence[str | Path],
+    out: str | Path,
+    *,
+    stride: int | None = None,
+    weighting: Weighting = "gaussian",
+    batch_size: int = 20,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Segments pictures: for each a class PNG and an overlay, and one row of class fractions.
+
+    Args:
+      run: run folder.
+      images: pictures of any size, at the scale of the training patches; a side shorter than a patch is
+        reflected. Their names must differ, since outputs are named after them.
+      out: folder for NAME.png (the classes' pixel values as palette indices), NAME_overlay.png and
+        fractions.csv.
+      stride: pixels between tiles; half a patch by default.
+      weighting: how the pixels of overlapping tiles count.
+      batch_size: tiles a batch; does not change the result.
+      say: receives what a person should read.
+
+    Returns:
+      The output folder.
+
+    Raises:
+      UserError: two pictures of one name; or, after all others are done, the pictures that failed and why.
+    """
+    run, out = Path(run), Path(out)
+    paths = [Path(image) for image in images]
+    stems = [path.stem for path in paths]
+    doubled = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if doubled:
+        raise UserError(
+            f"two pictures are named {doubled[0]!r}, and outputs are named after them: rename one"
+        )
+    network, facts = load_network(run)
+    classes = run_folder.read_run_classes(run)
+    tiling = Tiling(facts.patch_size, stride or max(facts.patch_size // 2, 1), weighting, batch_size)
+    _check_tiling(tiling)
+    forward = make_forward(network, batch_size)
+    failures = []
+    for path in track(paths, "predicting", unit="pictures"):
+        try:
+            image = read_image(path)
+        except UserError as error:
+            failures.append(str(error))
+            continue
+        logits, class_logits = predict_picture(forward, image, tiling)
+        codes = logits.argmax(-1).astype(np.uint8)
+        write_class_png(out / f"{path.stem}.png", codes, classes)
+        write_png(out / f"{path.stem}_overlay.png", overlay(image, codes, classes))
+        append_fractions(out / FRACTIONS, path.name, codes, int(class_logits.argmax()), classes)
+    say(f"{len(paths) - len(failures)} of {len(paths)} pictures segmented into {out}")
+    if failures:
+        raise UserError("\n".join([f"{len(failures)} picture(s) failed:", *failures]), exit_code=1)
+    return out
+
+
+def _check_tiling(tiling: Tiling) -> None:
+    if not 1 <= tiling.stride <= tiling.tile:
+        raise UserError(f"--stride {tiling.stride} must lie between 1 and the patch size, {tiling.tile}")
+    if tiling.batch_size < 1:
+        raise UserError(f"--batch-size {tiling.batch_size} must be at least 1")
+
+
+def write_class_png(path: Path, codes: np.ndarray, classes: Classes) -> None:
+    """Writes class codes u8[H,W] as a palette PNG: pixel values as in the masks, shown in class colours.
+
+    Where a class's pixel value exceeds 255, the codes 0..C-1 are written instead.
+    """
+    fits = max(classes.pixel_values) <= 255
+    values = np.array(classes.pixel_values if fits else range(len(classes)), np.uint8)
+    palette = np.zeros((256, 3), np.uint8)
+    palette[values] = classes.colours
+    picture = Image.fromarray(values[codes])
+    picture.putpalette(palette.tobytes())
+    with atomic_path(path) as temporary:
+        picture.save(temporary, format="PNG")
+
+
+def append_fractions(path: Path, name: str, codes: np.ndarray, label: int, classes: Classes) -> None:
+    """Adds a picture's row to fractions.csv: share of its pixels by class, 0..1, and the classifier's class.
+
+    A row of the same picture from an earlier call is replaced.
+    """
+    counts = np.bincount(codes.reshape(-1), minlength=len(classes))
+    row = {"image": name, "pixels": codes.size, "classifier": classes.names[label]}
+    row |= {f"fraction {name}": count / codes.size for name, count in zip(classes.names, counts, strict=True)}
+    rows = pd.DataFrame([row])
+    if path.exists():
+        before = pd.read_csv(path)
+        if list(before.columns) == list(rows.columns):
+            rows = pd.concat([before[before["image"] != name], rows])
+    write_text(path, rows.to_csv(index=False, float_format="%.6g"))
