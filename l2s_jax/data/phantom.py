@@ -17,7 +17,7 @@ from l2s_jax.data.drawing import smooth_noise
 from l2s_jax.data.folders import claim_folder
 from l2s_jax.data.manifest import Classes, Manifest, PatchRow, read_manifest, write_classes, write_patches
 from l2s_jax.data.pictures import write_png
-from l2s_jax.data.splits import split_groups
+from l2s_jax.data.splits import FRACTIONS, split_groups
 from l2s_jax.data.tissue_drawing import (
     OVERSAMPLING,
     Concentrations,
@@ -36,7 +36,6 @@ CLASSES = Classes(
     background=0,
     ignore_value=255,
 )
-FRACTIONS = (0.5, 0.25, 0.25)
 MPP = 1.0
 """Micrometres a pixel that the drawn sizes correspond to: nuclei of 6 um, crypts of 40 um."""
 

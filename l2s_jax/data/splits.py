@@ -7,6 +7,9 @@ import numpy as np
 from l2s_jax.errors import UserError
 from l2s_jax.types import SPLITS, Split
 
+FRACTIONS = (0.5, 0.25, 0.25)
+"""Shares of train, val and test that `prepare` aims at."""
+
 
 def split_groups(
     groups: Sequence[Hashable], labels: Sequence[int], fractions: Sequence[float], seed: int
@@ -69,6 +72,20 @@ def largest_deviation(labels: Sequence[int], splits: Sequence[str], fractions: S
         for counts in split_counts(labels, splits).values()
         for count, fraction in zip(counts, fractions, strict=True)
     )
+
+
+def split_text(
+    names: Sequence[str], labels: Sequence[int], splits: Sequence[str], fractions: Sequence[float]
+) -> str:
+    """Lines that say what each class got, and how far the split ended from its target."""
+    width = max(map(len, names))
+    lines = [f"  {'class':{width}s}  " + "  ".join(f"{split:>12s}" for split in SPLITS)]
+    for label, counts in split_counts(labels, splits).items():
+        shares = "  ".join(f"{n:5d} {n / sum(counts):6.1%}" for n in counts)
+        lines.append(f"  {names[label] if label >= 0 else 'no label':{width}s}  {shares}")
+    aim = "/".join(f"{fraction:.0%}" for fraction in fractions)
+    off = largest_deviation(labels, splits, fractions)
+    return "\n".join([*lines, f"  aimed at {aim}; furthest from it by {off:.1%} (whole groups only)"])
 
 
 def _distance(held: np.ndarray, counts: np.ndarray, share: np.ndarray) -> np.ndarray:
