@@ -1,8 +1,8 @@
 """EBHI-Seg (Shi et al. 2023, CC BY 4.0): its folders into a manifest.
 
 Layout: `<class>/image/<file>.png` with `<class>/label/<file>.png`, 224 x 224, one class a picture. The slide
-is the part of a file name before its first hyphen, in capitals (`GTxc2012888-1-400-012.png` is of GTXC2012888);
-where the folder has an `index.csv` with columns class, file, slide_group, that one is believed instead.
+is the part of a file name before its first hyphen, in capitals (`GTxc2012888-1-400-012.png` is of
+GTXC2012888); where the folder has an `index.csv` with columns class, file, slide_group, that one is believed.
 Pictures of a slide look alike and some slides hold several classes, so the split is by slide.
 """
 
@@ -89,8 +89,8 @@ def prepare_ebhi(
       folder: the data set, with one folder a class.
       out: folder that is made. Started again after an interruption, it is made anew.
       classes: 4 (background; normal and polyp; low- and high-grade neoplasia; adenocarcinoma) or 7 (all).
-      patch_size: height and width in pixels, a multiple of 16. Images are averaged over the area that a pixel
-        stands for; masks are thresholded, then sampled.
+      patch_size: height and width in pixels, a multiple of 16. Images are shrunk with an antialiasing
+        triangle filter; masks are thresholded, then sampled at the nearest pixel.
       seed: of the split.
       skip_faulty: leave faulty pictures out instead of stopping at them; `prepared.toml` then lists them.
       overwrite: use an output folder that holds something else.
@@ -249,7 +249,7 @@ def _write_pictures(pairs: list[Pair], out: Path, codes: dict[str, int], size: i
     def write(pair: Pair) -> None:
         image, foreground = _read_pair(pair)
         mask = foreground * np.uint8(codes[pair.folder])
-        write_png(out / "images" / _name(pair), resized(image, size, Image.Resampling.BOX))
+        write_png(out / "images" / _name(pair), resized(image, size, Image.Resampling.BILINEAR))
         write_png(out / "masks" / _name(pair), resized(mask, size, Image.Resampling.NEAREST))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

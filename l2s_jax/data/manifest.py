@@ -10,49 +10,40 @@
   mpp     optional, micrometres a pixel
   source  optional, free text: where the patch was cut from
 
-`classes.toml` names the classes in the order of their codes 0..C-1:
-
-  background = "background"      # optional: which class is background
-  ignore_value = 255             # optional: mask pixels of this value take no part
-  [[class]]
-  name = "background"
-  colour = [255, 255, 255]
-  pixel_value = 0                # what stands in the mask files
+`classes.toml` is described in `l2s_jax.data.classes`.
 """
 
 import csv
 import hashlib
 import io
 import math
-import tomllib
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from l2s_jax.data.classes import CLASSES, Classes, parse_classes, write_classes
 from l2s_jax.errors import UserError
 from l2s_jax.files import write_text
-from l2s_jax.types import IGNORE_LABEL, MAX_CLASSES, SPLITS, Split
+from l2s_jax.types import IGNORE_LABEL, SPLITS, Split
 
 PATCHES = "patches.csv"
-CLASSES = "classes.toml"
 REQUIRED_COLUMNS = ("image", "mask", "label", "group", "split")
 OPTIONAL_COLUMNS = ("mpp", "source")
 
-
-@dataclass(frozen=True)
-class Classes:
-    """The classes of a task; position in each tuple is the class code 0..C-1."""
-
-    names: tuple[str, ...]
-    colours: tuple[tuple[int, int, int], ...]  # RGB, 0..255
-    pixel_values: tuple[int, ...]  # value in mask files, 0..65535
-    background: int | None = None  # code of the background class
-    ignore_value: int | None = None  # value in mask files that means "not known"
-
-    def __len__(self) -> int:
-        return len(self.names)
+__all__ = [
+    "CLASSES",
+    "PATCHES",
+    "Classes",
+    "Manifest",
+    "PatchRow",
+    "parse_classes",
+    "parse_manifest",
+    "read_manifest",
+    "straddling_groups",
+    "write_classes",
+    "write_patches",
+]
 
 
 @dataclass(frozen=True)
@@ -107,39 +98,53 @@ def parse_manifest(path: str | Path, *, allow_outside: bool = False) -> tuple[Ma
     """
     path = Path(path)
     folder = path.parent if path.name == PATCHES else path
-    for name in (PATCHES, CLASSES):
-        if not (folder / name).is_file():
-            raise UserError(
-                f"{folder / name} not found. A manifest is a folder with {PATCHES} and {CLASSES}; "
-                "`l2s prepare` writes one, and the README shows how to write your own."
-            )
-    classes_bytes, patches_bytes = (folder / CLASSES).read_bytes(), (folder / PATCHES).read_bytes()
+    patches_bytes, classes_bytes = (_read_bytes(folder / name) for name in (PATCHES, CLASSES))
     classes = parse_classes(classes_bytes, folder / CLASSES)
-    try:
-        text = patches_bytes.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{folder / PATCHES} is not UTF-8 text ({error.reason} at byte {error.start})"
-        ) from error
-    if "\0" in text:
-        raise UserError(f"{folder / PATCHES} holds NUL bytes: it is no CSV file")
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    missing = [column for column in REQUIRED_COLUMNS if column not in (reader.fieldnames or ())]
-    if missing:
-        raise UserError(
-            f"{folder / PATCHES}: column(s) {', '.join(missing)} missing from the header "
-            f"(found: {', '.join(reader.fieldnames or ()) or 'nothing'})"
-        )
     rows, problems = [], []
-    for record in reader:
-        row, faults = _parse_row(record, reader.line_num, folder, classes, allow_outside)
-        problems += [f"{PATCHES} line {reader.line_num}: {fault}" for fault in faults]
+    for line, record in _records(patches_bytes, folder / PATCHES):
+        row, faults = _parse_row(record, line, folder, classes, allow_outside)
+        problems += [f"{PATCHES} line {line}: {fault}" for fault in faults]
         if row is not None:
             rows.append(row)
     if not rows and not problems:
         raise UserError(f"{folder / PATCHES} has a header but no rows: there is nothing to work on")
     sha256 = hashlib.sha256(classes_bytes + b"\0" + patches_bytes).hexdigest()
     return Manifest(folder, classes, tuple(rows), sha256), problems
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(
+            f"{path} not found. A manifest is a folder with {PATCHES} and {CLASSES}; "
+            "`l2s prepare` writes one, and the README shows how to write your own."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+
+
+def _records(content: bytes, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line numbers and fields of a CSV file with `REQUIRED_COLUMNS`. Raises `UserError` where it is none."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from error
+    if "\0" in text:
+        raise UserError(f"{path} holds NUL bytes: it is no CSV file")
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        header = reader.fieldnames or ()
+        missing = [column for column in REQUIRED_COLUMNS if column not in header]
+        if missing:
+            raise UserError(
+                f"{path}: column(s) {', '.join(missing)} missing from the header "
+                f"(found: {', '.join(header) or 'nothing'})"
+            )
+        for record in reader:
+            yield reader.line_num, record
+    except csv.Error as error:
+        raise UserError(f"{path} near line {reader.line_num + 1} is no valid CSV: {error}") from error
 
 
 def _parse_row(
@@ -164,23 +169,11 @@ def _parse_row(
         faults.append("no group: name the patient or slide, so that splits cannot leak")
     if value["split"] not in SPLITS:
         faults.append(f"split {value['split']!r} is none of {', '.join(SPLITS)}")
-    mpp = None
-    if value.get("mpp"):
-        try:
-            mpp = float(value["mpp"])
-        except ValueError:
-            mpp = math.nan
-        if not (math.isfinite(mpp) and mpp > 0):
-            faults.append(f"mpp {value['mpp']!r} is no positive number of micrometres a pixel")
-    paths: dict[str, Path | None] = {"mask": None}
-    for column in ("image", "mask"):
-        if value[column]:
-            paths[column] = folder / value[column]
-            if not allow_outside and _leads_outside(folder, value[column]):
-                faults.append(
-                    f"{column} {value[column]!r} leads out of the manifest's folder "
-                    "(--allow-outside permits it)"
-                )
+    mpp = _parse_mpp(value.get("mpp", ""), faults)
+    paths = {
+        column: _parse_path(folder, column, value[column], allow_outside, faults)
+        for column in ("image", "mask")
+    }
     if faults:
         return None, faults
     image = cast(Path, paths["image"])
@@ -190,83 +183,32 @@ def _parse_row(
     ), []
 
 
+def _parse_mpp(text: str, faults: list[str]) -> float | None:
+    if not text:
+        return None
+    try:
+        mpp = float(text)
+    except ValueError:
+        mpp = math.nan
+    if not (math.isfinite(mpp) and mpp > 0):
+        faults.append(f"mpp {text!r} is no positive number of micrometres a pixel")
+    return mpp
+
+
+def _parse_path(folder: Path, column: str, name: str, allow_outside: bool, faults: list[str]) -> Path | None:
+    if not name:
+        return None
+    if not allow_outside and _leads_outside(folder, name):
+        faults.append(f"{column} {name!r} leads out of the manifest's folder (--allow-outside permits it)")
+    return folder / name
+
+
 def _leads_outside(folder: Path, name: str) -> bool:
     """Whether a path of the manifest, links followed, ends up outside the manifest's folder."""
     try:
         return not (folder / name).resolve().is_relative_to(folder.resolve())
     except (OSError, ValueError, RuntimeError):
         return True
-
-
-def parse_classes(content: bytes, path: Path) -> Classes:
-    """Reads `classes.toml`. Raises `UserError` that names every fault."""
-    try:
-        table = tomllib.loads(content.decode("utf-8-sig"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"{path} is not valid TOML: {error}") from error
-    entries = table.get("class")
-    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
-        raise UserError(f"{path}: expected one [[class]] table a class, found none")
-    faults = [f"unknown key {key!r}" for key in table if key not in ("class", "background", "ignore_value")]
-    names, colours, values = [], [], []
-    for code, entry in enumerate(entries):
-        name, colour, value = entry.get("name"), entry.get("colour"), entry.get("pixel_value", code)
-        faults += [
-            f"class {code}: unknown key {k!r}" for k in entry if k not in ("name", "colour", "pixel_value")
-        ]
-        if not isinstance(name, str) or not name.strip():
-            faults.append(f"class {code}: name missing")
-        if not (
-            isinstance(colour, list)
-            and len(colour) == 3
-            and all(type(part) is int and 0 <= part <= 255 for part in colour)
-        ):
-            faults.append(f"class {code}: colour must be three numbers 0..255, found {colour!r}")
-        if not (type(value) is int and 0 <= value <= 65535):
-            faults.append(f"class {code}: pixel_value must be a number 0..65535, found {value!r}")
-        names.append(str(name).strip())
-        colours.append(tuple(colour) if isinstance(colour, list) else ())
-        values.append(value)
-    for what, list_of in (("name", names), ("pixel_value", values)):
-        faults += [
-            f"{what} {item!r} is given to two classes"
-            for item, n in Counter(map(str, list_of)).items()
-            if n > 1
-        ]
-    if len(names) > MAX_CLASSES:
-        faults.append(f"{len(names)} classes; at most {MAX_CLASSES} are possible")
-    background, ignore = table.get("background"), table.get("ignore_value")
-    if background is not None and background not in names:
-        faults.append(f"background {background!r} is none of the classes ({', '.join(names)})")
-    if ignore is not None and (type(ignore) is not int or not 0 <= ignore <= 65535 or ignore in values):
-        faults.append(
-            f"ignore_value {ignore!r} must be a number 0..65535 that no class has as its pixel_value"
-        )
-    if faults:
-        raise UserError("\n".join([f"{path}:", *faults]))
-    return Classes(
-        tuple(names),
-        tuple(colours),
-        tuple(values),
-        names.index(background) if background is not None else None,
-        ignore,
-    )
-
-
-def write_classes(folder: str | Path, classes: Classes) -> None:
-    """Writes `classes.toml` into `folder`."""
-    import tomli_w
-
-    table: dict[str, Any] = {}
-    if classes.background is not None:
-        table["background"] = classes.names[classes.background]
-    if classes.ignore_value is not None:
-        table["ignore_value"] = classes.ignore_value
-    table["class"] = [
-        {"name": name, "colour": list(colour), "pixel_value": value}
-        for name, colour, value in zip(classes.names, classes.colours, classes.pixel_values, strict=True)
-    ]
-    write_text(Path(folder) / CLASSES, tomli_w.dumps(table))
 
 
 def write_patches(folder: str | Path, classes: Classes, patches: Iterable[PatchRow]) -> None:

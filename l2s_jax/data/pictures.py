@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from l2s_jax.data.manifest import Classes
+from l2s_jax.data.classes import Classes
 from l2s_jax.errors import UserError
 from l2s_jax.files import atomic_path
 from l2s_jax.types import IGNORE_PIXEL

@@ -1,0 +1,111 @@
+"""The classes of a task, as `classes.toml` names them in the order of their codes 0..C-1.
+
+  background = "background"      # optional: which class is background
+  ignore_value = 255             # optional: mask pixels of this value take no part
+  [[class]]
+  name = "background"
+  colour = [255, 255, 255]
+  pixel_value = 0                # what stands in the mask files; the code where left out
+"""
+
+import tomllib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from l2s_jax.errors import UserError
+from l2s_jax.files import write_text
+from l2s_jax.types import MAX_CLASSES
+
+CLASSES = "classes.toml"
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of a task; position in each tuple is the class code 0..C-1."""
+
+    names: tuple[str, ...]
+    colours: tuple[tuple[int, int, int], ...]  # RGB, 0..255
+    pixel_values: tuple[int, ...]  # value in mask files, 0..65535
+    background: int | None = None  # code of the background class
+    ignore_value: int | None = None  # value in mask files that means "not known"
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def parse_classes(content: bytes, path: Path) -> Classes:
+    """Reads `classes.toml`. Raises `UserError` that names every fault."""
+    try:
+        table = tomllib.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, bad UTF-8, numbers too long
+        raise UserError(f"{path} is not valid TOML: {error}") from error
+    entries = table.get("class")
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
+        raise UserError(f"{path}: expected one [[class]] table a class, found none")
+    faults = [f"unknown key {key!r}" for key in table if key not in ("class", "background", "ignore_value")]
+    names, colours, values = [], [], []
+    for code, entry in enumerate(entries):
+        name, colour, value = entry.get("name"), entry.get("colour"), entry.get("pixel_value", code)
+        faults += _faults_of_class(code, entry)
+        names.append(str(name).strip())
+        colours.append(tuple(colour) if isinstance(colour, list) else ())
+        values.append(value)
+    for what, list_of in (("name", names), ("pixel_value", values)):
+        faults += [
+            f"{what} {item!r} is given to two classes"
+            for item, n in Counter(map(str, list_of)).items()
+            if n > 1
+        ]
+    if len(names) > MAX_CLASSES:
+        faults.append(f"{len(names)} classes; at most {MAX_CLASSES} are possible")
+    background, ignore = table.get("background"), table.get("ignore_value")
+    if background is not None and background not in names:
+        faults.append(f"background {background!r} is none of the classes ({', '.join(names)})")
+    if ignore is not None and (type(ignore) is not int or not 0 <= ignore <= 65535 or ignore in values):
+        faults.append(
+            f"ignore_value {ignore!r} must be a number 0..65535 that no class has as its pixel_value"
+        )
+    if faults:
+        raise UserError("\n".join([f"{path}:", *faults]))
+    return Classes(
+        tuple(names),
+        tuple(colours),
+        tuple(values),
+        names.index(background) if background is not None else None,
+        ignore,
+    )
+
+
+def _faults_of_class(code: int, entry: dict[str, Any]) -> list[str]:
+    """What is wrong with one [[class]] table by itself."""
+    name, colour, value = entry.get("name"), entry.get("colour"), entry.get("pixel_value", code)
+    faults = [f"unknown key {key!r}" for key in entry if key not in ("name", "colour", "pixel_value")]
+    if not isinstance(name, str) or not name.strip():
+        faults.append("name missing")
+    if not (
+        isinstance(colour, list)
+        and len(colour) == 3
+        and all(type(part) is int and 0 <= part <= 255 for part in colour)
+    ):
+        faults.append(f"colour must be three numbers 0..255, found {colour!r}")
+    if not (type(value) is int and 0 <= value <= 65535):
+        faults.append(f"pixel_value must be a number 0..65535, found {value!r}")
+    return [f"class {code}: {fault}" for fault in faults]
+
+
+def write_classes(folder: str | Path, classes: Classes) -> None:
+    """Writes `classes.toml` into `folder`."""
+    import tomli_w
+
+    table: dict[str, Any] = {}
+    if classes.background is not None:
+        table["background"] = classes.names[classes.background]
+    if classes.ignore_value is not None:
+        table["ignore_value"] = classes.ignore_value
+    table["class"] = [
+        {"name": name, "colour": list(colour), "pixel_value": value}
+        for name, colour, value in zip(classes.names, classes.colours, classes.pixel_values, strict=True)
+    ]
+    write_text(Path(folder) / CLASSES, tomli_w.dumps(table))
