@@ -6,6 +6,8 @@
   name = "background"
   colour = [255, 255, 255]
   pixel_value = 0                # what stands in the mask files; the code where left out
+
+Unknown keys are refused, so that a misspelt one is not ignored.
 """
 
 import tomllib

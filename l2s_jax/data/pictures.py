@@ -52,6 +52,7 @@ def read_image(path: str | Path) -> np.ndarray:
                 f"{path} is a {image.mode} picture; expected RGB. Convert it with its colour profile, e.g. "
                 "`magick IN -profile sRGB.icc -colorspace sRGB OUT.png`"
             )
+        image.load()  # a TIFF is turned here and loses its tag
         if _orientation(image) != 1:
             image = ImageOps.exif_transpose(image)
         if image.has_transparency_data:
@@ -76,6 +77,7 @@ def read_mask_values(path: str | Path) -> np.ndarray:
         bits = _bits(image)
         if image.mode not in MASK_MODES and not (image.mode == "RGB" and bits == 8):
             raise _no_mask(path, f"it is a {bits}-bit {image.mode} picture")
+        image.load()  # a TIFF is turned here and loses its tag
         if _orientation(image) != 1:
             image = ImageOps.exif_transpose(image)
         values = np.array(image)
@@ -169,6 +171,8 @@ def _opened(path: str | Path) -> Iterator[Any]:
             pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
             if pages > 1:
                 raise UserError(f"{path} holds {pages} pages; expected one picture. Save one as PNG")
+            if image.format == "TIFF" and _orientation(image) >= 5:  # Pillow 13 scrambles uncompressed ones
+                raise UserError(f"{path} is a TIFF that is to be shown turned by its tag. Save it upright")
             yield image
     except UserError:
         raise
