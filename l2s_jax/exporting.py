@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from l2s_jax import __version__
-from l2s_jax.data.manifest import CLASSES, Classes, write_classes
+from l2s_jax.data.classes import CLASSES, Classes, write_classes
 from l2s_jax.errors import UserError
 from l2s_jax.files import atomic_path, write_text
 from l2s_jax.models.export import PLATFORMS, lower, make_predict
@@ -126,7 +126,7 @@ Patches of {patch_size}x{patch_size} pixels{scale}. Classes: {codes}.
     logits = predict.call(patches)  # uint8 RGB [b,{patch_size},{patch_size},3], any b
 
 `logits["mask_logits"]` is float32 [b,{patch_size},{patch_size},{len(classes)}]: the argmax over its last
-axis is the class code of each pixel. `logits["class_logits"]` is float32 [b,{len(classes)}], one vector a patch.
+axis is the class code of each pixel. `logits["class_logits"]` is float32 [b,{len(classes)}], by patch.
 
 {WEIGHTS}: the same weights by PyTorch's names; the encoder's are torchvision's ResNet-18 up to layer3:
 

@@ -105,8 +105,8 @@ def _load(
 ) -> tuple[dict[str, Any], int, list[str]]:
     """New variables, how many tensors they took, and the keys they did not."""
     flat = flatten_dict(variables)
-    paths = {torch_name(path): path for path in flat if is_wanted(path)}
-    unused = [key for key in state_dict if key not in paths]
+    paths = dict(sorted((torch_name(path), path) for path in flat if is_wanted(path)))
+    unused = sorted(key for key in state_dict if key not in paths)
     faults = [f"missing: {key}" for key in paths if key not in state_dict]
     faults += [f"unexpected: {key}" for key in unused if not _is_ignored(key, ignored)]
     new = dict(flat)
@@ -125,7 +125,7 @@ def _load(
                 [f"{source} does not hold the weights of a ResNet-18 as torchvision names them:", *faults]
             )
         )
-    return unflatten_dict(new), len(taken), sorted(unused)
+    return unflatten_dict(new), len(taken), unused
 
 
 def _is_ignored(key: str, prefixes: tuple[str, ...]) -> bool:
