@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from l2s_jax import checkpoints, run_folder
@@ -21,7 +22,8 @@ def load_network(folder: str | Path) -> tuple[Network, NetworkFacts]:
     facts = run_folder.read_network_facts(folder)
     classes = run_folder.read_run_classes(folder)
     model = L2S(len(classes), facts.head)  # type: ignore[arg-type]
-    like = init_variables(model, jax.random.key(0))
+    shapes = jax.eval_shape(lambda: init_variables(model, jax.random.key(0)))
+    like = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     items, _, _ = checkpoints.load(folder / BEST, {"variables": like})
     mean, std = np.asarray(facts.mean, np.float32), np.asarray(facts.std, np.float32)
     return Network(model, items["variables"], mean, std), facts

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,7 +19,8 @@ Fetch = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Row numbers [K] to images u8[K,H,W,3] and masks u8[K,H,W]."""
 
 
-class PatchSet(NamedTuple):
+@dataclass(frozen=True)
+class PatchSet:
     """N patches of one size. Rows without a mask have IGNORE_PIXEL throughout theirs."""
 
     rows: tuple[PatchRow, ...]
@@ -132,7 +133,7 @@ def routed(
             masks[k] = label[indices[k]]
         return images, masks
 
-    routed_set = patches._replace(fetch=fetch_filled, label=label)
+    routed_set = replace(patches, fetch=fetch_filled, label=label)
     return routed_set, Subset(subset.has_mask | filled, has_label)
 
 

@@ -49,11 +49,18 @@ class BatchNorm(nn.Module):
                 unbiased = var * (n / jnp.maximum(n - 1, 1))
                 running_mean.value = keep * running_mean.value + (1 - keep) * mean
                 running_var.value = keep * running_var.value + (1 - keep) * unbiased
+            # With nobody to measure, normalise by what is known: zero variance would blow up, layer by layer.
+            mean = jnp.where(n > 0, mean, running_mean.value)
+            var = jnp.where(n > 0, var, running_var.value)
         else:
             mean, var = running_mean.value, running_var.value
         factor = scale * jax.lax.rsqrt(var + self.eps)
         offset = bias - mean * factor
-        return x * factor.astype(x.dtype) + offset.astype(x.dtype)
+        return x * _channels(factor, x) + _channels(offset, x)
+
+
+def _channels(values: Float[Array, " c"], like: Float[Array, "b h w c"]) -> Float[Array, "1 1 1 c"]:
+    return values.astype(like.dtype)[None, None, None, :]
 
 
 def masked_moments(

@@ -1,0 +1,31 @@
+import os
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from l2s_jax.data.phantom import prepare_phantom
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compile_once(tmp_path_factory):
+    """Compiled programs are shared between tests and the processes that they start."""
+    folder = os.environ.setdefault("L2S_CACHE", str(tmp_path_factory.mktemp("cache")))
+    jax.config.update("jax_compilation_cache_dir", str(Path(folder) / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+@pytest.fixture(scope="session")
+def phantom(tmp_path_factory):
+    """A small phantom data set: 60 patches of 32x32, 15 of them without a mask."""
+    folder = tmp_path_factory.mktemp("phantom") / "data"
+    prepare_phantom(folder, patches=60, patches_per_slide=3, patch_size=32, masks=0.5)
+    return folder
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)

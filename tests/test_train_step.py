@@ -1,0 +1,160 @@
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from l2s_jax.config import TrainConfig
+from l2s_jax.models.network import L2S
+from l2s_jax.train_step import Task, init_state, jit_train_step, make_optimizer, make_train_step
+from l2s_jax.types import IGNORE_LABEL, IGNORE_PIXEL, Batch
+
+PLAIN = TrainConfig(augment="none", colour_jitter=False)
+SIZE, B, C = 32, 6, 3
+
+
+def task(seg=1.0, cls=1.0):
+    ones = np.ones(C, np.float32)
+    return Task(seg * ones, cls * ones, np.full(3, 0.5, np.float32), np.full(3, 0.25, np.float32))
+
+
+def make_batch(rng, has_mask, has_label):
+    has_mask, has_label = np.array(has_mask, bool), np.array(has_label, bool)
+    n = len(has_mask)
+    mask = rng.integers(0, C, (n, SIZE, SIZE)).astype(np.uint8)
+    mask[~has_mask] = IGNORE_PIXEL
+    label = np.where(has_label, rng.integers(0, C, n), IGNORE_LABEL).astype(np.int32)
+    image = rng.integers(0, 256, (n, SIZE, SIZE, 3)).astype(np.uint8)
+    index = np.arange(n, dtype=np.int32)
+    return Batch(image, mask, label, has_mask, has_label, index, np.zeros(n, np.int32))
+
+
+def fresh(config=PLAIN, the_task=None, model=None):
+    model = model or L2S(C, config.head)
+    optimizer = make_optimizer(config.learning_rate)
+    return init_state(model, optimizer, the_task or task(), jax.random.key(0))
+
+
+@pytest.fixture(scope="module")
+def plain_step():
+    return jit_train_step(make_train_step(L2S(C), make_optimizer(PLAIN.learning_rate), PLAIN))
+
+
+def values(tree):
+    return [np.array(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def changed(before, after):
+    return any((a != b).any() for a, b in zip(before, after, strict=True))
+
+
+def test_one_compilation_serves_every_setting(plain_step, rng):
+    on, off, half = [True] * B, [False] * B, [True, False] * (B // 2)
+    other = [False, True] * (B // 2)
+    batches = [make_batch(rng, m, c) for m, c in ((on, off), (half, other), (on, on), (off, on), (off, off))]
+    state = fresh()
+    for batch in batches:
+        state, metrics = plain_step(state, batch)
+        assert np.isfinite(metrics["loss"])
+    assert plain_step._cache_size() == 1
+    assert int(state.step) == len(batches)
+
+
+def test_nothing_to_learn_gives_zero_loss_and_moves_nothing(plain_step, rng):
+    for the_task, flags in ((task(), [False] * B), (task(0, 0), [True] * B)):
+        state = fresh(the_task=the_task)
+        before = values((state.params, state.opt_state[0].mu))
+        stats = values(state.batch_stats)
+        state, metrics = plain_step(state, make_batch(rng, flags, flags))
+        assert metrics["loss"] == 0
+        assert not changed(before, values((state.params, state.opt_state[0].mu)))
+        assert changed(stats, values(state.batch_stats)) == any(flags)
+
+
+def test_masks_alone_leave_the_classifier_alone(plain_step, rng):
+    state = fresh()
+    classifier = values((state.params["classifier"], state.batch_stats["classifier"]))
+    decoder = values(state.params["decoder"])
+    state, metrics = plain_step(state, make_batch(rng, [True] * B, [False] * B))
+    assert metrics["loss_cls"] == 0 and metrics["n_label"] == 0 and metrics["n_mask"] == B
+    assert not changed(classifier, values((state.params["classifier"], state.batch_stats["classifier"])))
+    assert changed(decoder, values(state.params["decoder"]))
+
+
+def test_labels_teach_the_encoder_through_the_decoder(plain_step, rng):
+    state = fresh()
+    before = values((state.params["encoder"], state.params["decoder"]["conv"]))
+    state, metrics = plain_step(state, make_batch(rng, [False] * B, [True] * B))
+    assert metrics["loss_seg"] == 0 and metrics["loss_cls"] > 0
+    assert changed(before, values((state.params["encoder"], state.params["decoder"]["conv"])))
+
+
+def test_padding_a_batch_changes_nothing(plain_step, rng):
+    flags = [True] * 4
+    small = make_batch(rng, flags, flags)
+    padding = make_batch(rng, [False] * 2, [False] * 2)
+    padded = Batch(*(np.concatenate(pair) for pair in zip(small, padding, strict=True)))
+    a, metrics_a = plain_step(fresh(), small)
+    b, metrics_b = plain_step(fresh(), padded)
+    # Batches of 4 and 6 sum in another order; Adam's first step is lr * sign(g), so a gradient that is zero
+    # but for rounding may move by the whole learning rate. The loss and the moments show the equality.
+    np.testing.assert_allclose(metrics_a["loss"], metrics_b["loss"], rtol=1e-4)
+    for x, y in zip(values(a.opt_state[0].mu), values(b.opt_state[0].mu), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-2, atol=1e-5)
+
+
+def test_alternating_is_a_mask_step_then_a_label_step(plain_step, rng):
+    config = replace(PLAIN, step="alternate")
+    alternate = jit_train_step(make_train_step(L2S(C), make_optimizer(config.learning_rate), config))
+    half, other = [True, False] * (B // 2), [False, True] * (B // 2)
+    batch = make_batch(rng, half, other)
+    off = np.zeros(B, bool)
+    expected, _ = plain_step(fresh(), batch._replace(has_label=off))
+    expected, _ = plain_step(expected, batch._replace(has_mask=off))
+    got, metrics = alternate(fresh(), batch)
+    assert int(got.step) == 1 and int(got.opt_state[0].count) == 2
+    assert metrics["n_mask"] == metrics["n_label"] == B // 2
+    for x, y in zip(values(got.params), values(expected.params), strict=True):
+        # The same two Adam steps, compiled as one program or two; see above on Adam and rounding.
+        np.testing.assert_allclose(x, y, atol=2.5 * config.learning_rate)
+    for x, y in zip(values(got.batch_stats), values(expected.batch_stats), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-2, atol=1e-4)
+    only_masks, _ = alternate(fresh(), batch._replace(has_label=off))
+    assert int(only_masks.opt_state[0].count) == 1
+
+
+def test_head_max_trains_without_a_classifier(rng):
+    config = replace(PLAIN, head="max")
+    step = jit_train_step(make_train_step(L2S(C, "max"), make_optimizer(1e-3), config))
+    state = fresh(config)
+    assert "classifier" not in state.params
+    batch = make_batch(rng, [True, False] * 3, [False, True] * 3)
+    losses = []
+    for _ in range(8):
+        state, metrics = step(state, batch)
+        losses.append(float(metrics["loss"]))
+    assert losses[-1] < losses[0]
+
+
+def test_augmentation_is_keyed_by_seed_epoch_and_index(rng):
+    config = TrainConfig()
+    step = jax.jit(make_train_step(L2S(C), make_optimizer(1e-4), config))
+    batch = make_batch(rng, [True] * B, [True] * B)
+    state = fresh(config)
+    again, later = batch, batch._replace(epoch=batch.epoch + 1)
+    loss = lambda b: float(step(state, b)[1]["loss"])  # noqa: E731
+    assert loss(batch) == loss(again) != loss(later)
+    shuffled = np.random.default_rng(1).permutation(B)
+    moved = Batch(*(np.asarray(part)[shuffled] for part in batch))
+    np.testing.assert_allclose(loss(moved), loss(batch), rtol=1e-4)
+
+
+def test_seeds_differ_and_repeat():
+    model = L2S(C)
+    first = init_state(model, make_optimizer(1e-4), task(), jax.random.key(1))
+    second = init_state(model, make_optimizer(1e-4), task(), jax.random.key(1))
+    third = init_state(model, make_optimizer(1e-4), task(), jax.random.key(2))
+    assert not changed(values(first.params), values(second.params))
+    assert changed(values(first.params), values(third.params))
+    assert jnp.all(first.step == 0)
