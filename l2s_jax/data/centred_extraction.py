@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 
 from l2s_jax.data.extraction import (
     PICTURE_TOO_SMALL,
@@ -49,7 +50,9 @@ def extract_centred(
       them, with the reason, and so is each region of a picture that is smaller than the patch.
     """
     found = list(find_regions(mask, background, options))
-    centres = [region_centres(region, options) for region in found]
+    # Slides are worked on side by side; and where cores are scarce OpenMP's waiting costs K-means tenfold.
+    with threadpool_limits(1):
+        centres = [region_centres(region, options) for region in found]
     regions = np.repeat(np.arange(len(found)), [len(some) for some in centres])
     if found and min(mask.shape) < options.size:
         labels = np.array([region.code for region in found])[regions]
