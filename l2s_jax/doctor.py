@@ -176,12 +176,11 @@ def check_memory() -> list[Finding]:
     ]
 
 
-def available_memory() -> int:
+def available_memory(group: Path = Path("/sys/fs/cgroup")) -> int:
     """Bytes that can still be allocated: the system's figure, or what a cgroup leaves of its limit."""
     import psutil
 
     available = psutil.virtual_memory().available
-    group = Path("/sys/fs/cgroup")
     try:
         limit = int((group / "memory.max").read_text())
         used = int((group / "memory.current").read_text())
