@@ -1,0 +1,74 @@
+"""What a set of drawn regions is, whatever the format it came from.
+
+Geometry is shapely's and therefore in (x, y) = (column, row) order, as in every annotation format; everything
+around it is (row, col). The unit is the level-0 pixel, the origin that of `slides.Slide`.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from shapely import Polygon
+
+MAX_FILE_BYTES = 64 * 2**20
+"""Larger annotation files are refused: parsed, they would take more than 1 GB."""
+
+MAX_VERTICES = 5_000_000
+MAX_REGIONS = 200_000
+
+
+class Region(NamedTuple):
+    """One drawn region: a valid polygon of non-zero area, possibly with holes."""
+
+    polygon: Polygon  # (x, y), level-0 pixels
+    code: int  # class code
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """Regions in the order of drawing: a later one lies over an earlier one.
+
+    The counts say what became of the shapes in the file. A drawn shape may have given several regions (the
+    parts of a MultiPolygon, or of an outline that crosses itself) or none.
+    """
+
+    regions: tuple[Region, ...]
+    mpp: float | None = None  # level-0 um/px that the file states (ImageScope's MicronsPerPixel)
+    repaired: int = 0  # shapes that crossed or touched themselves
+    degenerate: int = 0  # shapes without an area: fewer than 3 vertices, or coordinates that are no numbers
+    ignored: int = 0  # shapes of a class that the table leaves out
+    outside: int = 0  # shapes wholly outside the slide, left out
+    skipped: tuple[tuple[str, int], ...] = ()  # (kind, number) of things that are no areas: points, lines
+
+
+class Outline(NamedTuple):
+    """A shape as it stands in a file, before its class is looked up and its geometry mended."""
+
+    names: tuple[str, ...]  # what may name its class, most specific first
+    rings: tuple[np.ndarray, ...]  # f64[V,2] (x, y) each: the outer one, then holes; even-odd
+    layer: int = 0  # ImageScope's Annotation element, counted from 0
+    ident: str = ""  # that element's Id
+    negative: bool = False  # a hole in other shapes of its layer (ImageScope's NegativeROA)
+
+
+class Parsed(NamedTuple):
+    """What a parser found in a file."""
+
+    outlines: tuple[Outline, ...]
+    mpp: float | None
+    skipped: tuple[tuple[str, int], ...]
+
+
+def summary(annotations: Annotations) -> str:
+    """One line for people: the number of regions, and what was repaired or left out."""
+    parts = [f"{len(annotations.regions)} regions"]
+    for number, what in (
+        (annotations.repaired, "repaired (crossed themselves)"),
+        (annotations.degenerate, "without area skipped"),
+        (annotations.ignored, "of ignored classes skipped"),
+        (annotations.outside, "outside the slide skipped"),
+        *((number, f"skipped ({kind})") for kind, number in annotations.skipped),
+    ):
+        if number:
+            parts.append(f"{number} {what}")
+    return ", ".join(parts)
