@@ -40,7 +40,8 @@ def fit_stain(images: Array, mask: Array | None = None) -> StainFit:
     Args:
       images: u8[B,H,W,3], RGB.
       mask: bool[B,H,W], the pixels to look at (tissue without ink), or None for all. Glass is left out of
-        the stain vectors either way (`BETA`).
+        the stain vectors either way (`BETA`). A slide is fitted to `data.tissue.sample_tissue_pixels` of it,
+        which has one shape for all slides.
 
     Returns:
       A `StainFit` with batch axis B. It is unusable where `MIN_PIXELS`, `MIN_VARIANCE`, `MIN_ANGLE` or
