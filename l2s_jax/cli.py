@@ -347,12 +347,9 @@ def use_compile_cache(wanted: bool, folder: Path | None = None) -> None:
     """Keeps compiled programs between processes, in L2S_CACHE or the user's cache folder."""
     import jax
 
+    from l2s_jax.weights import cache_folder
+
     if wanted:
         jax.config.update("jax_compilation_cache_dir", str(folder or cache_folder() / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
-
-def cache_folder() -> Path:
-    """Folder for downloads and compiled programs: L2S_CACHE, else l2s_jax in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("L2S_CACHE") or Path(base) / "l2s_jax")

@@ -1,0 +1,41 @@
+# Each target does its whole set-up: a virtual environment of its own, then the work.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO ?= demo
+
+.PHONY: demo test bench lint clean
+
+demo: $(VENV)/core
+	rm -rf $(DEMO)
+	$(BIN)/l2s prepare phantom $(DEMO)/data
+	$(BIN)/l2s train $(DEMO)/data --config experiments/demo.toml --out $(DEMO)/run
+	$(BIN)/l2s evaluate $(DEMO)/run $(DEMO)/data
+	$(BIN)/l2s predict $(DEMO)/run $(DEMO)/data/slide.png --out $(DEMO)/predictions
+	@echo "Look at $(DEMO)/run/report.html, $(DEMO)/run/evaluation/test and $(DEMO)/predictions."
+
+test: $(VENV)/dev
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/dev
+	$(BIN)/python -m benchmarks --short
+
+lint: $(VENV)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/core: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet -e .
+	touch $@
+
+$(VENV)/dev: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet -e '.[dev,torch,dask]'
+	touch $@ $(VENV)/core
+
+clean:
+	rm -rf $(VENV) $(DEMO)
