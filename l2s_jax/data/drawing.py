@@ -4,9 +4,21 @@ Points are float[N,2] (row, col) in canvas pixels; angles are those of the long 
 towards the column axis.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from PIL import Image
 from scipy import ndimage
+
+OVERSAMPLING = 2
+"""Canvas pixels along each side of a picture's pixel."""
+
+
+class Concentrations(NamedTuple):
+    """Amounts of the two stains, float32[H,W] >= 0; 1 is a well stained nucleus or red cell."""
+
+    haematoxylin: np.ndarray
+    eosin: np.ndarray
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> np.ndarray:
@@ -27,6 +39,17 @@ def enlarged(field: np.ndarray, step: int, shape: tuple[int, ...]) -> np.ndarray
         return field[:height, :width]
     box = (0.5 - 0.5 / step, 0.5 - 0.5 / step, 0.5 + (width - 0.5) / step, 0.5 + (height - 0.5) / step)
     return np.array(Image.fromarray(field).resize((width, height), Image.Resampling.BILINEAR, box=box))
+
+
+def warped_axes(
+    rng: np.random.Generator, shape: tuple[int, ...], direction: float, sigma: float, strength: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates along and across a direction, bent by smooth noise of `strength` pixels."""
+    rows, cols = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in shape), indexing="ij")
+    rows += strength * smooth_noise(rng, shape, sigma)
+    cols += strength * smooth_noise(rng, shape, sigma)
+    cosine, sine = np.cos(direction), np.sin(direction)
+    return rows * cosine + cols * sine, cols * cosine - rows * sine
 
 
 def scattered_points(

@@ -13,19 +13,13 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from l2s_jax.data.drawing import smooth_noise
+from l2s_jax.data.drawing import OVERSAMPLING, Concentrations, smooth_noise
 from l2s_jax.data.folders import claim_folder
+from l2s_jax.data.gland_drawing import draw_architecture, draw_epithelium, gland_sites
 from l2s_jax.data.manifest import Classes, Manifest, PatchRow, read_manifest, write_classes, write_patches
 from l2s_jax.data.pictures import write_png
 from l2s_jax.data.splits import FRACTIONS, split_groups
-from l2s_jax.data.tissue_drawing import (
-    OVERSAMPLING,
-    Concentrations,
-    draw_architecture,
-    draw_epithelium,
-    draw_stroma,
-    gland_sites,
-)
+from l2s_jax.data.stroma_drawing import draw_stroma
 from l2s_jax.errors import UserError
 from l2s_jax.progress import track
 
@@ -36,6 +30,9 @@ CLASSES = Classes(
     background=0,
     ignore_value=255,
 )
+MIN_GLAND = 0.05
+"""Least share of a patch that its glands cover, so that its label is true."""
+
 MPP = 1.0
 """Micrometres a pixel that the drawn sizes correspond to: nuclei of 6 um, crypts of 40 um."""
 
@@ -59,7 +56,7 @@ def prepare_phantom(
     patches_per_slide: int = 5,
     patch_size: int = 128,
     masks: float = 1.0,
-    overlap: float = 0.3,
+    overlap: float = 0.15,
     seed: int = 0,
     overwrite: bool = False,
 ) -> Manifest:
@@ -89,34 +86,44 @@ def prepare_phantom(
         "seed": seed,
     }
     out = claim_folder(out, recipe, overwrite=overwrite)
-    slides = [number // patches_per_slide for number in range(patches)]
+    rows = _planned_rows(out, patches, patches_per_slide, masks, seed)
+
+    def draw(number: int) -> None:
+        row = rows[number]
+        slide = number // patches_per_slide
+        image, mask = phantom_patch(row.label, patch_size, overlap, (seed, slide), (seed, slide, number))
+        write_png(row.image, image)
+        if row.mask is not None:
+            write_png(row.mask, mask)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in track(pool.map(draw, range(patches)), "drawing", total=patches, unit="patches"):
+            pass
+    write_classes(out, CLASSES)
+    write_patches(out, CLASSES, rows)
+    return read_manifest(out)
+
+
+def _planned_rows(out: Path, patches: int, per_slide: int, masks: float, seed: int) -> list[PatchRow]:
+    """What each patch will be: its class, slide, split and files."""
+    slides = [number // per_slide for number in range(patches)]
     labels = _draw_labels(slides, seed)
     splits = split_groups(slides, labels, FRACTIONS, seed)
     bare = _without_mask(splits, labels, masks, seed)
-
-    def draw(number: int) -> PatchRow:
-        slide, label = slides[number], labels[number]
-        name = f"slide{slide:03d}_{number % patches_per_slide:02d}.png"
-        image, mask = phantom_patch(label, patch_size, overlap, (seed, slide), (seed, slide, number))
-        write_png(out / "images" / name, image)
-        if number not in bare:
-            write_png(out / "masks" / name, mask)
-        return PatchRow(
+    names = [f"slide{slide:03d}_{number % per_slide:02d}.png" for number, slide in enumerate(slides)]
+    return [
+        PatchRow(
             line=number + 2,
-            image=out / "images" / name,
-            mask=None if number in bare else out / "masks" / name,
-            label=label,
+            image=out / "images" / names[number],
+            mask=None if number in bare else out / "masks" / names[number],
+            label=labels[number],
             group=f"slide{slide:03d}",
             split=splits[number],
             mpp=MPP,
             source="phantom",
         )
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        rows = list(track(pool.map(draw, range(patches)), "drawing", total=patches, unit="patches"))
-    write_classes(out, CLASSES)
-    write_patches(out, CLASSES, rows)
-    return read_manifest(out)
+        for number, slide in enumerate(slides)
+    ]
 
 
 def phantom_patch(
@@ -132,11 +139,13 @@ def phantom_patch(
     shape = (size * OVERSAMPLING, size * OVERSAMPLING)
     build = draw_architecture(rng, label - 1, overlap)
     glands, _ = gland_sites(rng, shape, build)
+    while glands.mean() < MIN_GLAND:
+        glands, _ = gland_sites(rng, shape, build)
     tissue = _pasted(draw_stroma(rng, shape), draw_epithelium(rng, glands, build), glands)
     return photograph(rng, tissue, look), _shrunk_mask(glands.astype(np.uint8) * np.uint8(label))
 
 
-def phantom_slide(shape: tuple[int, int], seed: int, overlap: float = 0.3) -> tuple[np.ndarray, np.ndarray]:
+def phantom_slide(shape: tuple[int, int], seed: int, overlap: float = 0.15) -> tuple[np.ndarray, np.ndarray]:
     """Draws a larger picture: a piece of tissue on white glass, with regions of all three gland classes.
 
     Args:

@@ -1,4 +1,4 @@
-"""Phantom tissue as stain concentrations: glands whose class is in their architecture, and what lies between.
+"""Phantom glands as stain concentrations; their class is in their architecture.
 
 The three gland classes are prototypes on a scale of `grade` 0, 1 and 2. Every picture draws its own grade
 around that of its class and every trait its own around that, so that the classes overlap. Lengths are in
@@ -9,12 +9,16 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage, spatial
-from skimage import morphology
 
-from l2s_jax.data.drawing import at, enlarged, inside, scattered_points, smooth_noise, stamp_ellipses
-
-OVERSAMPLING = 2
-"""Canvas pixels along each side of a picture's pixel."""
+from l2s_jax.data.drawing import (
+    Concentrations,
+    at,
+    enlarged,
+    scattered_points,
+    smooth_noise,
+    stamp_ellipses,
+    warped_axes,
+)
 
 
 class Architecture(NamedTuple):
@@ -55,13 +59,6 @@ PROTOTYPES = Architecture(*np.array([
 ]))  # fmt: skip
 
 
-class Concentrations(NamedTuple):
-    """Amounts of the two stains, float32[H,W] >= 0; 1 is a well stained nucleus or red cell."""
-
-    haematoxylin: np.ndarray
-    eosin: np.ndarray
-
-
 def draw_architecture(rng: np.random.Generator, grade: float, overlap: float) -> Architecture:
     """Draws the traits of one picture's glands.
 
@@ -88,7 +85,7 @@ def gland_sites(
       site: int32[H,W], the number of the nearest centre, for choosing whole glands.
     """
     direction = rng.uniform(0, np.pi)
-    along, across = _warped_axes(rng, shape, direction, sigma=45, strength=9)
+    along, across = warped_axes(rng, shape, direction, sigma=45, strength=9)
     plane = (along / build.elongation, across)
     spacing = 2 * build.radius + build.gap
     low = np.array([axis.min() for axis in plane])
@@ -100,7 +97,9 @@ def gland_sites(
     rough = smooth_noise(rng, shape, 10) + 0.4 * smooth_noise(rng, shape, 4)
     depth = np.minimum(reach, (gap - build.gap) / 2) + build.irregularity * rough * 0.6
     glands = ndimage.binary_opening(depth > 0, iterations=3)
-    return morphology.remove_small_holes(glands, max_size=80), site
+    gaps, _ = ndimage.label(~glands)
+    small = np.bincount(gaps.ravel()) <= 80
+    return glands | small[gaps], site
 
 
 def _depth_in_sites(
@@ -116,106 +115,6 @@ def _depth_in_sites(
     return reach, gap, site
 
 
-def _warped_axes(
-    rng: np.random.Generator, shape: tuple[int, ...], direction: float, sigma: float, strength: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates along and across a direction, bent by smooth noise of `strength` pixels."""
-    rows, cols = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in shape), indexing="ij")
-    rows += strength * smooth_noise(rng, shape, sigma)
-    cols += strength * smooth_noise(rng, shape, sigma)
-    cosine, sine = np.cos(direction), np.sin(direction)
-    return rows * cosine + cols * sine, cols * cosine - rows * sine
-
-
-def draw_stroma(rng: np.random.Generator, shape: tuple[int, ...]) -> Concentrations:
-    """Connective tissue: wavy fibres, fibroblasts, clusters of lymphocytes, vessels that look like glands."""
-    along, across = _warped_axes(rng, shape, rng.uniform(0, np.pi), sigma=30, strength=14)
-    fibres = _fibres(rng, along, across)
-    eosin = rng.uniform(0.24, 0.36) + rng.uniform(0.05, 0.12) * fibres + 0.06 * smooth_noise(rng, shape, 12)
-    haematoxylin = 0.09 + 0.025 * fibres
-    clefts = (smooth_noise(rng, shape, 5) + 0.9 * fibres < -2.0 + rng.uniform(-0.3, 0.3)).astype(np.float32)
-    nuclei = np.zeros(shape, np.float32)
-    _draw_fibroblasts(rng, nuclei, across)
-    _draw_lymphocytes(rng, nuclei)
-    holes = np.zeros(shape, np.float32)
-    cells = np.zeros(shape, np.float32)
-    _draw_vessels(rng, holes, cells, nuclei)
-    empty = np.maximum(ndimage.gaussian_filter(clefts, 0.8), holes)
-    eosin = eosin.clip(0.03) * (1 - 0.93 * empty)
-    haematoxylin = haematoxylin.clip(0) * (1 - 0.9 * empty)
-    eosin = np.maximum(eosin, 0.95 * cells)
-    return Concentrations(np.maximum(haematoxylin, nuclei), eosin * (1 - 0.3 * nuclei))
-
-
-def _fibres(rng: np.random.Generator, along: np.ndarray, across: np.ndarray) -> np.ndarray:
-    """Streaks that follow the warped axes: one stretched noise tile, looked up along them."""
-    tile = ndimage.gaussian_filter(rng.standard_normal((256, 256), dtype=np.float32), (9, 1.3), mode="wrap")
-    tile /= tile.std()
-    return ndimage.map_coordinates(tile, [along, across], order=1, mode="grid-wrap", output=np.float32)
-
-
-def _draw_fibroblasts(rng: np.random.Generator, nuclei: np.ndarray, across: np.ndarray) -> None:
-    points = scattered_points(rng, nuclei.shape, rng.uniform(17, 26))
-    points = points[inside(points, nuclei.shape)]
-    by_row, by_col = np.gradient(across)
-    angles = np.arctan2(at(by_col, points), at(by_row, points)) + np.pi / 2 + rng.normal(0, 0.2, len(points))
-    stamp_ellipses(
-        nuclei,
-        points,
-        rng.uniform(4, 8, len(points)),
-        rng.uniform(1.3, 2.2, len(points)),
-        angles,
-        rng.uniform(0.6, 0.95, len(points)),
-    )
-
-
-def _draw_lymphocytes(rng: np.random.Generator, nuclei: np.ndarray) -> None:
-    points = scattered_points(rng, nuclei.shape, 9.5, jitter=0.3)
-    density = smooth_noise(rng, nuclei.shape, 26) * 0.55 + rng.normal(-0.75, 0.4)
-    points = points[at(density, points) + rng.normal(0, 0.45, len(points)) > 0]
-    size = rng.uniform(2.6, 3.7, len(points))
-    stamp_ellipses(
-        nuclei,
-        points,
-        size,
-        size * rng.uniform(0.8, 1, len(points)),
-        rng.uniform(0, np.pi, len(points)),
-        rng.uniform(0.85, 1.1, len(points)),
-    )
-
-
-def _draw_vessels(rng: np.random.Generator, holes: np.ndarray, cells: np.ndarray, nuclei: np.ndarray) -> None:
-    """Capillaries and fat: round, empty or full of red cells, ringed by nuclei. Background all the same."""
-    points = scattered_points(rng, holes.shape, 95, jitter=0.3)
-    points = points[rng.random(len(points)) < 0.5]
-    count = len(points)
-    radius, stretch, angles = (
-        rng.uniform(5, 15, count),
-        rng.uniform(1, 2, count),
-        rng.uniform(0, np.pi, count),
-    )
-    stamp_ellipses(holes, points, radius * stretch, radius, angles, np.ones(count), softness=2)
-    red = scattered_points(rng, holes.shape, 7)
-    full = smooth_noise(rng, holes.shape, 30) > 0
-    red = red[(at(holes, red) > 0.9) & at(full, red)]
-    round_cells = np.full(len(red), 3.1)
-    stamp_ellipses(cells, red, round_cells, round_cells, 0 * round_cells, rng.uniform(0.75, 1.1, len(red)))
-    turn = rng.uniform(0, 2 * np.pi, (count, 8))  # of the nuclei around each vessel
-    along, over = (radius * stretch + 2)[:, None] * np.cos(turn), (radius + 2)[:, None] * np.sin(turn)
-    cosine, sine = np.cos(angles)[:, None], np.sin(angles)[:, None]
-    offsets = np.stack([along * cosine - over * sine, along * sine + over * cosine], axis=-1)
-    slope = np.arctan2((radius + 2)[:, None] * np.cos(turn), -(radius * stretch + 2)[:, None] * np.sin(turn))
-    number = turn.size
-    stamp_ellipses(
-        nuclei,
-        (points[:, None] + offsets).reshape(-1, 2),
-        rng.uniform(3.5, 6, number),
-        np.full(number, 1.7),
-        (angles[:, None] + slope).ravel(),
-        np.full(number, 0.85),
-    )
-
-
 def draw_epithelium(rng: np.random.Generator, glands: np.ndarray, build: Architecture) -> Concentrations:
     """Fills glands: lumen, cytoplasm, mucin and nuclei, placed by their depth below the outline.
 
@@ -228,7 +127,7 @@ def draw_epithelium(rng: np.random.Generator, glands: np.ndarray, build: Archite
       concentrations, meaningful where `glands` is true.
     """
     shape = glands.shape
-    depth = ndimage.distance_transform_edt(np.pad(glands, 1, mode="edge"))[1:-1, 1:-1].astype(np.float32)
+    depth = _depth(glands)
     normals = np.stack(np.gradient(ndimage.gaussian_filter(depth, 2)), axis=-1)
     radial = np.arctan2(normals[..., 1], normals[..., 0])
     lumen = _draw_lumen(rng, depth, build)
@@ -248,6 +147,13 @@ def draw_epithelium(rng: np.random.Generator, glands: np.ndarray, build: Archite
         np.maximum(haematoxylin, nuclei).clip(0).astype(np.float32),
         (eosin * (1 - 0.35 * nuclei.clip(0, 1))).clip(0).astype(np.float32),
     )
+
+
+def _depth(glands: np.ndarray) -> np.ndarray:
+    """Distance to the outline inside glands, float32[H,W] in pixels; the canvas's rim is no outline."""
+    if glands.all():
+        return np.full(glands.shape, max(glands.shape), np.float32)
+    return ndimage.distance_transform_edt(glands).astype(np.float32)
 
 
 def _draw_lumen(rng: np.random.Generator, depth: np.ndarray, build: Architecture) -> np.ndarray:
