@@ -33,7 +33,7 @@ class PreparePhantom:
     """Side of a patch in pixels, a multiple of 16."""
     masks: float = 1.0
     """Share of the training patches that keep their mask, 0 to 1."""
-    overlap: float = 0.3
+    overlap: float = 0.15
     """How much the classes resemble each other; 0 keeps them apart."""
     seed: int = 0
     """Of everything that is drawn."""
@@ -64,6 +64,8 @@ class PrepareEbhi:
     """Side of a patch in pixels, a multiple of 16."""
     seed: int = 0
     """Of the split."""
+    skip_faulty: bool = False
+    """Leave out faulty and unpaired pictures, and say which, instead of stopping."""
     overwrite: bool = False
     """Use a folder that holds something else."""
     config: Config = None
@@ -72,8 +74,11 @@ class PrepareEbhi:
     def run(self) -> int:
         """Converts and checks."""
         from l2s_jax.data.ebhi import prepare_ebhi
+        from l2s_jax.data.splits import FRACTIONS, split_text
 
-        prepare_ebhi(self.folder, self.out, **_options(self, "folder", "out"))
+        made = prepare_ebhi(self.folder, self.out, **_options(self, "folder", "out"))
+        labels, splits = zip(*((row.label, row.split) for row in made.patches), strict=True)
+        print(split_text(made.classes.names, labels, splits, FRACTIONS))
         return _check_and_print(self.out)
 
 
@@ -352,4 +357,3 @@ def use_compile_cache(wanted: bool, folder: Path | None = None) -> None:
     if wanted:
         jax.config.update("jax_compilation_cache_dir", str(folder or cache_folder() / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-

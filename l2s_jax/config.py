@@ -69,6 +69,8 @@ class TrainConfig:
 
     validate_every: int = 1
     """Epochs between two validations; each also writes a checkpoint."""
+    validate_steps: int = 0
+    """At least about this many steps between two validations, where few patches make short epochs."""
     checkpoint_minutes: float = 10.0
     """Within an epoch that takes longer than this, a checkpoint every so many minutes."""
     loader_threads: int = 2
@@ -99,6 +101,7 @@ def validate(config: TrainConfig) -> None:
         ("batch_size", 1, 1_000_000),
         ("epochs", 1, 10_000_000),
         ("validate_every", 1, 10_000_000),
+        ("validate_steps", 0, 10_000_000),
         ("loader_threads", 1, 256),
         ("min_per_class", 0, 1_000_000),
         ("seed", 0, 2**31 - 1),

@@ -112,7 +112,9 @@ def fresh_state(
     state = init_state(model, optimizer, task, jax.random.key(config.seed))
     if encoder is None:
         return state
-    variables, _ = load_encoder({"params": state.params, "batch_stats": state.batch_stats}, encoder)
+    variables, _ = load_encoder(
+        {"params": state.params, "batch_stats": state.batch_stats}, encoder, config.weights
+    )
     return state._replace(params=variables["params"], batch_stats=variables["batch_stats"])
 
 

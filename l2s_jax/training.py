@@ -91,7 +91,7 @@ def train(
     plan = plan_run(config, load_patches(train_rows, contents.classes, config.memory_gib), contents.classes)
     say(describe_subset(plan, config))
     # Read before the folder is made: a missing file must not leave a half-begun run behind.
-    encoder = encoder_weights(config.weights)
+    encoder = encoder_weights(config.weights, say=say)
     with run_folder.locked(folder):
         resumed = run_folder.open_run(folder, config, contents, resume=resume)
         session = _session(config, folder, plan, contents, say)
@@ -217,7 +217,7 @@ class _Loop:
         for name in ("loss", "loss_seg", "loss_cls"):
             steps = sums[f"{name}_steps"]
             row[name] = sums[name] / steps if steps else math.nan
-        due = epoch % config.validate_every == 0 or number == plan.steps
+        due = self.validation_is_due(epoch, number)
         row |= self.validate(epoch) if due else dict.fromkeys(VALIDATION, math.nan)
         self.rows.append(row)
         run_folder.write_metrics(self.session.folder, self.rows)
@@ -226,6 +226,14 @@ class _Loop:
                 board.add_scalar(name, value, number)
         if due:
             self.save(number)
+
+    def validation_is_due(self, epoch: int, number: int) -> bool:
+        """Whether to validate after this epoch: a function of the step number, so that resuming agrees."""
+        config, per_epoch = self.session.config, self.session.plan.schedule.steps_per_epoch
+        if number == self.session.plan.steps:
+            return True
+        apart = max(config.validate_steps, 1)
+        return epoch % config.validate_every == 0 and number // apart > (number - per_epoch) // apart
 
     def validate(self, epoch: int) -> dict[str, float]:
         """Figures on the validation split; the best epoch's variables are kept."""

@@ -17,7 +17,7 @@ LAYERS = (
     ("weights", "train_step", "figures", "doctor"),
     ("inference", "checkpoints"),
     ("networks", "evaluation", "run_plan"),
-    ("run_report", "prediction", "exporting"),
+    ("run_report", "prediction", "exporting", "slide_figures"),
     ("training",),
     ("cli",),
 )

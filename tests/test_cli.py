@@ -1,0 +1,106 @@
+import shutil
+
+import numpy as np
+import pytest
+from conftest import TINY
+from safetensors.numpy import save_file
+
+from l2s_jax import run_folder
+from l2s_jax.cli import COMMANDS, run
+
+
+def l2s(*arguments):
+    """Exit code of a command; whatever leaves `run` as an exception fails the test."""
+    try:
+        return run([str(argument) for argument in arguments])
+    except SystemExit as end:
+        return end.code
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name, capsys):
+    assert l2s(*name.split(), "--help") == 0
+    out = capsys.readouterr().out
+    assert COMMANDS[name].__doc__.splitlines()[0][:30] in " ".join(out.split())
+
+
+def test_overview_version_and_unknown_commands(capsys):
+    assert l2s("--help") == 0 and all(name in capsys.readouterr().out for name in COMMANDS)
+    assert l2s() == 2
+    assert l2s("--version") == 0 and "l2s_jax" in capsys.readouterr().out
+    assert l2s("segment") == 2 and "no such command: segment" in capsys.readouterr().err
+    assert l2s("prepare") == 2 and "prepare phantom" in capsys.readouterr().out
+
+
+def test_prepare_check_and_a_config_file(tmp_path, capsys):
+    (tmp_path / "c.toml").write_text("patches = 16\npatch_size = 32\n")
+    assert l2s("prepare", "phantom", tmp_path / "data", "--config", tmp_path / "c.toml") == 0
+    assert "16 patches (16 of 32 x 32)" in capsys.readouterr().out
+    assert l2s("check", tmp_path / "data") == 0
+    (tmp_path / "c.toml").write_text("patchs = 16\n")
+    assert l2s("prepare", "phantom", tmp_path / "data2", "--config", tmp_path / "c.toml") == 2
+    assert "unknown option(s) patchs" in capsys.readouterr().err
+    next((tmp_path / "data" / "masks").glob("*.png")).unlink()
+    assert l2s("check", tmp_path / "data") == 1
+    assert "not found" in capsys.readouterr().out
+
+
+BAD = {
+    "no manifest": (["train", "{tmp}/absent", "--out", "{tmp}/run"], 2, "not found"),
+    "not a run": (["evaluate", "{tmp}", "{data}"], 2, "holds no trained network"),
+    "unknown option": (["train", "{data}", "--out", "{tmp}/run", "--percant", "5"], 2, "percant"),
+    "senseless value": (
+        ["train", "{data}", "--out", "{tmp}/run", "--percent", "500"], 2, "between 0.0 and 100",
+    ),
+    "no number": (["train", "{data}", "--out", "{tmp}/run", "--epochs", "many"], 2, "many"),
+    "a file in the way": (
+        ["train", "{data}", "--out", "{tmp}/file/run", "--weights", "random"], 2, "cannot write",
+    ),
+    "a run in the way": (
+        ["train", "{data}", "--out", "{run}", "--weights", "random"], 2, "already holds a run",
+    ),
+    "no weights file": (
+        ["train", "{data}", "--out", "{tmp}/run", "--weights", "{tmp}/w.safetensors"], 2, "w.safetensors",
+    ),
+    "NaN in weights": (
+        ["train", "{data}", "--out", "{tmp}/run", "--weights", "{tmp}/nan.safetensors"], 2, "finite",
+    ),
+    "no picture": (["predict", "{run}", "--out", "{tmp}/out"], 2, ""),
+    "no config": (["train", "{data}", "--out", "{tmp}/run", "--config", "{tmp}/no.toml"], 2, "cannot read"),
+    "a file as output folder": (["predict", "{run}", "{tmp}/file", "--out", "{tmp}/file"], 1, "file"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gives_one_message_and_the_right_code(case, trained, phantom, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    save_file({"conv1.weight": np.full((64, 3, 7, 7), np.nan, np.float32)}, tmp_path / "nan.safetensors")
+    arguments, code, message = BAD[case]
+    filled = [argument.format(tmp=tmp_path, data=phantom, run=trained) for argument in arguments]
+    assert l2s(*filled) == code
+    captured = capsys.readouterr()
+    text = captured.err + captured.out
+    assert message in text and "Traceback" not in text
+    assert not (tmp_path / "run" / run_folder.CONFIG).exists()
+
+
+def test_the_command_line_wins_over_the_file_and_the_file_over_the_preset(tmp_path):
+    from l2s_jax.cli import _parse
+
+    (tmp_path / "c.toml").write_text("percent = 10.0\nhead = 'a3'\n")
+    arguments = ["data", "--out", "run", "--preset", "release", "--config", str(tmp_path / "c.toml")]
+    training = _parse("train", [*arguments, "--percent", "20"]).training
+    assert (training.percent, training.head, training.routing) == (20.0, "a3", "all")
+
+
+def test_evaluate_predict_and_export_run_from_the_command_line(trained, phantom, tmp_path, capsys):
+    copy = tmp_path / "run"
+    shutil.copytree(trained, copy)
+    assert l2s("evaluate", copy, phantom, "--batch-size", TINY.batch_size) == 0
+    assert (copy / "evaluation" / "test" / "metrics.json").exists()
+    picture = next((phantom / "images").glob("*.png"))
+    assert l2s("predict", copy, picture, "--out", tmp_path / "out") == 0
+    assert (tmp_path / "out" / picture.name).exists()
+    assert l2s("export", copy, tmp_path / "export") == 0
+    assert (tmp_path / "export" / "model.safetensors").exists()
+    assert "1 of 1 pictures segmented" in capsys.readouterr().out

@@ -1,0 +1,84 @@
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from l2s_jax.config import PRESETS, TrainConfig, config_hash, read_config, validate, write_config
+from l2s_jax.errors import UserError
+
+PAPER = PRESETS["paper"]
+
+
+def test_presets_say_what_the_audit_says():
+    assert PAPER == TrainConfig()
+    paper = (PAPER.learning_rate, PAPER.batch_size, PAPER.epochs, PAPER.routing, PAPER.head, PAPER.step)
+    assert paper == (1e-4, 20, 100, "split", "a3", "summed")
+    release = PRESETS["release"]
+    assert (release.routing, release.head, release.min_per_class) == ("all", "max", 1)
+    assert (release.norm, release.norm_eval, release.augment) == ("dataset", "imagenet", "rotate")
+
+
+def test_every_option_is_documented():
+    import ast
+    import inspect
+
+    body = ast.parse(inspect.getsource(TrainConfig)).body[0].body
+    for option, follower in zip(body, body[1:], strict=False):
+        if isinstance(option, ast.AnnAssign):
+            assert isinstance(follower, ast.Expr), option.target.id
+
+
+@given(st.floats(0, 100), st.integers(1, 500), st.sampled_from(["S", "S+C", "S+C*"]), st.booleans())
+def test_toml_round_trip(tmp_path_factory, percent, batch_size, setting, jitter):
+    config = replace(PAPER, percent=percent, batch_size=batch_size, setting=setting, colour_jitter=jitter)
+    path = tmp_path_factory.mktemp("config") / "config.toml"
+    write_config(path, config)
+    assert read_config(path, PRESETS["release"]) == config
+
+
+def test_hash_changes_with_every_option():
+    hashes = {config_hash(PAPER)}
+    for name, value in (("seed", 1), ("percent", 5.0), ("steps", 10), ("augment", "none")):
+        hashes.add(config_hash(replace(PAPER, **{name: value})))
+    assert len(hashes) == 5
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("percant = 5", "unknown option 'percant'"),
+        ("percent = 'five'", "percent = 'five' must be a number"),
+        ("percent = 101", "must lie between 0.0 and 100.0"),
+        ("setting = 'S+D'", "one of S, S\\+C, S\\+C\\*"),
+        ("epochs = 1.5", "a whole number"),
+        ("epochs = true", "a whole number"),
+        ("colour_jitter = 1", "true or false"),
+        ("preset = 'nature'", "none of paper, release"),
+        ("percent = ", "not valid TOML"),
+    ],
+)
+def test_faulty_files_are_named_with_the_fault(text, message, tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        read_config(path, PAPER)
+    assert "options that make no sense" in str(caught.value) or "config.toml" in str(caught.value)
+
+
+def test_a_missing_file_and_several_faults_at_once(tmp_path):
+    with pytest.raises(UserError, match="cannot read the config"):
+        read_config(tmp_path / "absent.toml", PAPER)
+    with pytest.raises(UserError) as caught:
+        validate(replace(PAPER, percent=-1, batch_size=0, learning_rate=0.0))
+    assert len(str(caught.value).splitlines()) == 4
+
+
+def test_preset_in_the_file_comes_first(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text("preset = 'release'\nhead = 'a3'\n")
+    assert read_config(path, PAPER) == replace(PRESETS["release"], head="a3")
+
+
+def test_field_names_are_options_on_the_command_line():
+    assert all("_" in f.name or f.name.isalpha() for f in fields(TrainConfig))
