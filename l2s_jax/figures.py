@@ -97,12 +97,15 @@ def draw_curves(rows: Sequence[dict[str, float]]) -> Figure:
     figure = new_figure(9, 3.4)
     losses, scores = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in rows]
-    for name, label in (("loss", "sum"), ("loss_seg", "segmentation"), ("loss_cls", "classification")):
-        values = [row[name] for row in rows]
-        if not all(map(math.isnan, values)):
-            losses.plot(epochs, values, label=label, linewidth=1.4)
+    parts = {"loss_seg": "segmentation", "loss_cls": "classification"}
+    used = [name for name in parts if not all(math.isnan(row[name]) for row in rows)]
+    for name in used:
+        losses.plot(epochs, [row[name] for row in rows], label=parts[name], linewidth=1.4)
+    if len(used) == 2:
+        losses.plot(epochs, [row["loss"] for row in rows], label="sum", linewidth=1.4, color="grey")
     losses.set(xlabel="epoch", ylabel="loss (training)", ylim=(0, None))
-    losses.legend(frameon=False, fontsize=8)
+    if used:
+        losses.legend(frameon=False, fontsize=8)
     drawn = False
     for name, label in (
         ("val_macro_f1", "macro F1"),
@@ -110,7 +113,8 @@ def draw_curves(rows: Sequence[dict[str, float]]) -> Figure:
         ("val_label_accuracy", "classifier accuracy"),
     ):
         points = [(row["epoch"], row[name]) for row in rows if not math.isnan(row[name])]
-        if points:
+        # A classifier that no label has trained says nothing.
+        if points and (name != "val_label_accuracy" or "loss_cls" in used):
             scores.plot(*zip(*points, strict=True), label=label, linewidth=1.4, marker=".", markersize=3)
             drawn = True
     best = [row for row in rows if not math.isnan(row["val_score"])]

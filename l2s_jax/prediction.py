@@ -77,6 +77,7 @@ def evaluate(
     judged = list(track(judge(forward, pictures, len(classes), tiling), "evaluating", len(rows), "pictures"))
     folder = Path(out) if out is not None else run / "evaluation" / split
     context = {"run": str(run), "manifest": str(manifest), "sha256": contents.sha256, "split": split}
+    context |= {"stride": tiling.stride, "weighting": weighting}
     write_evaluation(folder, judged, classes, context)
     result = figures(judged, classes)
     if result["n_masks"]:

@@ -62,6 +62,8 @@ def prepare_phantom(
 ) -> Manifest:
     """Draws a phantom data set and writes its manifest, split 50/25/25 by slide.
 
+    Beside it stands example.png, a larger picture of a slide that is in no split, with example_mask.png.
+
     Args:
       out: folder that is made; the same arguments give the same bytes in it.
       patches: how many in all.
@@ -99,6 +101,9 @@ def prepare_phantom(
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for _ in track(pool.map(draw, range(patches)), "drawing", total=patches, unit="patches"):
             pass
+    image, mask = phantom_slide((4 * patch_size, 5 * patch_size), seed, overlap)
+    write_png(out / "example.png", image)
+    write_png(out / "example_mask.png", mask)
     write_classes(out, CLASSES)
     write_patches(out, CLASSES, rows)
     return read_manifest(out)
