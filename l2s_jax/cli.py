@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import tyro
 
 from l2s_jax import __version__
+from l2s_jax.cli_slides import SLIDE_COMMANDS
 from l2s_jax.config import PRESETS, Preset, TrainConfig, read_config
 from l2s_jax.errors import UserError
 from l2s_jax.types import Split
@@ -236,6 +237,7 @@ COMMANDS: dict[str, Any] = {
     "predict": Predict,
     "export": Export,
     "doctor": Doctor,
+    **SLIDE_COMMANDS,
 }
 
 
@@ -283,7 +285,7 @@ def _command(arguments: list[str]) -> Any:
 
 def _overview(names: Sequence[str]) -> str:
     lines = ["usage: l2s COMMAND ...    (l2s COMMAND --help lists its options)", ""]
-    lines += [f"  {name:<18} {COMMANDS[name].__doc__.splitlines()[0]}" for name in names]
+    lines += [f"  {name:<23} {COMMANDS[name].__doc__.splitlines()[0]}" for name in names]
     return "\n".join(lines)
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from l2s_jax.data.centred_extraction import Region, find_regions, push_inside, region_centres
 from l2s_jax.data.classes import Classes
 from l2s_jax.data.extraction import ExtractionOptions, Patches
-from l2s_jax.data.tissue import tissue_steps
+from l2s_jax.data.tissue import OPENING, tissue_steps
 from l2s_jax.figures import legend, new_figure, overlay
 
 MOST_PIXELS = 1400
@@ -29,17 +29,18 @@ KIND_STYLES: dict[str, tuple[str, Any]] = {  # Fig. 4
 }
 
 
-def draw_tissue(image: np.ndarray, options: ExtractionOptions) -> Figure:
+def draw_tissue(image: np.ndarray, options: ExtractionOptions, opening: int = OPENING) -> Figure:
     """How the background is removed, step by step in reading order (Fig. B.7).
 
     Args:
       image: u8[H,W,3], the slide at the working mpp.
       options: whose `morphology` to use.
+      opening: side of its square in pixels.
 
     Returns:
       Six panels: slide, saturation, threshold, holes filled, opened or closed, and what is left of the slide.
     """
-    saturated, filled, cleaned = tissue_steps(image, morphology=options.morphology)
+    saturated, filled, cleaned = tissue_steps(image, morphology=options.morphology, opening=opening)
     brightest = image.max(-1).astype(np.float32)
     saturation = (brightest - image.min(-1)) / np.maximum(brightest, 1)
     last = "opened" if options.morphology == "open" else "closed"

@@ -17,8 +17,9 @@ LAYERS = (
     ("weights", "train_step", "figures", "doctor"),
     ("inference", "checkpoints"),
     ("networks", "evaluation", "run_plan"),
-    ("run_report", "prediction", "exporting", "slide_figures"),
-    ("training",),
+    ("run_report", "prediction", "exporting", "slide_figures", "stain_patches"),
+    ("training", "inspection"),
+    ("cli_slides",),
     ("cli",),
 )
 

@@ -210,10 +210,21 @@ def test_patches_need_one_size_that_is_a_multiple_of_16(folder, side, problems):
         write_png(folder / f"m{number}.png", np.full((side, side), 1 + number % 2, np.uint8))
     report = check_manifest(folder)
     assert len(report.problems) == problems
-    assert all("24 x 24; expected a height and width that are multiples of 16" in p for p in report.problems)
-    write_png(folder / "i3.png", picture(3))
-    write_png(folder / "m3.png", good_mask(2))
-    assert any("line(s) 5: 1 patch(es) of 16 x 16" in line for line in check_manifest(folder).problems)
+    assert all(
+        "training patches are 24 x 24; expected a height and width that are multiples of 16" in p
+        for p in report.problems
+    )
+    write_png(folder / "i1.png", picture(1))
+    write_png(folder / "m1.png", good_mask(2))
+    assert any("line(s) 3: 1 patch(es) of 16 x 16" in line for line in check_manifest(folder).problems)
+
+
+def test_pictures_of_val_and_test_may_have_any_size(folder):
+    for number, (height, width) in ((2, (21, 70)), (4, (9, 5))):
+        rng = np.random.default_rng(number)
+        write_png(folder / f"i{number}.png", rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        write_png(folder / f"m{number}.png", np.ones((height, width), np.uint8))
+    assert check_manifest(folder).ok
 
 
 def test_a_label_that_its_mask_lacks_and_an_ignored_mask_are_warnings(folder):

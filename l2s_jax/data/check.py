@@ -158,7 +158,11 @@ def _straddling(manifest: Manifest) -> list[str]:
 
 
 def _unequal_sizes(seen: Sequence[_Seen]) -> list[str]:
-    """One size, a multiple of `STRIDE`, for all patches; the most frequent size is taken to be meant."""
+    """One size, a multiple of `STRIDE`, for training; the most frequent size is taken to be meant.
+
+    Pictures of val and test may have any size: they are predicted by tiles.
+    """
+    seen = [one for one in seen if one.row.split == "train"]
     sizes = Counter(one.size for one in seen if one.size is not None)
     if not sizes:
         return []
@@ -166,15 +170,15 @@ def _unequal_sizes(seen: Sequence[_Seen]) -> list[str]:
     problems = []
     if meant[0] % STRIDE or meant[1] % STRIDE:
         problems.append(
-            f"patches are {_size(meant)}; expected a height and width that are multiples of {STRIDE}. "
-            "Cut or resize images and masks (masks by nearest neighbour)"
+            f"training patches are {_size(meant)}; expected a height and width that are multiples of "
+            f"{STRIDE}. Cut or resize images and masks (masks by nearest neighbour)"
         )
     for size, count in others:
         lines = [one.row.line for one in seen if one.size == size]
         shown = ", ".join(map(str, lines[:10])) + (", ..." if count > 10 else "")
         problems.append(
             f"{PATCHES} line(s) {shown}: {count} patch(es) of {_size(size)} where most are {_size(meant)} "
-            "(height x width); all patches of a manifest need one size"
+            "(height x width); all training patches need one size"
         )
     return problems
 

@@ -13,7 +13,7 @@ from l2s_jax.errors import UserError
 from l2s_jax.files import unwritable, write_text
 
 RECIPE = "prepared.toml"
-PICTURES = ("images", "masks")
+PICTURES = ("images", "masks", "parts")
 
 
 def claim_folder(out: str | Path, recipe: dict[str, Any], *, overwrite: bool = False) -> Path:
@@ -25,7 +25,7 @@ def claim_folder(out: str | Path, recipe: dict[str, Any], *, overwrite: bool = F
     Args:
       out: the folder.
       recipe: options that decide the content; values that TOML can hold.
-      overwrite: use a folder that holds something else. Pictures of an earlier `prepare` are deleted;
+      overwrite: use a folder that holds something else. What an earlier `prepare` wrote there is deleted;
         files of other origin stay, unless they have a name that is written.
 
     Raises:
