@@ -32,6 +32,12 @@ def save(folder: Path, step: int, items: dict[str, Any], note: dict[str, Any]) -
             checkpointer.save_checkpointables(step, items, custom_metadata=note, overwrite=True)
     except OSError as error:
         raise unwritable(folder, error) from error
+    except ValueError as error:
+        # TensorStore wraps the operating system's error, a full disk's among them, in a ValueError.
+        if "os_error_code" not in str(error):
+            raise
+        reason = str(error).rsplit(": ", 1)[-1].split(" [")[0]
+        raise unwritable(folder, OSError(0, reason)) from error
 
 
 def latest_step(folder: Path) -> int | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from l2s_jax.config import PRESETS, TrainConfig, read_config, to_dict, write_config
-from l2s_jax.data.manifest import Classes, Manifest, parse_classes, write_classes
+from l2s_jax.data.manifest import CLASSES, Classes, Manifest, parse_classes, write_classes
 from l2s_jax.data.patch_set import PatchSet
 from l2s_jax.data.subsets import Subset
 from l2s_jax.errors import UserError
@@ -49,22 +49,21 @@ class NetworkFacts:
     mpp: float | None  # micrometres a pixel of the training patches, where the manifest says
 
 
-def open_run(folder: Path, config: TrainConfig, manifest: Manifest, *, resume: bool) -> bool:
+def open_run(folder: Path, config: TrainConfig, manifest: Manifest, *, resume: bool) -> None:
     """Makes a run folder, or checks that an existing one may be continued.
 
-    Returns:
-      True where an unfinished run is continued.
+    The config is written last: with it, a folder is a run.
 
     Raises:
       UserError: the folder exists and `resume` was not asked for, or it belongs to another config or data.
     """
     if not (folder / CONFIG).exists():
-        if any(path.name != LOCK for path in folder.iterdir()):
+        if any(path.name not in (LOCK, CLASSES, MANIFEST) for path in folder.iterdir()):
             raise UserError(f"{folder} exists and is not a run: choose an empty or new folder for --out")
-        write_config(folder / CONFIG, config)
         write_classes(folder, manifest.classes)
         write_json(folder / MANIFEST, {"path": str(manifest.folder.resolve()), "sha256": manifest.sha256})
-        return False
+        write_config(folder / CONFIG, config)
+        return
     if not resume:
         raise UserError(
             f"{folder} already holds a run. Continue it with --resume, or choose another folder for --out"
@@ -84,7 +83,6 @@ def open_run(folder: Path, config: TrainConfig, manifest: Manifest, *, resume: b
         raise UserError(
             f"{folder} was begun on another manifest than {manifest.folder} is now: start a new run"
         )
-    return True
 
 
 def read_run_config(folder: Path) -> TrainConfig:
@@ -96,9 +94,9 @@ def read_run_config(folder: Path) -> TrainConfig:
 
 def read_run_classes(folder: Path) -> Classes:
     """The classes that a run was trained on."""
-    path = folder / "classes.toml"
+    path = folder / CLASSES
     if not path.is_file():
-        raise UserError(f"{folder} is no run folder: classes.toml not found in it")
+        raise UserError(f"{folder} is no run folder: {CLASSES} not found in it")
     return parse_classes(path.read_bytes(), path)
 
 

@@ -1,6 +1,7 @@
 """Training from a manifest to a run folder: loop, validate, keep the best, survive being killed."""
 
 import math
+import shutil
 import signal
 import threading
 import time
@@ -18,8 +19,10 @@ from l2s_jax.data.check import check_manifest, require_valid
 from l2s_jax.data.loader import PADDING, batches
 from l2s_jax.data.manifest import Manifest
 from l2s_jax.data.patch_set import load_patches
+from l2s_jax.data.stain_files import STAIN
 from l2s_jax.errors import UserError
 from l2s_jax.evaluation import Picture, judge, label_matrix, pooled_matrix, read_pictures
+from l2s_jax.files import atomic_path
 from l2s_jax.inference import Network, Tiling, make_forward
 from l2s_jax.metrics import summary
 from l2s_jax.models.network import L2S, count_parameters
@@ -38,7 +41,7 @@ class Stopped(UserError):
     """Ctrl-C or SIGTERM: the state was saved first."""
 
 
-class Session(NamedTuple):
+class Setup(NamedTuple):
     """What the loop needs and never changes."""
 
     config: TrainConfig
@@ -90,60 +93,64 @@ def train(
         raise UserError(f"{manifest} has no patches in the split train")
     plan = plan_run(config, load_patches(train_rows, contents.classes, config.memory_gib), contents.classes)
     say(describe_subset(plan, config))
+    begun = resume and checkpoints.latest_step(folder / LAST) is not None
     # Read before the folder is made: a missing file must not leave a half-begun run behind.
-    encoder = encoder_weights(config.weights, say=say)
+    encoder = None if begun else encoder_weights(config.weights, say=say)
     with run_folder.locked(folder):
-        resumed = run_folder.open_run(folder, config, contents, resume=resume)
-        session = _session(config, folder, plan, contents, say)
-        if not resumed:
-            _describe_run(session, contents)
-        _fit(session, encoder)
-        write_run_report(folder, session.pictures)
+        run_folder.open_run(folder, config, contents, resume=resume)
+        setup = _set_up(config, folder, plan, contents, say)
+        _describe_run(setup, contents)
+        _fit(setup, encoder)
+        write_run_report(folder, setup.pictures)
     say(f"done: {folder} (open {folder / 'report.html'})")
     return folder
 
 
-def _session(
+def _set_up(
     config: TrainConfig, folder: Path, plan: RunPlan, manifest: Manifest, say: Callable[[str], None]
-) -> Session:
+) -> Setup:
     tile = plan.patches.size[0]
     pictures = tuple(read_pictures(manifest.of_split("val"), manifest.classes))
     model = L2S(len(manifest.classes), config.head)
     tiling = Tiling(tile, max(tile // 2, 1), batch_size=config.batch_size)
-    return Session(config, folder, plan, model, pictures, tiling, say)
+    return Setup(config, folder, plan, model, pictures, tiling, say)
 
 
-def _describe_run(session: Session, manifest: Manifest) -> None:
+def _describe_run(setup: Setup, manifest: Manifest) -> None:
     """Writes what is known before the first step."""
-    plan, folder = session.plan, session.folder
+    plan, folder = setup.plan, setup.folder
     mpps = {row.mpp for row in plan.patches.rows}
     facts = NetworkFacts(
         plan.patches.size[0],
-        session.config.head,
+        setup.config.head,
         tuple(map(float, plan.eval_mean)),
         tuple(map(float, plan.eval_std)),
         mpps.pop() if len(mpps) == 1 else None,
     )
     run_folder.write_network_facts(folder, facts)
-    run_folder.write_json(folder / ENVIRONMENT, run_folder.environment())
+    if not (folder / ENVIRONMENT).exists():
+        run_folder.write_json(folder / ENVIRONMENT, run_folder.environment())
     run_folder.write_subset(folder, plan.patches, plan.chosen, manifest.folder)
+    if (manifest.folder / STAIN).is_file():
+        with atomic_path(folder / STAIN) as temporary:
+            shutil.copyfile(manifest.folder / STAIN, temporary)
 
 
-def _fit(session: Session, encoder: dict[str, np.ndarray] | None) -> None:
+def _fit(setup: Setup, encoder: dict[str, np.ndarray] | None) -> None:
     """Trains until the plan's last step, from the newest checkpoint where there is one."""
-    config, folder, plan = session.config, session.folder, session.plan
-    state = fresh_state(config, session.model, plan.task, encoder)
+    config, folder, plan = setup.config, setup.folder, setup.plan
+    state = fresh_state(config, setup.model, plan.task, encoder)
     data = batches(plan.patches, plan.subset, plan.schedule, plan.steps, config.loader_threads)
     note: dict[str, Any] = {"sums": {}, "best": None, "seconds": 0.0}
     if checkpoints.latest_step(folder / LAST) is not None:
         items, note, _ = checkpoints.load(folder / LAST, {"state": state, "data": data})
         state, data = items["state"], items["data"]
-        session.say(f"resuming after step {int(state.step)} of {plan.steps}")
+        setup.say(f"resuming after step {int(state.step)} of {plan.steps}")
     else:
-        session.say(f"{count_parameters(state.params):,} parameters on {jax.devices()[0].device_kind}")
+        setup.say(f"{count_parameters(state.params):,} parameters on {jax.devices()[0].device_kind}")
     rows = [row for row in run_folder.read_metrics(folder) if row["step"] <= int(state.step)]
-    step = jit_train_step(make_train_step(session.model, make_optimizer(config.learning_rate), config))
-    loop = _Loop(session, state, data, note, rows)
+    step = jit_train_step(make_train_step(setup.model, make_optimizer(config.learning_rate), config))
+    loop = _Loop(setup, state, data, note, rows)
     with stop_requests() as stop, tensorboard(folder, int(state.step)) as board:
         numbers = range(int(state.step) + 1, plan.steps + 1)
         for number in track(numbers, "training", len(numbers), "steps"):
@@ -171,9 +178,9 @@ class _Loop:
     """The moving parts of one run; everything in them is in the checkpoint or can be made again."""
 
     def __init__(
-        self, session: Session, state: TrainState, data: Any, note: dict[str, Any], rows: list[dict]
+        self, setup: Setup, state: TrainState, data: Any, note: dict[str, Any], rows: list[dict]
     ) -> None:
-        self.session, self.state, self.data = session, state, data
+        self.setup, self.state, self.data = setup, state, data
         self.note, self.rows = note, rows
         self.pending: list[dict[str, jax.Array]] = []
         self.began = self.saved = time.monotonic()
@@ -197,9 +204,9 @@ class _Loop:
 
     def not_finite(self, at: int, metrics: dict[str, Any]) -> UserError:
         """The message for a loss that is NaN or infinite: which step, which files, what is left."""
-        rows, _ = self.session.plan.schedule.rows_of_step(at - 1)
-        files = [str(self.session.plan.patches.rows[row].image) for row in rows if row != PADDING]
-        last = checkpoints.latest_step(self.session.folder / LAST)
+        rows, _ = self.setup.plan.schedule.rows_of_step(at - 1)
+        files = [str(self.setup.plan.patches.rows[row].image) for row in rows if row != PADDING]
+        last = checkpoints.latest_step(self.setup.folder / LAST)
         kept = f"the checkpoint of step {last} is good" if last else "no checkpoint had been written yet"
         return UserError(
             f"the loss is {metrics['loss']} at step {at} (segmentation {metrics['loss_seg']}, "
@@ -210,7 +217,7 @@ class _Loop:
 
     def end_epoch(self, number: int, board: Any) -> None:
         """Adds a row to metrics.csv; validates and saves where that is due."""
-        config, plan = self.session.config, self.session.plan
+        plan = self.setup.plan
         epoch = -(-number // plan.schedule.steps_per_epoch)
         sums, self.note["sums"] = self.note["sums"], {}
         row = {"epoch": epoch, "step": number, "seconds": round(self.seconds(), 3)}
@@ -220,7 +227,7 @@ class _Loop:
         due = self.validation_is_due(epoch, number)
         row |= self.validate(epoch) if due else dict.fromkeys(VALIDATION, math.nan)
         self.rows.append(row)
-        run_folder.write_metrics(self.session.folder, self.rows)
+        run_folder.write_metrics(self.setup.folder, self.rows)
         for name, value in row.items():
             if name not in ("epoch", "step") and math.isfinite(value):
                 board.add_scalar(name, value, number)
@@ -229,15 +236,15 @@ class _Loop:
 
     def validation_is_due(self, epoch: int, number: int) -> bool:
         """Whether to validate after this epoch: a function of the step number, so that resuming agrees."""
-        config, per_epoch = self.session.config, self.session.plan.schedule.steps_per_epoch
-        if number == self.session.plan.steps:
+        config, per_epoch = self.setup.config, self.setup.plan.schedule.steps_per_epoch
+        if number == self.setup.plan.steps:
             return True
         apart = max(config.validate_steps, 1)
         return epoch % config.validate_every == 0 and number // apart > (number - per_epoch) // apart
 
     def validate(self, epoch: int) -> dict[str, float]:
         """Figures on the validation split; the best epoch's variables are kept."""
-        scores = validation_scores(self.session, self.state)
+        scores = validation_scores(self.setup, self.state)
         score = scores["val_score"]
         best = self.note["best"]
         # Without a validation split every epoch is the best so far: the last one is kept.
@@ -245,38 +252,38 @@ class _Loop:
             self.note["best"] = {"epoch": epoch, "score": score if math.isfinite(score) else None}
             variables = {"params": self.state.params, "batch_stats": self.state.batch_stats}
             checkpoints.save(
-                self.session.folder / BEST, int(self.state.step), {"variables": variables}, self.note["best"]
+                self.setup.folder / BEST, int(self.state.step), {"variables": variables}, self.note["best"]
             )
         return scores
 
     def save_is_due(self) -> bool:
         """Whether long epochs make a checkpoint within one worth its time."""
-        return time.monotonic() - self.saved > 60 * self.session.config.checkpoint_minutes
+        return time.monotonic() - self.saved > 60 * self.setup.config.checkpoint_minutes
 
     def save(self, number: int) -> None:
         """Writes the last checkpoint: everything that the rest of the run depends on."""
         note = {**self.note, "seconds": self.seconds()}
-        checkpoints.save(self.session.folder / LAST, number, {"state": self.state, "data": self.data}, note)
+        checkpoints.save(self.setup.folder / LAST, number, {"state": self.state, "data": self.data}, note)
         self.saved = time.monotonic()
 
 
 VALIDATION = ("val_score", "val_macro_f1", "val_accuracy", "val_label_accuracy")
 
 
-def validation_scores(session: Session, state: TrainState) -> dict[str, float]:
+def validation_scores(setup: Setup, state: TrainState) -> dict[str, float]:
     """Pooled figures on the validation pictures, 0..1, NaN where they do not exist.
 
     val_score, by which the best epoch is chosen, is the pooled macro F1 of the masks, or that of the
     classifier where no validation patch has a mask.
     """
-    if not session.pictures:
+    if not setup.pictures:
         return dict.fromkeys(VALIDATION, math.nan)
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    network = Network(session.model, variables, session.plan.eval_mean, session.plan.eval_std)
-    forward = make_forward(network, session.tiling.batch_size)
-    judged = list(judge(forward, session.pictures, session.model.classes, session.tiling))
-    matrix = pooled_matrix(judged, session.model.classes)
-    labels = label_matrix(judged, session.model.classes)
+    network = Network(setup.model, variables, setup.plan.eval_mean, setup.plan.eval_std)
+    forward = make_forward(network, setup.tiling.batch_size)
+    judged = list(judge(forward, setup.pictures, setup.model.classes, setup.tiling))
+    matrix = pooled_matrix(judged, setup.model.classes)
+    labels = label_matrix(judged, setup.model.classes)
     masks, classifier = summary(matrix), summary(labels)
     return {
         "val_score": masks["macro_f1"] if matrix.any() else classifier["macro_f1"],
