@@ -15,6 +15,9 @@ from l2s_jax.errors import UserError
 from l2s_jax.files import write_text
 from l2s_jax.stain_fit import ALPHA, BETA, CONCENTRATION_PERCENTILE, INTENSITY, MIN_ANGLE, StainFit
 
+STAIN = "stain.json"
+"""Its name in a manifest's and in a run's folder."""
+
 METHOD = {
     "method": "macenko",
     "intensity": INTENSITY,
