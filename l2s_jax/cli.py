@@ -13,8 +13,10 @@ import tyro
 
 from l2s_jax import __version__
 from l2s_jax.cli_slides import SLIDE_COMMANDS
+from l2s_jax.compile_cache import use_compile_cache
 from l2s_jax.config import PRESETS, Preset, TrainConfig, read_config
 from l2s_jax.errors import UserError
+from l2s_jax.slide_options import SlideOptions, slide_options_of
 from l2s_jax.types import Split
 
 Config = Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")]
@@ -163,15 +165,15 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
-class Predict:
-    """Segment pictures with a trained run: class PNG, overlay, and class fractions as CSV."""
+class Predict(SlideOptions):
+    """Segment pictures and whole slides with a trained run: class maps, overlays, outlines, areas."""
 
     folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Run folder."""
     images: tyro.conf.Positional[tuple[Path, ...]]
-    """Pictures of any size, at the scale of the training patches."""
+    """Slides, and pictures of any size at the scale of the training patches."""
     out: Path
-    """Output folder."""
+    """Output folder; slides that are finished in it are not done again."""
     stride: int | None = None
     """Pixels between tiles; half a patch by default."""
     weighting: Literal["gaussian", "uniform"] = "gaussian"
@@ -186,11 +188,19 @@ class Predict:
     def run(self) -> int:
         """Predicts."""
         if not self.images:
-            raise UserError("no picture named: l2s predict RUN IMAGE... --out FOLDER")
+            raise UserError("no picture or slide named: l2s predict RUN IMAGE... --out FOLDER")
         use_compile_cache(self.compile_cache)
         from l2s_jax.prediction import predict
 
-        predict(self.folder, self.images, **_options(self, "folder", "images", "compile_cache"))
+        predict(
+            self.folder,
+            self.images,
+            self.out,
+            stride=self.stride,
+            weighting=self.weighting,
+            batch_size=self.batch_size,
+            slides=slide_options_of(self),
+        )
         return 0
 
 
@@ -348,14 +358,3 @@ def _check_and_print(manifest: Path, allow_outside: bool = False) -> int:
     report = check_manifest(manifest, allow_outside=allow_outside)
     print(report)
     return 0 if report.ok else 1
-
-
-def use_compile_cache(wanted: bool, folder: Path | None = None) -> None:
-    """Keeps compiled programs between processes, in L2S_CACHE or the user's cache folder."""
-    import jax
-
-    from l2s_jax.weights import cache_folder
-
-    if wanted:
-        jax.config.update("jax_compilation_cache_dir", str(folder or cache_folder() / "compiled"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

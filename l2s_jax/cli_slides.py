@@ -8,6 +8,10 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from l2s_jax.compile_cache import use_compile_cache
+from l2s_jax.errors import UserError
+from l2s_jax.slide_options import SlideOptions, slide_options_of
+
 Config = Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")]
 
 
@@ -177,11 +181,76 @@ class Inspect:
         return 0
 
 
+@dataclass(frozen=True)
+class EvaluateSlides(SlideOptions):
+    """Predict annotated slides and measure: F1, IoU and BACH score, per slide and pooled."""
+
+    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """Run folder."""
+    slides: tyro.conf.Positional[tuple[Path, ...]]
+    """Slides, or pictures of known scale."""
+    annotations: Path | None = None
+    """Folder with NAME.geojson, .json, .xml, .png or .tif; by default the slides' own, without pictures."""
+    predictions: Path | None = None
+    """Folder of predictions; what is finished there is not done again. OUT/predictions by default."""
+    out: Path | None = None
+    """Where the figures go; RUN/evaluation/slides by default."""
+    rename: tuple[str, ...] = ()
+    """What names in the annotations mean: Tumour=invasive "Normal tissue=normal"."""
+    ignore: tuple[str, ...] = ()
+    """Names in the annotations to leave out."""
+    allow_empty: bool = False
+    """Accept annotations in which nothing is drawn: all of the slide is background."""
+    trained_on: bool = False
+    """Accept slides that the run has learned from."""
+    stride: int | None = None
+    """Pixels between tiles; half a patch by default."""
+    weighting: Literal["gaussian", "uniform"] = "gaussian"
+    """How the pixels of overlapping tiles count."""
+    batch_size: int = 20
+    """Tiles a batch; does not change the result."""
+    compile_cache: bool = True
+    """Keep compiled programs in the user's cache folder for the next start."""
+    config: Config = None
+    """Options from a TOML file; the command line wins."""
+
+    def run(self) -> int:
+        """Predicts what is not predicted yet, and evaluates."""
+        if not self.slides:
+            raise UserError("no slide named: l2s evaluate-slides RUN SLIDE...")
+        use_compile_cache(self.compile_cache)
+        from l2s_jax.slide_evaluation import evaluate_slides
+
+        unlike = ("folder", "slides", "rename", "compile_cache", "config")
+        common = {field.name for field in dataclasses.fields(SlideOptions)}
+        names = [field.name for field in dataclasses.fields(self) if field.name not in (*common, *unlike)]
+        evaluate_slides(
+            self.folder,
+            self.slides,
+            rename=parse_pairs(self.rename),
+            options=slide_options_of(self),
+            **{name: getattr(self, name) for name in names},
+        )
+        return 0
+
+
+def parse_pairs(pairs: tuple[str, ...]) -> dict[str, str]:
+    """{name: class} from NAME=CLASS. Raises `UserError` for anything else."""
+    meanings = {}
+    for pair in pairs:
+        name, equals, meaning = pair.rpartition("=")
+        if not equals:
+            raise UserError(f"--rename {pair!r}: expected NAME=CLASS")
+        meanings[name] = meaning
+    return meanings
+
+
 SLIDE_COMMANDS: dict[str, Any] = {
     "prepare bach": PrepareBach,
     "prepare gleason2019": PrepareGleason,
     "prepare digestpath2019": PrepareDigestPath,
     "inspect": Inspect,
+    "evaluate-slides": EvaluateSlides,
 }
 
 

@@ -1,27 +1,31 @@
-"""`predict` and `evaluate`: a trained run on pictures and on manifests."""
+"""`predict` and `evaluate`: a trained run on pictures, slides and manifests."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from l2s_jax import run_folder
+from l2s_jax.csv_rows import replace_row
 from l2s_jax.data.check import check_manifest, require_valid
 from l2s_jax.data.manifest import Classes, Manifest
 from l2s_jax.data.pictures import read_image, write_png
+from l2s_jax.data.slides import is_slide
 from l2s_jax.errors import UserError
 from l2s_jax.evaluation import figures, judge, read_pictures, write_evaluation
 from l2s_jax.figures import draw_confusion, overlay, save_figure
-from l2s_jax.files import atomic_path, write_text
-from l2s_jax.inference import Tiling, Weighting, make_forward, predict_picture
-from l2s_jax.networks import load_network
+from l2s_jax.files import atomic_path
+from l2s_jax.inference import Weighting, predict_picture
+from l2s_jax.predictor import Predictor, load_predictor
 from l2s_jax.progress import track
+from l2s_jax.slide_options import SlideOptions
+from l2s_jax.slide_prediction import predict_slides
 from l2s_jax.types import Split
 
 FRACTIONS = "fractions.csv"
+DEFAULT_SLIDES = SlideOptions()
 
 
 def evaluate(
@@ -53,8 +57,8 @@ def evaluate(
       UserError: other classes, an empty split, or patients and slides that the run has learned from.
     """
     run = Path(run)
-    network, facts = load_network(run)
-    classes = run_folder.read_run_classes(run)
+    predictor = load_predictor(run, stride, weighting, batch_size)
+    classes, tiling = predictor.classes, predictor.tiling
     report = check_manifest(manifest, allow_outside=allow_outside)
     require_valid(report)
     contents = report.manifest
@@ -70,13 +74,16 @@ def evaluate(
             + ", ".join(sorted(leaked)[:10])
         )
     say(f"{len(leaked)} of {len(groups)} groups of the split {split} were trained on")
-    tiling = Tiling(facts.patch_size, stride or max(facts.patch_size // 2, 1), weighting, batch_size)
-    _check_tiling(tiling)
-    forward = make_forward(network, batch_size)
     pictures = read_pictures(rows, contents.classes)
-    judged = list(track(judge(forward, pictures, len(classes), tiling), "evaluating", len(rows), "pictures"))
+    judging = judge(predictor.forward, pictures, len(classes), tiling)
+    judged = list(track(judging, "evaluating", len(rows), "pictures"))
     folder = Path(out) if out is not None else run / "evaluation" / split
-    context = {"run": str(run), "manifest": str(manifest), "sha256": contents.sha256, "split": split}
+    context: dict[str, Any] = {
+        "run": str(run),
+        "manifest": str(manifest),
+        "sha256": contents.sha256,
+        "split": split,
+    }
     context |= {"stride": tiling.stride, "weighting": weighting}
     write_evaluation(folder, judged, classes, context)
     result = figures(judged, classes)
@@ -137,40 +144,58 @@ def predict(
     stride: int | None = None,
     weighting: Weighting = "gaussian",
     batch_size: int = 20,
+    slides: SlideOptions = DEFAULT_SLIDES,
     say: Callable[[str], None] = print,
 ) -> Path:
-    """Segments pictures: for each a class PNG and an overlay, and one row of class fractions.
+    """Segments pictures and whole slides.
+
+    For a picture: NAME.png (the classes' pixel values as palette indices), NAME_overlay.png and a row of
+    class fractions in fractions.csv. For a slide: see `slide_prediction.predict_slide`.
 
     Args:
       run: run folder.
       images: pictures of any size, at the scale of the training patches; a side shorter than a patch is
-        reflected. Their names must differ, since outputs are named after them.
-      out: folder for NAME.png (the classes' pixel values as palette indices), NAME_overlay.png and
-        fractions.csv.
+        reflected. Slides (what OpenSlide opens), which are read at `slides.mpp`. Their names must differ,
+        since outputs are named after them.
+      out: output folder.
       stride: pixels between tiles; half a patch by default.
       weighting: how the pixels of overlapping tiles count.
       batch_size: tiles a batch; does not change the result.
+      slides: how slides are read and what is written.
       say: receives what a person should read.
 
     Returns:
       The output folder.
 
     Raises:
-      UserError: two pictures of one name; or, after all others are done, the pictures that failed and why.
+      UserError: two files of one name; or, after all others are done, the files that failed and why.
     """
     run, out = Path(run), Path(out)
     paths = [Path(image) for image in images]
+    require_distinct(paths)
+    predictor = load_predictor(run, stride, weighting, batch_size)
+    whole = [path for path in paths if slides.slide or is_slide(path)]
+    pictures = [path for path in paths if path not in whole]
+    failures = predict_slides(whole, out, predictor, slides, say)[1] if whole else []
+    failures += _predict_pictures(pictures, out, predictor)
+    say(f"{len(paths) - len(failures)} of {len(paths)} pictures segmented into {out}")
+    if failures:
+        raise UserError("\n".join([f"{len(failures)} picture(s) failed:", *failures]), exit_code=1)
+    return out
+
+
+def require_distinct(paths: Sequence[Path]) -> None:
+    """Refuses two files of one name: outputs are named after them."""
     stems = [path.stem for path in paths]
     doubled = sorted({stem for stem in stems if stems.count(stem) > 1})
     if doubled:
         raise UserError(
             f"two pictures are named {doubled[0]!r}, and outputs are named after them: rename one"
         )
-    network, facts = load_network(run)
-    classes = run_folder.read_run_classes(run)
-    tiling = Tiling(facts.patch_size, stride or max(facts.patch_size // 2, 1), weighting, batch_size)
-    _check_tiling(tiling)
-    forward = make_forward(network, batch_size)
+
+
+def _predict_pictures(paths: Sequence[Path], out: Path, predictor: Predictor) -> list[str]:
+    """Segments pictures; a message for each that failed."""
     failures = []
     for path in track(paths, "predicting", unit="pictures"):
         try:
@@ -178,22 +203,12 @@ def predict(
         except UserError as error:
             failures.append(str(error))
             continue
-        logits, class_logits = predict_picture(forward, image, tiling)
-        codes = logits.argmax(-1).astype(np.uint8)
+        logits, class_logits = predict_picture(predictor.forward, image, predictor.tiling)
+        codes, classes = logits.argmax(-1).astype(np.uint8), predictor.classes
         write_class_png(out / f"{path.stem}.png", codes, classes)
         write_png(out / f"{path.stem}_overlay.png", overlay(image, codes, classes))
         append_fractions(out / FRACTIONS, path.name, codes, int(class_logits.argmax()), classes)
-    say(f"{len(paths) - len(failures)} of {len(paths)} pictures segmented into {out}")
-    if failures:
-        raise UserError("\n".join([f"{len(failures)} picture(s) failed:", *failures]), exit_code=1)
-    return out
-
-
-def _check_tiling(tiling: Tiling) -> None:
-    if not 1 <= tiling.stride <= tiling.tile:
-        raise UserError(f"--stride {tiling.stride} must lie between 1 and the patch size, {tiling.tile}")
-    if tiling.batch_size < 1:
-        raise UserError(f"--batch-size {tiling.batch_size} must be at least 1")
+    return failures
 
 
 def write_class_png(path: Path, codes: np.ndarray, classes: Classes) -> None:
@@ -219,9 +234,4 @@ def append_fractions(path: Path, name: str, codes: np.ndarray, label: int, class
     counts = np.bincount(codes.reshape(-1), minlength=len(classes))
     row = {"image": name, "pixels": codes.size, "classifier": classes.names[label]}
     row |= {f"fraction {name}": count / codes.size for name, count in zip(classes.names, counts, strict=True)}
-    rows = pd.DataFrame([row])
-    if path.exists():
-        before = pd.read_csv(path)
-        if list(before.columns) == list(rows.columns):
-            rows = pd.concat([before[before["image"] != name], rows])
-    write_text(path, rows.to_csv(index=False, float_format="%.6g"))
+    replace_row(path, row, "image")

@@ -17,6 +17,7 @@ from typing import Any
 from l2s_jax.config import PRESETS, TrainConfig, read_config, to_dict, write_config
 from l2s_jax.data.manifest import CLASSES, Classes, Manifest, parse_classes, write_classes
 from l2s_jax.data.patch_set import PatchSet
+from l2s_jax.data.stain_files import STAIN
 from l2s_jax.data.subsets import Subset
 from l2s_jax.errors import UserError
 from l2s_jax.files import write_text
@@ -58,10 +59,12 @@ def open_run(folder: Path, config: TrainConfig, manifest: Manifest, *, resume: b
       UserError: the folder exists and `resume` was not asked for, or it belongs to another config or data.
     """
     if not (folder / CONFIG).exists():
-        if any(path.name not in (LOCK, CLASSES, MANIFEST) for path in folder.iterdir()):
+        if any(path.name not in (LOCK, CLASSES, MANIFEST, STAIN) for path in folder.iterdir()):
             raise UserError(f"{folder} exists and is not a run: choose an empty or new folder for --out")
         write_classes(folder, manifest.classes)
         write_json(folder / MANIFEST, {"path": str(manifest.folder.resolve()), "sha256": manifest.sha256})
+        if (manifest.folder / STAIN).is_file():  # slides are predicted in the stains of the patches
+            write_text(folder / STAIN, (manifest.folder / STAIN).read_text(encoding="utf-8"))
         write_config(folder / CONFIG, config)
         return
     if not resume:

@@ -63,7 +63,8 @@ def find_mpp(
     else:
         raise UserError(
             f"{path}: the scale is not known ({'; '.join(notes)}). Give the micrometres a pixel at full "
-            "resolution with --mpp (about 0.25 for 40x, 0.5 for 20x), or a CSV with the columns slide,mpp."
+            "resolution with --slide-mpp (about 0.25 for 40x, 0.5 for 20x), or --mpp-table, a CSV with the "
+            "columns slide,mpp."
         )
     if in_file and given and _differ(in_file[0], given[0]):
         used, unused = (given, in_file) if override else (in_file, given)

@@ -24,6 +24,9 @@ from l2s_jax.data.mpp import MppSource, find_mpp
 from l2s_jax.data.pictures import read_image
 from l2s_jax.errors import UserError
 
+SLIDE_SUFFIXES = (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide")
+"""Of formats that hold nothing but slides; TIFF may be either."""
+
 
 class _Handles(threading.local):
     """One open OpenSlide for each thread of each process; a forked child does not share its parent's."""
@@ -113,6 +116,17 @@ def open_slide(
     )
     slide._handles.handle, slide._handles.process = handle, os.getpid()
     return slide
+
+
+def is_slide(path: str | Path) -> bool:
+    """Whether OpenSlide takes a file for a slide, or its name says that it should have been one."""
+    path = Path(path)
+    if path.suffix.lower() in SLIDE_SUFFIXES:
+        return True
+    try:
+        return path.is_file() and openslide.OpenSlide.detect_format(path) is not None
+    except openslide.OpenSlideError:
+        return True
 
 
 def _open_with_openslide(path: Path) -> openslide.OpenSlide | None:

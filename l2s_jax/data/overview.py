@@ -1,0 +1,68 @@
+"""A whole slide at low resolution, and the tissue on it, also where parts of the file are damaged."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from l2s_jax.data.slide_reading import UnreadableRegion, read_window
+from l2s_jax.data.slide_sheets import opening_at
+from l2s_jax.data.slides import Slide, size_at, windows
+from l2s_jax.data.tissue import TISSUE_MPP, tissue_mask
+from l2s_jax.errors import UserError
+
+MAX_OVERVIEW_PIXELS = 2**26
+"""The overview of a slide that is larger at `TISSUE_MPP` is coarser: at 8 um/px this is 65 mm x 65 mm, more
+than a double-width glass holds."""
+
+MAX_UNREADABLE = 0.05
+"""Share of a slide from which on it counts as cut off or damaged, and is refused."""
+
+BLOCK = 256
+
+
+class Tissue(NamedTuple):
+    """Where the tissue of a slide is."""
+
+    mask: np.ndarray  # bool[h,w]; from level-0 (0, 0)
+    mpp: float  # um/px of the mask
+
+
+def read_overview(slide: Slide, mpp: float) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a whole slide block by block.
+
+    Returns:
+      u8[H,W,3], white where it cannot be read, and bool[H,W], where that is.
+
+    Raises:
+      UserError: more than `MAX_UNREADABLE` of the slide cannot be read.
+    """
+    size = size_at(slide, mpp)
+    image, unreadable = np.full((*size, 3), 255, np.uint8), np.zeros(size, bool)
+    for row, column, height, width in windows(size, (BLOCK, BLOCK)):
+        here = np.s_[row : row + height, column : column + width]
+        try:
+            image[here] = read_window(slide, (row, column), (height, width), mpp)
+        except UnreadableRegion as error:
+            unreadable[here] = True
+            if unreadable.mean() > MAX_UNREADABLE:
+                raise too_damaged(slide, str(error)) from error
+    return image, unreadable
+
+
+def find_tissue(slide: Slide) -> Tissue:
+    """The tissue mask of Appendix B.1 of a whole slide; what cannot be read counts as tissue here.
+
+    So it is tried again at the working scale, tile by tile, where less may be damaged.
+
+    Raises:
+      UserError: more than `MAX_UNREADABLE` of the slide cannot be read.
+    """
+    mpp = TISSUE_MPP * max(1.0, math.sqrt(math.prod(size_at(slide, TISSUE_MPP)) / MAX_OVERVIEW_PIXELS))
+    image, unreadable = read_overview(slide, mpp)
+    return Tissue(tissue_mask(image, opening=opening_at(mpp)) | unreadable, mpp)
+
+
+def too_damaged(slide: Slide, first: str) -> UserError:
+    """The refusal of a slide of which too much cannot be decoded."""
+    return UserError(f"more than {MAX_UNREADABLE:.0%} of {slide.path} cannot be read. At first: {first}")

@@ -1,0 +1,60 @@
+"""A slide in the stains that the network was trained on: one fit for the whole slide.
+
+A fit of each tile by itself would make neighbouring tiles differ where they overlap.
+"""
+
+import jax
+import numpy as np
+
+from l2s_jax.data.tissue import sample_tissue_pixels
+from l2s_jax.inference import Forward
+from l2s_jax.slide_inference import Job, tiles_over
+from l2s_jax.stain import fit_stain, normalise_stain
+from l2s_jax.stain_fit import StainFit
+
+FITTED_TILES = 64
+"""Tiles, spread evenly over those with tissue, whose tissue a slide's stains are fitted to."""
+
+
+def fit_slide(job: Job) -> StainFit:
+    """The stains of a slide's tissue at the working scale, NumPy arrays without batch axis.
+
+    Unusable where there is too little tissue, or one stain only.
+
+    Args:
+      job: whose `area` is the tissue.
+    """
+    tile = job.tiling.tile
+    runs = tiles_over(job.size, job.tiling, job.area, (0, job.size[1]))
+    places = [(run.row, column) for run in runs for column in run.columns]
+    chosen = np.unique(np.linspace(0, len(places) - 1, FITTED_TILES).astype(int)) if places else ()
+    pixels, tissue = [np.zeros((0, 3), np.uint8)], [np.zeros(0, bool)]
+    for row, column in (places[index] for index in chosen):
+        rows, columns = (
+            slice(row, min(row + tile, job.size[0])),
+            slice(column, min(column + tile, job.size[1])),
+        )
+        image = job.read((row, column), (rows.stop - row, columns.stop - column))
+        if image is not None:
+            inside = np.ones(image.shape[:2], bool)
+            if job.area is not None:
+                inside = job.area.mask[np.ix_(job.area.rows[rows], job.area.columns[columns])]
+            pixels.append(image.reshape(-1, 3))
+            tissue.append(inside.reshape(-1))
+    sampled = sample_tissue_pixels(np.concatenate(pixels)[None], np.concatenate(tissue)[None])
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[0], fit_stain(*sampled))
+
+
+def in_stains_of(forward: Forward, fit: StainFit, reference: StainFit, batch_size: int) -> Forward:
+    """A forward function that first gives tiles of stains `fit` those of `reference`; one compilation."""
+
+    def stained(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        parts = []
+        for start in range(0, len(images), batch_size):
+            chunk = images[start : start + batch_size]
+            padding = np.full((batch_size - len(chunk), *images.shape[1:]), 255, np.uint8)
+            normalised = normalise_stain(np.concatenate([chunk, padding]), fit, reference)
+            parts.append(np.asarray(normalised)[: len(chunk)])
+        return forward(np.concatenate(parts))
+
+    return stained
