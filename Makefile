@@ -8,7 +8,7 @@ DEMO ?= demo
 
 demo: $(VENV)/core
 	rm -rf $(DEMO)
-	$(BIN)/l2s prepare phantom $(DEMO)/data --patch-size 64
+	$(BIN)/l2s prepare phantom $(DEMO)/data --patch-size 64 --overlap 0
 	$(BIN)/l2s train $(DEMO)/data --config experiments/demo.toml --out $(DEMO)/run
 	$(BIN)/l2s evaluate $(DEMO)/run $(DEMO)/data
 	$(BIN)/l2s predict $(DEMO)/run $(DEMO)/data/example.png --out $(DEMO)/predictions
