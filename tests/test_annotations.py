@@ -19,7 +19,7 @@ from l2s_jax.data.annotations import (
     stated_mpp,
     summary,
 )
-from l2s_jax.data.annotations import repair as repair_module
+from l2s_jax.data.annotations import reading as reading_module
 from l2s_jax.data.annotations import types as types_module
 from l2s_jax.data.annotations.class_names import IGNORED, code_of
 from l2s_jax.data.annotations.repair import polygons_from_rings
@@ -319,12 +319,14 @@ def test_repair_is_even_odd():
     """A pentagram's heart is a hole, as `paint` would leave it."""
     angle = np.arange(5) * 4 * np.pi / 5
     pentagram = np.stack([np.sin(angle), np.cos(angle)], axis=1) * 100
-    polygons, repaired = polygons_from_rings((pentagram,))
+    polygons, repaired, _ = polygons_from_rings((pentagram,))
     assert repaired and not any(polygon.contains(shapely.Point(0, 0)) for polygon in polygons)
-    hole_out_of_shell, repaired = polygons_from_rings(
+    hole_out_of_shell, repaired, _ = polygons_from_rings(
         rings(SQUARE, [(50, 50), (200, 50), (200, 60), (50, 60)])
     )
-    assert repaired and sum(polygon.area for polygon in hole_out_of_shell) == 6400 - 400 + 1100
+    assert repaired and sum(polygon.area for polygon in hole_out_of_shell) == 6400 - 400
+    overlapping_holes = polygons_from_rings(rings(SQUARE, SMALL, [(x + 10, y) for x, y in SMALL])).polygons
+    assert sum(polygon.area for polygon in overlapping_holes) == 6400 - 900 - 300
 
 
 @pytest.mark.parametrize(
@@ -359,21 +361,38 @@ def test_degenerate_shapes_are_skipped_and_counted_whatever_their_name(tmp_path)
 
 
 def test_a_broken_hole_does_not_take_its_shape_along():
-    polygons, _ = polygons_from_rings(rings(SQUARE, [(1, 1)], SMALL))
+    polygons, _, _ = polygons_from_rings(rings(SQUARE, [(1, 1)], SMALL))
     assert [polygon.area for polygon in polygons] == [6400 - 900]
 
 
-def test_noise_is_not_repaired(monkeypatch):
-    """White noise of n vertices crosses itself about n^2 / 6 times."""
+@pytest.mark.parametrize("seed", range(5))
+def test_repair_gives_the_areas_of_make_valid(seed):
+    outline = np.random.default_rng(seed).uniform(0, 1000, (30, 2))
+    polygons, repaired, crossings = polygons_from_rings((outline,))
+    expected = shapely.make_valid(Polygon(outline))
+    assert repaired and crossings > 50
+    assert shapely.union_all(polygons).symmetric_difference(expected).area < 1e-6 * expected.area
+    assert sum(polygon.area for polygon in polygons) == pytest.approx(expected.area)  # no overlaps
+    assert all(polygon.is_valid for polygon in polygons)
+
+
+def test_noise_is_not_repaired(tmp_path, monkeypatch):
+    """White noise of n vertices crosses itself about n^2 / 6 times, a freehand outline a few times."""
     noise = np.random.default_rng(0).uniform(0, 1000, (4000, 2))
-    with pytest.raises(UserError, match="crosses itself about"):
+    with pytest.raises(UserError, match="of 4000 vertices crosses itself about"):
         polygons_from_rings((noise,))
-    monkeypatch.setattr(repair_module, "MAX_CROSSINGS", 1000)
+    with pytest.raises(UserError, match="crosses itself about"):
+        polygons_from_rings((noise[:600],))
     angle = np.linspace(0, 2 * np.pi, 5000)
     scribble = np.stack([np.cos(angle), np.sin(angle)], axis=1) * (1000 + np.sin(40 * angle)[:, None])
-    scribble[[100, 103]] = scribble[[103, 100]]  # crosses itself once or twice, as freehand outlines do
-    polygons, repaired = polygons_from_rings((scribble,))
-    assert repaired and sum(polygon.area for polygon in polygons) == pytest.approx(np.pi * 1e6, rel=1e-2)
+    scribble[[100, 103]] = scribble[[103, 100]]
+    polygons, repaired, crossings = polygons_from_rings((scribble,))
+    assert repaired and 1 <= crossings <= 10
+    assert sum(polygon.area for polygon in polygons) == pytest.approx(np.pi * 1e6, rel=1e-2)
+    path = write_bach_xml(tmp_path / "a.xml", [("benign", BOWTIE)] * 20)
+    monkeypatch.setattr(reading_module, "MAX_FILE_CROSSINGS", 10)
+    with pytest.raises(UserError, match=r"a\.xml: its outlines cross themselves more than 10 times"):
+        read_annotations(path, bach_table())
 
 
 # Another slide's file
@@ -432,9 +451,11 @@ def test_on_the_real_slide(tmp_path):
         (b"[" * 100_000, "not valid JSON"),
         (b"[1, ", "not valid JSON"),
         (b"<Annotations>" + b"<a>" * 1000, "nested more than 64 deep"),
+        (b'<Annotations a="' + b"x" * 3_000_000 + b'"/>', "without a tag"),
         (b'<?xml version="1.0" encoding="martian"?><Annotations/>', "not well-formed XML"),
         (b"\x89PNG\r\n\x1a\n junk", "damaged|no picture|cut short"),
     ],
+    ids=lambda value: value[:20] if isinstance(value, str) else "",
 )
 def test_bad_files(tmp_path, content, message):
     (tmp_path / "bad.xml").write_bytes(content)
@@ -474,7 +495,7 @@ def test_files_beyond_the_limits_are_refused(tmp_path, monkeypatch):
     with path.open("wb") as file:
         file.write(b"<Annotations>")
         file.truncate(types_module.MAX_FILE_BYTES + 1)
-    with pytest.raises(UserError, match="files of up to 64 MB"):
+    with pytest.raises(UserError, match="files of up to 32 MB"):
         read_annotations(path, bach_table())
     from l2s_jax.data.annotations import geojson_format, xml_formats
 

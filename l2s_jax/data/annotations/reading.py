@@ -23,7 +23,11 @@ OUTSIDE_MARGIN = 0.01
 OUTSIDE_SHARE = 0.05
 """Above this share of vertices outside, the file is taken for another slide's."""
 
-MAX_HOLE_PAIRS = 1_000_000
+MAX_FILE_CROSSINGS = 200_000
+"""All outlines of a file together; bounds the time of repairs."""
+
+MAX_HOLE_PAIRS = 100_000
+"""Pairs of a hole and a region of its layer that meet; bounds the time of cutting."""
 
 
 def read_annotations(
@@ -139,10 +143,14 @@ def _from_outlines(
     shapes: list[tuple[Outline, int, list[Polygon]]] = []
     for outline in parsed.outlines:
         try:
-            polygons, repaired = polygons_from_rings(tuple(ring + shift for ring in outline.rings))
+            mended = polygons_from_rings(tuple(ring + shift for ring in outline.rings))
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
-        counts["repaired"] += repaired and bool(polygons)
+        polygons = mended.polygons
+        counts["repaired"] += mended.repaired
+        counts["crossings"] += mended.crossings
+        if counts["crossings"] > MAX_FILE_CROSSINGS:
+            raise UserError(f"{path}: its outlines cross themselves more than {MAX_FILE_CROSSINGS} times")
         code = IGNORED if outline.negative else code_of(table, outline.names, outline.ident)
         if not polygons:
             counts["degenerate"] += 1

@@ -1,11 +1,10 @@
 """Tracing a mask: polygons along the edges of its pixels."""
 
 import numpy as np
-import shapely
 from scipy import ndimage
 from shapely import Polygon
 
-from l2s_jax.data.annotations.repair import polygon_parts
+from l2s_jax.data.annotations.repair import even_odd_polygons, polygon_parts
 from l2s_jax.data.annotations.types import Annotations, Region
 from l2s_jax.types import IGNORE_PIXEL
 
@@ -126,7 +125,7 @@ def _ring_area(ring: np.ndarray) -> float:
 
 def _valid(polygon: Polygon) -> list[Polygon]:
     """The polygon; a ring that touches itself in a corner becomes rings that touch each other."""
-    return [polygon] if polygon.is_valid else polygon_parts(shapely.make_valid(polygon))
+    return [polygon] if polygon.is_valid else even_odd_polygons(polygon)
 
 
 def _simplified(polygon: Polygon, tolerance: float) -> list[Polygon]:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from shapely import Polygon
 
-MAX_FILE_BYTES = 64 * 2**20
-"""Larger annotation files are refused: parsed, they would take more than 1 GB."""
+MAX_FILE_BYTES = 32 * 2**20
+"""Larger annotation files are refused: the worst of this size take 1 GB and a minute to parse."""
 
 MAX_VERTICES = 5_000_000
 MAX_REGIONS = 200_000

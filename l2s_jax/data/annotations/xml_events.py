@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException
@@ -11,6 +11,9 @@ from defusedxml.ElementTree import iterparse
 from l2s_jax.errors import UserError
 
 MAX_DEPTH = 64
+
+MAX_TAG_BYTES = 2**20
+"""Longest stretch without a ">". Expat before 2.6 takes quadratic time over a tag that goes on and on."""
 
 
 def xml_events(path: Path) -> Iterator[tuple[Literal["start", "end"], str, Mapping[str, str]]]:
@@ -23,6 +26,7 @@ def xml_events(path: Path) -> Iterator[tuple[Literal["start", "end"], str, Mappi
     open_elements: list[Element] = []
     try:
         with path.open("rb") as file:
+            _refuse_long_tags(file, path)
             for event, element in iterparse(file, events=("start", "end"), forbid_dtd=True):
                 if event == "start":
                     open_elements.append(element)
@@ -42,6 +46,14 @@ def xml_events(path: Path) -> Iterator[tuple[Literal["start", "end"], str, Mappi
         raise UserError(
             f"{path} is not well-formed XML ({error}). It may be cut off: export the annotations again"
         ) from error
+
+
+def _refuse_long_tags(file: BinaryIO, path: Path) -> None:
+    """Raises where a whole block of the file has no end of a tag."""
+    while len(block := file.read(MAX_TAG_BYTES)) == MAX_TAG_BYTES:
+        if b">" not in block:
+            raise UserError(f"{path}: {MAX_TAG_BYTES} bytes without a tag: no annotation file")
+    file.seek(0)
 
 
 def number(text: str | None) -> float:
