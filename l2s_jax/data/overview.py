@@ -18,7 +18,8 @@ than a double-width glass holds."""
 MAX_UNREADABLE = 0.05
 """Share of a slide from which on it counts as cut off or damaged, and is refused."""
 
-BLOCK = 256
+BLOCK, SMALLEST_BLOCK = 256, 16
+"""Pixels a side read at once, and of the smallest part that is given up where something cannot be read."""
 
 
 class Tissue(NamedTuple):
@@ -29,7 +30,7 @@ class Tissue(NamedTuple):
 
 
 def read_overview(slide: Slide, mpp: float) -> tuple[np.ndarray, np.ndarray]:
-    """Reads a whole slide block by block.
+    """Reads a whole slide block by block; where a block cannot be read, by ever smaller parts.
 
     Returns:
       u8[H,W,3], white where it cannot be read, and bool[H,W], where that is.
@@ -39,11 +40,18 @@ def read_overview(slide: Slide, mpp: float) -> tuple[np.ndarray, np.ndarray]:
     """
     size = size_at(slide, mpp)
     image, unreadable = np.full((*size, 3), 255, np.uint8), np.zeros(size, bool)
-    for row, column, height, width in windows(size, (BLOCK, BLOCK)):
+    todo = list(windows(size, (BLOCK, BLOCK)))[::-1]
+    while todo:
+        row, column, height, width = todo.pop()
         here = np.s_[row : row + height, column : column + width]
         try:
             image[here] = read_window(slide, (row, column), (height, width), mpp)
         except UnreadableRegion as error:
+            side = max(height, width) // 2
+            if side >= SMALLEST_BLOCK:
+                parts = windows((height, width), (side, side))
+                todo += [(row + r, column + c, h, w) for r, c, h, w in parts]
+                continue
             unreadable[here] = True
             if unreadable.mean() > MAX_UNREADABLE:
                 raise too_damaged(slide, str(error)) from error
