@@ -108,12 +108,15 @@ def _prepare_child() -> None:
 def _in_processes(work: Callable[[T], Any], items: Sequence[T], workers: int) -> Iterator[Outcome]:
     """Spawned, not forked: threads and libraries' state do not survive a fork."""
     left = dict(enumerate(items))
-    for outcome in _pool(work, dict(left), workers):
-        del left[outcome.number]
-        yield outcome
-    for number, item in left.items():  # a process died; which item killed it shows when each is alone
-        died = "the process that worked on it was killed (out of memory?). Use fewer workers"
-        yield next(_pool(work, {number: item}, 1), Outcome(number, error=died))
+    while left:
+        for outcome in _pool(work, dict(left), workers):
+            del left[outcome.number]
+            yield outcome
+        # A process died, and with it the pool. It worked on one of the first items left, since they are begun
+        # in order; which one shows when each is alone.
+        for number in list(left)[:workers]:
+            died = "the process that worked on it was killed (out of memory?). Use fewer workers"
+            yield next(_pool(work, {number: left.pop(number)}, 1), Outcome(number, error=died))
 
 
 def _pool(work: Callable[[T], Any], items: dict[int, T], workers: int) -> Iterator[Outcome]:
@@ -148,7 +151,7 @@ def _on_dask(work: Callable[[T], Any], items: Sequence[T], address: str) -> Iter
             client.submit(_outcome, work, item, number, pure=False): number
             for number, item in enumerate(items)
         }
-        for future in distributed.as_completed(futures):
+        for future in distributed.as_completed(futures, loop=client.loop):
             if future.status == "finished":
                 yield future.result()
             else:
