@@ -61,16 +61,23 @@ def digests(folder):
 
 @pytest.fixture(scope="module")
 def serial(tmp_path_factory):
-    """A small Gleason2019, prepared in this process."""
+    """A small Gleason2019, prepared in this process; without stains, since workers compile them anew."""
     folder = tmp_path_factory.mktemp("gleason")
     write_gleason(folder, 128)
-    prepare_gleason(folder, folder / "out", size=64, patch_size=32, work=Work(MACENKO, workers=1))
+    prepare_gleason(folder, folder / "out", size=64, patch_size=32, work=Work(workers=1))
     return folder, digests(folder / "out")
 
 
 def test_processes_make_the_same_files(serial, tmp_path):
-    prepare_gleason(serial[0], tmp_path / "o", size=64, patch_size=32, work=Work(MACENKO, workers=2))
+    prepare_gleason(serial[0], tmp_path / "o", size=64, patch_size=32, work=Work(workers=2))
     assert digests(tmp_path / "o") == serial[1]
+
+
+def test_processes_normalise_stains_alike(serial, tmp_path):
+    for workers in (1, 2):
+        work = Work(MACENKO, workers=workers)
+        prepare_gleason(serial[0], tmp_path / str(workers), size=64, patch_size=32, work=work)
+    assert digests(tmp_path / "2") == digests(tmp_path / "1")
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +90,7 @@ def cluster():
 
 
 def test_a_dask_cluster_makes_the_same_files(serial, cluster, tmp_path):
-    work = Work(MACENKO, scheduler=cluster)
+    work = Work(scheduler=cluster)
     prepare_gleason(serial[0], tmp_path / "o", size=64, patch_size=32, work=work)
     assert digests(tmp_path / "o") == serial[1]
 
