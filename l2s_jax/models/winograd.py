@@ -120,6 +120,7 @@ def _conv_tiled(x: Float[Array, "B H W I"], kernel: Float[Array, "3 3 I O"]) -> 
     return _forward(x, kernel)[0]
 
 
+@jax.jit  # here and below: so that convolutions of equal shape are traced once
 def _forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[list[jax.Array], list[jax.Array]]]:
     x_points, kernel_points = _split(x, _OF_INPUT, overlap=True), _evaluate_kernel(kernel)
     points = _products(x_points, kernel_points, (2, 1))
@@ -127,6 +128,7 @@ def _forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[list[jax
     return y, (x_points, kernel_points)
 
 
+@jax.jit
 def _backward(
     residuals: tuple[list[jax.Array], list[jax.Array]], dy: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
