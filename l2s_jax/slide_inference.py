@@ -94,8 +94,8 @@ def area_of(mask: np.ndarray, size: tuple[int, int], scale: float) -> Area:
 
 def tiles_over(
     size: tuple[int, int], tiling: Tiling, area: Area | None, columns: tuple[int, int]
-) -> list[Run]:
-    """The tiles of `inference.predict_picture` that hold a pixel of the area, from top to bottom.
+) -> Iterator[Run]:
+    """Yields the tiles of `inference.predict_picture` that hold a pixel of the area, from top to bottom.
 
     Args:
       size: (height, width) of the picture; a side shorter than a tile counts as one.
@@ -106,11 +106,9 @@ def tiles_over(
     tile = tiling.tile
     rows, starts = (tile_origins(max(side, tile), tile, tiling.stride) for side in size)
     inside = [start for start in starts if start < columns[1] and start + tile > columns[0]]
-    runs = []
     for row in rows:
         kept = inside if area is None else _touching(area, row, inside, tile)
-        runs += [Run(row, part) for part in _neighbours(kept, tile)]
-    return runs
+        yield from (Run(row, part) for part in _neighbours(kept, tile))
 
 
 def _touching(area: Area, row: int, columns: list[int], tile: int) -> list[int]:
@@ -182,8 +180,9 @@ def predict_bands(
       progress: is given the tiles and their number, and passes them on.
     """
     for columns in column_strips(job.size[1], job.tiling.tile, job.classes):
+        # Gone through twice, not kept: a large slide has millions of tiles.
+        total = sum(len(run.columns) for run in tiles_over(job.size, job.tiling, job.area, columns))
         runs = tiles_over(job.size, job.tiling, job.area, columns)
-        total = sum(len(run.columns) for run in runs)
         yield from _predict_strip(job, columns, progress(read_ahead(job, runs), total))
 
 

@@ -214,4 +214,7 @@ def _require_readable(slide: Slide, counts: Counts) -> None:
     """A slide of which more than a little could not be read is cut off, and its map would mislead."""
     wanted = int(counts.pixels.sum()) + counts.unread
     if counts.unread > MAX_UNREADABLE * wanted:
-        raise too_damaged(slide, f"{counts.tiles_unread} tiles over tissue")
+        raise too_damaged(
+            slide,
+            f"{counts.tiles_unread} tiles over tissue are damaged: copy or download the file again",
+        )

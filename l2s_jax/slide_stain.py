@@ -3,6 +3,8 @@
 A fit of each tile by itself would make neighbouring tiles differ where they overlap.
 """
 
+from collections.abc import Iterator
+
 import jax
 import numpy as np
 
@@ -25,11 +27,10 @@ def fit_slide(job: Job) -> StainFit:
       job: whose `area` is the tissue.
     """
     tile = job.tiling.tile
-    runs = tiles_over(job.size, job.tiling, job.area, (0, job.size[1]))
-    places = [(run.row, column) for run in runs for column in run.columns]
-    chosen = np.unique(np.linspace(0, len(places) - 1, FITTED_TILES).astype(int)) if places else ()
+    total = sum(1 for _ in _places(job))
+    chosen = set(np.linspace(0, total - 1, FITTED_TILES).astype(int).tolist())
     pixels, tissue = [np.zeros((0, 3), np.uint8)], [np.zeros(0, bool)]
-    for row, column in (places[index] for index in chosen):
+    for row, column in (place for index, place in enumerate(_places(job)) if index in chosen):
         rows, columns = (
             slice(row, min(row + tile, job.size[0])),
             slice(column, min(column + tile, job.size[1])),
@@ -43,6 +44,12 @@ def fit_slide(job: Job) -> StainFit:
             tissue.append(inside.reshape(-1))
     sampled = sample_tissue_pixels(np.concatenate(pixels)[None], np.concatenate(tissue)[None])
     return jax.tree.map(lambda leaf: np.asarray(leaf)[0], fit_stain(*sampled))
+
+
+def _places(job: Job) -> Iterator[tuple[int, int]]:
+    """(row, col) of the tiles over tissue."""
+    for run in tiles_over(job.size, job.tiling, job.area, (0, job.size[1])):
+        yield from ((run.row, column) for column in run.columns)
 
 
 def in_stains_of(forward: Forward, fit: StainFit, reference: StainFit, batch_size: int) -> Forward:

@@ -324,7 +324,7 @@ def test_a_full_disk_is_an_error_and_not_half_a_result(slide, tmp_path):
 def test_outlines_are_bounded_in_memory_and_count_from_the_bounds(slide, tmp_path, monkeypatch):
     from l2s_jax import slide_outputs
 
-    monkeypatch.setattr(slide_outputs, "MAX_TRACED_PIXELS", 300 * 400 // 9)
+    monkeypatch.setattr(slide_outputs, "MAX_TRACED_PIXELS", 300 * 400 // 9 + 1)
     opened = replace(open_slide(slide), bounds_level0=(100, 200, 900, 1000))
     codes = truth_at(4)
     with scratch_picture(tmp_path, codes.shape) as picture:

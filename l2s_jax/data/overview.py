@@ -11,9 +11,9 @@ from l2s_jax.data.slides import Slide, size_at, windows
 from l2s_jax.data.tissue import TISSUE_MPP, tissue_mask
 from l2s_jax.errors import UserError
 
-MAX_OVERVIEW_PIXELS = 2**26
-"""The overview of a slide that is larger at `TISSUE_MPP` is coarser: at 8 um/px this is 65 mm x 65 mm, more
-than a double-width glass holds."""
+MAX_OVERVIEW_PIXELS = 2**25
+"""The overview of a slide that is larger at `TISSUE_MPP` is coarser: at 8 um/px this is 46 mm x 46 mm, more
+than a glass of 25 mm x 75 mm holds. It bounds the memory that finding the tissue takes."""
 
 MAX_UNREADABLE = 0.05
 """Share of a slide from which on it counts as cut off or damaged, and is refused."""
@@ -54,7 +54,7 @@ def read_overview(slide: Slide, mpp: float) -> tuple[np.ndarray, np.ndarray]:
                 continue
             unreadable[here] = True
             if unreadable.mean() > MAX_UNREADABLE:
-                raise too_damaged(slide, str(error)) from error
+                raise too_damaged(slide, f"At last: {error}") from error
     return image, unreadable
 
 
@@ -71,6 +71,6 @@ def find_tissue(slide: Slide) -> Tissue:
     return Tissue(tissue_mask(image, opening=opening_at(mpp)) | unreadable, mpp)
 
 
-def too_damaged(slide: Slide, first: str) -> UserError:
+def too_damaged(slide: Slide, detail: str) -> UserError:
     """The refusal of a slide of which too much cannot be decoded."""
-    return UserError(f"more than {MAX_UNREADABLE:.0%} of {slide.path} cannot be read. At first: {first}")
+    return UserError(f"more than {MAX_UNREADABLE:.0%} of {slide.path} cannot be read. {detail}")
