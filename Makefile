@@ -15,7 +15,7 @@ demo: $(VENV)/core
 	@echo "Look at $(DEMO)/run/report.html, $(DEMO)/run/evaluation/test and $(DEMO)/predictions."
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: $(VENV)/dev
 	$(BIN)/python -m benchmarks --short

@@ -15,7 +15,10 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 @pytest.fixture(scope="session", autouse=True)
 def compile_once(tmp_path_factory):
     """Compiled programs are shared between tests and the processes that they start."""
-    folder = os.environ.setdefault("L2S_CACHE", str(tmp_path_factory.mktemp("cache")))
+    base = tmp_path_factory.getbasetemp()
+    # Workers of pytest-xdist have a folder each, side by side.
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = os.environ.setdefault("L2S_CACHE", str(shared / "cache"))
     jax.config.update("jax_compilation_cache_dir", str(Path(folder) / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
