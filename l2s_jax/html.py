@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
+body { font: 15px/1.5 system-ui, sans-serif; color: #222 }
+body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.5rem }
 h2 { font-size: 1.15rem; margin-top: 2rem; border-bottom: 1px solid #ddd }
 table { border-collapse: collapse; margin: .6rem 0 }
