@@ -1,6 +1,8 @@
 import json
+import os
 import resource
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import openslide
@@ -42,6 +44,7 @@ from l2s_jax.slide_stain import fit_slide, in_stains_of
 from l2s_jax.stain import fit_stain, normalise_stain
 from l2s_jax.types import IGNORE_PIXEL
 
+ROOT = Path(__file__).parents[1]
 GLASS, PINK, PURPLE = (243, 240, 244), (220, 120, 170), (110, 60, 150)
 CLASSES = Classes(
     ("stroma", "pink gland", "purple gland"), ((9, 9, 9), (255, 0, 0), (0, 0, 255)), (0, 1, 2), 0
@@ -188,6 +191,24 @@ def test_finished_slides_are_skipped_and_others_are_not(slide, done):
         run_one(slide, out, forward=no_network, entropy=True)
     run_one(slide, out, entropy=True)
     assert len(pd.read_csv(out / "areas.csv")) == 1
+
+
+def test_a_real_slide(tmp_path):
+    path = Path(os.environ.get("L2S_DATA", ROOT.parent / "shared/data")) / "slides/CMU-1-Small-Region.svs"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there (set L2S_DATA to a folder that holds slides/)")
+    record, failures = run_one(path, tmp_path)
+    assert not failures and record["slide_mpp_source"] == "openslide" and record["size"] == [371, 277]
+    assert 0.2 < record["tissue_mm2"] < 2220 * 2967 * 0.499e-3**2
+    assert sum(record["areas_mm2"].values()) == pytest.approx(record["tissue_mm2"], rel=0.02)
+    opened = open_slide(tmp_path / f"{path.stem}.ome.tif")
+    assert opened.mpp == pytest.approx((4, 4)) and opened.size_level0 == (371, 277)
+    painted = paint(
+        read_annotations(tmp_path / f"{path.stem}.geojson", class_table(CLASSES)),
+        (371, 277),
+        (4 / 0.499,) * 2,
+    )
+    assert (painted == tifffile.imread(tmp_path / f"{path.stem}.ome.tif")).mean() > 0.999
 
 
 def test_the_whole_slide_can_be_predicted(slide, tmp_path):
