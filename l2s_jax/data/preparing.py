@@ -19,13 +19,12 @@ from l2s_jax.data.manifest import Manifest, PatchRow, read_manifest, write_class
 from l2s_jax.data.parallel import run_all
 from l2s_jax.data.pictures import read_image, write_png
 from l2s_jax.data.sources import Job, Source, Stainer
-from l2s_jax.data.stain_files import load_reference, save_reference
+from l2s_jax.data.stain_files import STAIN, load_reference, save_reference
 from l2s_jax.errors import UserError
 from l2s_jax.files import sha256_of_file
 from l2s_jax.stain_fit import StainFit
 from l2s_jax.types import SPLITS
 
-STAIN = "stain.json"
 STAIN_PICTURE = "stain_reference.png"
 MOST_NOTES = 20
 
