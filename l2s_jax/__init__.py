@@ -2,7 +2,8 @@
 
 The four verbs, importable from here without importing what they need until they are used:
 
-  prepare_phantom, prepare_ebhi   a data set becomes a manifest
+  prepare_phantom, prepare_ebhi, prepare_bach, prepare_gleason, prepare_digestpath
+                                  a data set becomes a manifest
   train                           a manifest becomes a run folder
   evaluate                        a run's figures on one split of a manifest
   predict                         pictures become class maps
@@ -21,6 +22,9 @@ _HOME = {
     "check_manifest": "l2s_jax.data.check",
     "prepare_phantom": "l2s_jax.data.phantom",
     "prepare_ebhi": "l2s_jax.data.ebhi",
+    "prepare_bach": "l2s_jax.data.bach",
+    "prepare_gleason": "l2s_jax.data.gleason",
+    "prepare_digestpath": "l2s_jax.data.digestpath",
     "train": "l2s_jax.training",
     "evaluate": "l2s_jax.prediction",
     "predict": "l2s_jax.prediction",

@@ -1,5 +1,6 @@
 """The command `l2s`: each subcommand is a few lines over a library function."""
 
+import contextlib
 import dataclasses
 import os
 import sys
@@ -253,7 +254,14 @@ COMMANDS: dict[str, Any] = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs `l2s`; ends the process with 0, 1 (something found or failed), 2 (wrong use), 3, 130."""
-    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+    code = run(sys.argv[1:] if arguments is None else list(arguments))
+    if code:
+        # A checkpoint that could not be written leaves threads that never end; a failed command must.
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(0)
 
 
 def run(arguments: list[str]) -> int:

@@ -119,7 +119,7 @@ def _set_up(
 def _describe_run(setup: Setup, manifest: Manifest) -> None:
     """Writes what is known before the first step."""
     plan, folder = setup.plan, setup.folder
-    mpps = {row.mpp for row in plan.patches.rows}
+    mpps = {row.mpp for row in plan.patches.rows if row.mpp is not None}
     facts = NetworkFacts(
         plan.patches.size[0],
         setup.config.head,
