@@ -256,7 +256,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs `l2s`; ends the process with 0, 1 (something found or failed), 2 (wrong use), 3, 130."""
     code = run(sys.argv[1:] if arguments is None else list(arguments))
     if code:
-        # A checkpoint that could not be written leaves threads that never end; a failed command must.
+        # A checkpoint that could not be written can leave writer threads behind; do not wait for them.
         with contextlib.suppress(OSError):
             sys.stdout.flush()
             sys.stderr.flush()
