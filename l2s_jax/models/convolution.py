@@ -15,9 +15,6 @@ from jaxtyping import Array, Float
 
 from l2s_jax.models import max_pool, stem, winograd
 
-MANY_PRODUCTS = 50_000_000
-"""Multiplications from which a CPU gains more by `winograd` and `stem` than their compilation costs."""
-
 FEW_CHANNELS = 4
 """Up to so many input channels the weight gradient of a strided convolution is done by `stem`."""
 
@@ -80,11 +77,10 @@ def _conv2d_cpu(x: jax.Array, kernel: jax.Array, *, stride: int, padding: int) -
     height, width, channels = kernel.shape[:3]
     if (height, width, padding) == (1, 1, 0):
         return jnp.einsum("bhwi,io->bhwo", x[:, ::stride, ::stride], kernel[0, 0])
-    if x.shape[0] * x.shape[1] * x.shape[2] * kernel.size >= MANY_PRODUCTS * stride**2:
-        if (height, width, padding, stride) == (3, 3, 1, 1):
-            return winograd.conv3x3(x, kernel)
-        if stride > 1 and channels <= FEW_CHANNELS and height == width:
-            return _conv2d_stem(stride, padding, x, kernel)
+    if (height, width, padding, stride) == (3, 3, 1, 1):
+        return winograd.conv3x3(x, kernel)
+    if stride > 1 and channels <= FEW_CHANNELS and height == width:
+        return _conv2d_stem(stride, padding, x, kernel)
     return plain_conv2d(x, kernel, stride=stride, padding=padding)
 
 
