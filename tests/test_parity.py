@@ -1,5 +1,6 @@
 """The network, its losses and its training against an independent PyTorch implementation."""
 
+import functools
 import sys
 from pathlib import Path
 
@@ -47,12 +48,13 @@ def torch_inputs(batch, dtype):
     return (image, *map(torch.from_numpy, (*tensors, *flags)), *weights)
 
 
+@functools.cache  # one compilation for all tests
 def make_state(head, learning_rate=1e-4):
     config = TrainConfig(augment="none", colour_jitter=False, head=head)
     model, optimizer = L2S(CLASSES, head), steps.make_optimizer(learning_rate)
     task = steps.Task(SEG_WEIGHTS, CLS_WEIGHTS, MEAN, STD)
     state = steps.init_state(model, optimizer, task, jax.random.key(0))
-    return model, state, steps.make_train_step(model, optimizer, config)
+    return model, state, jax.jit(steps.make_train_step(model, optimizer, config))
 
 
 def torch_network(variables, head, dtype=torch.float64):
@@ -79,7 +81,8 @@ def running_statistics(network):
 def test_reference_has_the_papers_parameters():
     network = reference.Network(CLASSES)
     assert sum(p.numel() for p in network.parameters()) == 2_930_708
-    assert count_parameters(init_variables(L2S(CLASSES), jax.random.key(0))["params"]) == 2_930_708
+    variables = jax.eval_shape(lambda key: init_variables(L2S(CLASSES), key), jax.random.key(0))
+    assert count_parameters(variables["params"]) == 2_930_708
 
 
 @pytest.mark.parametrize("head", ["a3", "max"])
@@ -112,14 +115,14 @@ def test_forward(head):
 def test_gradients_losses_and_running_statistics(head):
     """One step on a mixed batch with class weights, ignored pixels and a row that does not count.
 
-    The gradient is read off Adam's first moment, which after one step is a tenth of it. Tolerance: float32
-    against float64 through 21 batch-normalised layers; a sign that flips in a ReLU at a value of 1e-6 moves
-    single entries by more than rounding alone.
+    The gradient is read off Adam's first moment, which after one step is a tenth of it. Float32 against
+    float64 through 18 batch-normalised layers gives 1.2e-5 at worst; the tolerance leaves room for a ReLU
+    whose input of 1e-6 changes sign on another machine.
     """
     batch = make_batch()
     _, state, step = make_state(head)
     network = torch_network(variables_of(state), head).train()
-    new_state, metrics = jax.jit(step)(state, batch)
+    new_state, metrics = step(state, batch)
     loss_seg, loss_cls = reference.losses(network, *torch_inputs(batch, torch.float64))
     (loss_seg + loss_cls).backward()
     assert float(metrics["loss_seg"]) == pytest.approx(loss_seg.item(), rel=1e-5)
@@ -127,7 +130,7 @@ def test_gradients_losses_and_running_statistics(head):
     moments = new_state.opt_state[0].mu
     ours = reference.from_flax(jax.tree.map(lambda m: m * 10, moments))
     theirs = {name: parameter.grad for name, parameter in network.named_parameters()}
-    assert_close(ours, theirs, 1e-3, "gradient")
+    assert_close(ours, theirs, 1e-4, "gradient")
     assert_close(
         reference.from_flax(new_state.batch_stats), running_statistics(network), 1e-5, "running statistics"
     )
@@ -136,15 +139,14 @@ def test_gradients_losses_and_running_statistics(head):
 def test_ten_adam_steps():
     """Parameters stay together for ten steps, both sides in float32 with Adam's epsilon at 1e-8.
 
-    Adam divides by the gradient's size, so entries whose gradient is rounding error move by up to the
-    learning rate in either direction: parameters may differ by 2 * 10 * 1e-4 there. So the tolerance is on
-    the norm of the difference against the norm of the way travelled, and the losses are compared closely.
+    Adam divides by the gradient's size, so an entry whose gradient is rounding error moves by up to the
+    learning rate in either direction. So the tolerance is on the norm of the difference against that of the
+    way travelled (3% measured), on the loss (1e-3) and on the running statistics (2e-3).
     """
     _, state, step = make_state("a3")
     start = reference.from_flax(state.params)
     network = torch_network(variables_of(state), "a3", torch.float32).train()
     optimizer = reference.make_optimizer(network)
-    step = jax.jit(step)
     for i in range(10):
         batch = make_batch(seed=i)
         state, metrics = step(state, batch)
@@ -152,11 +154,12 @@ def test_ten_adam_steps():
         loss = sum(reference.losses(network, *torch_inputs(batch, torch.float32)))
         loss.backward()
         optimizer.step()
-        assert float(metrics["loss"]) == pytest.approx(loss.item(), rel=2e-3), i
-    ours, theirs = reference.from_flax(state.params), dict(network.named_parameters())
+        assert float(metrics["loss"]) == pytest.approx(loss.item(), rel=5e-3), i
+    ours = reference.from_flax(state.params)
+    theirs = {name: parameter.detach() for name, parameter in network.named_parameters()}
     difference = np.sqrt(sum(float((ours[k] - theirs[k]).square().sum()) for k in ours))
     way = np.sqrt(sum(float((theirs[k] - start[k]).square().sum()) for k in ours))
-    assert difference < 0.05 * way
+    assert difference < 0.1 * way
     assert_close(
-        reference.from_flax(state.batch_stats), running_statistics(network), 5e-3, "running statistics"
+        reference.from_flax(state.batch_stats), running_statistics(network), 1e-2, "running statistics"
     )
