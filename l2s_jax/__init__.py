@@ -28,6 +28,8 @@ _HOME = {
     "train": "l2s_jax.training",
     "evaluate": "l2s_jax.prediction",
     "predict": "l2s_jax.prediction",
+    "evaluate_slides": "l2s_jax.slide_evaluation",
+    "SlideOptions": "l2s_jax.slide_options",
     "load_network": "l2s_jax.networks",
 }
 
