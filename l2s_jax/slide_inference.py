@@ -20,7 +20,10 @@ from l2s_jax.inference import Forward, Tiling, batched, enlarge, reflect_to, til
 from l2s_jax.types import IGNORE_PIXEL
 
 MAX_OPEN_BYTES = 2**27
-"""Memory of the sums of logits of the open rows; intermediate results take about three times as much."""
+"""Memory of the sums of logits of the open rows."""
+
+FINISHED_BYTES = 2**24
+"""Of these sums, how much is turned into classes at once; that takes a few copies."""
 
 TILES_A_READ = 8
 """Neighbouring tiles that are read at once, since they overlap."""
@@ -203,15 +206,24 @@ def _predict_strip(job: Job, columns: tuple[int, int], tiles: Iterable[Tile]) ->
     for row, column, coarse in chain(_with_logits(job, tiles), [end]):
         while first < row:
             number = min(job.tiling.stride, row - first)
-            yield _finish(job, columns, first, total[:number], weight[:number], unread)
+            for part in _parts(number, width * job.classes):
+                yield _finish(job, columns, first + part.start, total[part], weight[part], unread)
+                unread = 0
             for rows in (total, weight):  # finished rows make way for new ones
                 rows[:-number] = rows[number:]
                 rows[-number:] = 0
-            first, unread = first + number, 0
+            first += number
         if coarse is None:
             unread += 1
         else:
             _add(total, weight, coarse, weights, column - columns[0])
+
+
+def _parts(rows: int, logits: int) -> Iterator[slice]:
+    """Parts of so many rows, each with so many logits, that hold at most `FINISHED_BYTES`, or are one row."""
+    step = max(1, FINISHED_BYTES // (4 * logits))
+    for start in range(0, rows, step):
+        yield slice(start, min(start + step, rows))
 
 
 def _with_logits(job: Job, tiles: Iterable[Tile]) -> Iterator[tuple[int, int, np.ndarray | None]]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import export
 
-from l2s_jax.models import winograd
+from l2s_jax.models import convolution, winograd
 from l2s_jax.models.convolution import (
     conv2d,
     max_pool_3x3_s2,
@@ -33,6 +33,13 @@ NETWORK = [
     (1, 1, 4, 8, 1, 1),
 ]
 ODD = [(7, 5, 3, 4, 3, 1), (1, 1, 2, 3, 3, 1), (2, 3, 5, 2, 3, 1), (17, 11, 3, 4, 7, 2), (9, 9, 2, 3, 3, 3)]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_convolution_is_too_small():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convolution, "MANY_PRODUCTS", 0)
+        yield
 
 
 def arrays(case, batch=2, seed=0):
@@ -103,12 +110,13 @@ def test_winograd_is_exact_in_float64():
         assert_close(tiled, plain, tolerance=1e-13)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.integers(1, 13), st.integers(1, 13), st.integers(1, 3))
 def test_winograd_at_any_size(height, width, batch):
     case = (height, width, 3, 2, 3, 1)
     tensors = single(arrays(case, batch))
-    assert_close(all_of(conv2d, case)(*tensors), all_of(plain_conv2d, case)(*tensors))
+    tiled = jax.jit(all_of(lambda x, k, **_: winograd.conv3x3(x, k), case))(*tensors)
+    assert_close(tiled, jax.jit(all_of(plain_conv2d, case))(*tensors))
 
 
 @pytest.mark.parametrize("case", [(16, 16, 3, 4, 7, 2), (6, 9, 4, 4, 3, 1)], ids=str)
@@ -195,6 +203,11 @@ def test_lowered_for_cuda_holds_plain_operations_only():
     assert ours["select_and_scatter"] == plain["select_and_scatter"] == 1
     heavy = {"dot_general", "while", "concatenate", "gather", "scatter", "transpose"}
     assert not heavy & (ours.keys() - plain.keys())
+
+
+def test_small_convolutions_stay_plain(monkeypatch):
+    monkeypatch.setattr(convolution, "MANY_PRODUCTS", 10**9)
+    assert operations(network_like(conv2d, max_pool_3x3_s2), "cpu")["convolution"] > 1
 
 
 def test_lowered_for_cpu_holds_the_fast_ones():

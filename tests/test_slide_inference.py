@@ -77,6 +77,10 @@ def test_strips_change_nothing(rng, monkeypatch):
     monkeypatch.setattr(slide_inference, "MAX_OPEN_BYTES", 4 * 16 * 3 * 37)
     assert [b - a for a, b in column_strips(200, 16, 3)] == [37, 37, 37, 37, 37, 15]
     np.testing.assert_array_equal(joined(job)[0], whole)
+    monkeypatch.setattr(slide_inference, "FINISHED_BYTES", 4 * 3 * 37 * 2)
+    parts, _, bands = joined(job)
+    np.testing.assert_array_equal(parts, whole)
+    assert {len(band.codes) for band in bands if band.codes.shape[1] == 37} == {2}
 
 
 @settings(max_examples=25, deadline=None)

@@ -15,6 +15,12 @@ from jaxtyping import Array, Float
 
 from l2s_jax.models import max_pool, stem, winograd
 
+MANY_PRODUCTS = 50_000_000
+"""Multiplications from which a CPU gains more by `winograd` and `stem` than their compilation costs."""
+
+FREE_BATCH = 16
+"""Pictures that a batch of no fixed size is taken to have: an exported program's."""
+
 FEW_CHANNELS = 4
 """Up to so many input channels the weight gradient of a strided convolution is done by `stem`."""
 
@@ -77,10 +83,12 @@ def _conv2d_cpu(x: jax.Array, kernel: jax.Array, *, stride: int, padding: int) -
     height, width, channels = kernel.shape[:3]
     if (height, width, padding) == (1, 1, 0):
         return jnp.einsum("bhwi,io->bhwo", x[:, ::stride, ::stride], kernel[0, 0])
-    if (height, width, padding, stride) == (3, 3, 1, 1):
-        return winograd.conv3x3(x, kernel)
-    if stride > 1 and channels <= FEW_CHANNELS and height == width:
-        return _conv2d_stem(stride, padding, x, kernel)
+    batch = x.shape[0] if isinstance(x.shape[0], int) else FREE_BATCH
+    if batch * x.shape[1] * x.shape[2] * kernel.size >= MANY_PRODUCTS * stride**2:
+        if (height, width, padding, stride) == (3, 3, 1, 1):
+            return winograd.conv3x3(x, kernel)
+        if stride > 1 and channels <= FEW_CHANNELS and height == width:
+            return _conv2d_stem(stride, padding, x, kernel)
     return plain_conv2d(x, kernel, stride=stride, padding=padding)
 
 
