@@ -11,7 +11,7 @@ from l2s_jax.errors import UserError
 from l2s_jax.files import write_text
 from l2s_jax.types import Setting
 
-Preset = Literal["paper", "release"]
+Preset = Literal["paper", "release", "labelset"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,15 @@ class TrainConfig:
     class_weights: Literal["inverse", "proportional", "index", "none"] = "inverse"
     """Weights of both cross entropies: inverse frequency over its largest, the paper's literal
     `proportional`, the release's `index` (0, 1, 2, ... on Gleason2019 and DigestPath2019), or none."""
+    cls_weight: float = 1.0
+    """Weight of the classifier's cross entropy L_cls beside L_seg (section 2.2: 1)."""
+    set_weight: float = 0.0
+    """Weight of the label-set loss on image-level patches: every pixel is of the label or of the background
+    (or of the classes in the manifest's column `allowed`). Not in the paper."""
+    presence_weight: float = 0.0
+    """Weight of the presence loss on image-level patches: the label is somewhere in the patch."""
+    presence_share: float = 0.1
+    """Share of an image-level patch in which the presence loss looks for its label, 0 to 1."""
     composition: Literal["shuffled", "balanced"] = "shuffled"
     """Batches: `shuffled` draws from the union (the paper); `balanced` keeps mask_share of each batch for
     mask patches."""
@@ -89,6 +98,9 @@ PRESETS: dict[Preset, TrainConfig] = {
         norm_eval="imagenet",
         min_per_class=1,
     ),
+    "labelset": TrainConfig(
+        cls_weight=0.5, set_weight=0.5, presence_weight=0.5, composition="balanced", mask_share=0.5
+    ),
 }
 
 
@@ -108,12 +120,20 @@ def validate(config: TrainConfig) -> None:
         ("draw", 0, 2**31 - 1),
         ("memory_gib", 0.0, 1e6),
         ("checkpoint_minutes", 0.0, 1e6),
+        ("cls_weight", 0.0, 1e6),
+        ("set_weight", 0.0, 1e6),
+        ("presence_weight", 0.0, 1e6),
+        ("presence_share", 0.0, 1.0),
     ):
         value = getattr(config, name)
         if not low <= value <= high:
             faults.append(f"{name} = {value!r} must lie between {low} and {high}")
     if config.steps is not None and config.steps < 1:
         faults.append(f"steps = {config.steps!r} must be at least 1")
+    if config.routing == "all" and config.set_weight + config.presence_weight > 0:
+        faults.append(
+            "set_weight and presence_weight need routing = 'split': with 'all' every patch has a mask"
+        )
     if not 0 < config.learning_rate < 10:
         faults.append(f"learning_rate = {config.learning_rate!r} must lie between 0 and 10")
     if faults:

@@ -1,4 +1,4 @@
-"""The two cross entropies and their class weights, as pure functions (sections 2.2 and 2.3)."""
+"""The losses and their class weights, as pure functions: the paper's two, and two for sets of labels."""
 
 import jax
 import jax.numpy as jnp
@@ -54,6 +54,53 @@ def classification_loss(
     log_p = jnp.take_along_axis(jax.nn.log_softmax(class_logits), code[:, None], axis=1)[:, 0]
     total = weight.sum()
     return -(weight * log_p).sum() / jnp.where(total > 0, total, 1.0)
+
+
+def label_set_loss(
+    coarse_logits: Float[Array, "b h w c"], allowed: Bool[Array, "b c"], rows: Bool[Array, " b"]
+) -> Float[Array, ""]:
+    """L_set: marginal cross entropy, the mean of -log(sum of p over the allowed classes); 0 without rows.
+
+    What an image-level label says of every pixel: it is of one of the classes that the patch can hold, by
+    default its label and the background (Fidon et al. 2021, "Label-set loss functions for partial
+    supervision", whose sets are for each pixel). Alone it is least where all is background; `presence_loss`
+    stands against that.
+
+    Args:
+      coarse_logits: low-resolution logits.
+      allowed: classes that can occur in each patch, at least one in each.
+      rows: patches that take part.
+    """
+    possible = jnp.where(allowed[:, None, None, :], coarse_logits, -jnp.inf)
+    log_p = jax.nn.logsumexp(possible, axis=-1) - jax.nn.logsumexp(coarse_logits, axis=-1)
+    return -_mean_of_rows(log_p.mean((1, 2)), rows)
+
+
+def presence_loss(
+    coarse_logits: Float[Array, "b h w c"],
+    label: Int[Array, " b"],
+    rows: Bool[Array, " b"],
+    share: float,
+) -> Float[Array, ""]:
+    """L_presence: mean -log p of the label over the share of the patch where it is largest; 0 without rows.
+
+    Multiple-instance learning with top-k pooling: the labelled class is somewhere in the patch.
+
+    Args:
+      coarse_logits: low-resolution logits.
+      label: class of each patch; not read outside `rows`.
+      rows: patches that take part.
+      share: of the low-resolution pixels, 0 to 1; at least one pixel counts.
+    """
+    b, h, w, _ = coarse_logits.shape
+    code = jnp.where(rows, label, 0)[:, None, None, None]
+    log_p = jnp.take_along_axis(jax.nn.log_softmax(coarse_logits), code, axis=-1).reshape(b, h * w)
+    largest, _ = jax.lax.top_k(log_p, max(1, round(share * h * w)))
+    return -_mean_of_rows(largest.mean(1), rows)
+
+
+def _mean_of_rows(values: Float[Array, " b"], rows: Bool[Array, " b"]) -> Float[Array, ""]:
+    return jnp.where(rows, values, 0.0).sum() / jnp.maximum(rows.sum(), 1)
 
 
 def class_weights(counts: np.ndarray, rule: str) -> np.ndarray:

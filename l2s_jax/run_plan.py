@@ -76,7 +76,7 @@ def plan_run(config: TrainConfig, patches: PatchSet, classes: Classes) -> RunPla
         chosen,
         schedule,
         steps,
-        Task(*task_weights(config, patches, chosen, len(classes)), mean, std),
+        Task(*task_weights(config, patches, chosen, len(classes)), mean, std, objective_weights(config)),
         mean if same else IMAGENET_MEAN,
         std if same else IMAGENET_STD,
     )
@@ -93,6 +93,11 @@ def task_weights(
         losses.class_weights(pixels, config.class_weights),
         losses.class_weights(label_counts, config.class_weights),
     )
+
+
+def objective_weights(config: TrainConfig) -> np.ndarray:
+    """Weights f32[3] of L_cls, L_set and L_presence beside L_seg."""
+    return np.array([config.cls_weight, config.set_weight, config.presence_weight], np.float32)
 
 
 def check_size(size: tuple[int, int]) -> None:

@@ -9,7 +9,13 @@ import optax
 
 from l2s_jax.augment import colour_jitter, random_dihedral, row_keys
 from l2s_jax.config import TrainConfig
-from l2s_jax.losses import cell_counts, classification_loss, segmentation_loss
+from l2s_jax.losses import (
+    cell_counts,
+    classification_loss,
+    label_set_loss,
+    presence_loss,
+    segmentation_loss,
+)
 from l2s_jax.models.decoder import SCALE
 from l2s_jax.models.network import L2S, Outputs, init_variables
 from l2s_jax.types import Batch
@@ -22,6 +28,7 @@ class Task(NamedTuple):
     cls_weights: Any  # f32[C], class weights of L_cls
     mean: Any  # f32[3], channel means of RGB in 0..1
     std: Any  # f32[3], channel standard deviations of RGB in 0..1
+    objective: Any  # f32[3], weights of L_cls, L_set and L_presence; (1, 0, 0) is the paper's objective
 
 
 class TrainState(NamedTuple):
@@ -36,7 +43,11 @@ class TrainState(NamedTuple):
 
 
 Metrics = dict[str, jax.Array]
-"""Scalars of one step: loss, loss_seg, loss_cls, n_mask, n_label (rows that each loss saw)."""
+"""Scalars of one step: loss, the weighted sum; loss_seg, loss_cls, loss_set, loss_presence, each before its
+weight; n_mask, n_label (rows that the first two saw), n_set (rows with a label and no mask, the last two)."""
+
+LossParts = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
+"""L_seg, L_cls, L_set and L_presence."""
 
 StepFunction = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
@@ -84,25 +95,29 @@ def make_train_step(model: L2S, optimizer: optax.GradientTransformation, config:
 
     def losses(
         outputs: Outputs, counts: jax.Array, batch: Batch, has_label: jax.Array, task: Task
-    ) -> tuple[jax.Array, jax.Array]:
-        loss_seg = segmentation_loss(outputs.coarse_logits, counts, task.seg_weights)
-        loss_cls = classification_loss(outputs.class_logits, batch.label, has_label, task.cls_weights)
-        return loss_seg, loss_cls
+    ) -> LossParts:
+        only_label = has_label & ~batch.has_mask
+        return (
+            segmentation_loss(outputs.coarse_logits, counts, task.seg_weights),
+            classification_loss(outputs.class_logits, batch.label, has_label, task.cls_weights),
+            label_set_loss(outputs.coarse_logits, batch.allowed, only_label),
+            presence_loss(outputs.coarse_logits, batch.label, only_label, config.presence_share),
+        )
 
     def update(
         state: TrainState, batch: Batch, image: jax.Array, counts: jax.Array,
         has_mask: jax.Array, has_label: jax.Array,
-    ) -> tuple[TrainState, tuple[jax.Array, jax.Array]]:  # fmt: skip
-        """One Adam step on L_seg of the rows with `has_mask` plus L_cls of those with `has_label`."""
+    ) -> tuple[TrainState, LossParts]:  # fmt: skip
+        """One Adam step on L_seg of the rows with `has_mask`, the label losses of those with `has_label`."""
         counts = counts * has_mask[:, None, None, None]
 
-        def loss_function(params: Any) -> tuple[jax.Array, tuple[tuple[jax.Array, jax.Array], Any]]:
+        def loss_function(params: Any) -> tuple[jax.Array, tuple[LossParts, Any]]:
             variables = {"params": params, "batch_stats": state.batch_stats}
             outputs, updated = model.apply(
                 variables, image, has_mask | has_label, has_label, train=True, mutable=["batch_stats"]
             )
-            loss_seg, loss_cls = losses(outputs, counts, batch, has_label, state.task)
-            return loss_seg + loss_cls, ((loss_seg, loss_cls), updated["batch_stats"])
+            parts = losses(outputs, counts, batch, has_label, state.task)
+            return _weighted(parts, state.task), (parts, updated["batch_stats"])
 
         gradient_of = jax.grad(loss_function, has_aux=True)
         gradients, (parts, batch_stats) = gradient_of(state.params)
@@ -115,22 +130,28 @@ def make_train_step(model: L2S, optimizer: optax.GradientTransformation, config:
         counts = cell_counts(mask, model.classes, SCALE)
         if config.step == "alternate":
             none = jnp.zeros_like(batch.has_mask)
-            after, (loss_seg, _) = update(state, batch, image, counts, batch.has_mask, none)
+            after, of_masks = update(state, batch, image, counts, batch.has_mask, none)
             state = _select(batch.has_mask.any(), after, state)
-            after, (_, loss_cls) = update(state, batch, image, counts, none, batch.has_label)
+            after, of_labels = update(state, batch, image, counts, none, batch.has_label)
             state = _select(batch.has_label.any(), after, state)
+            parts = (of_masks[0], *of_labels[1:])
         else:
-            state, (loss_seg, loss_cls) = update(state, batch, image, counts, batch.has_mask, batch.has_label)
+            state, parts = update(state, batch, image, counts, batch.has_mask, batch.has_label)
         metrics = {
-            "loss": loss_seg + loss_cls,
-            "loss_seg": loss_seg,
-            "loss_cls": loss_cls,
+            "loss": _weighted(parts, state.task),
+            **dict(zip(("loss_seg", "loss_cls", "loss_set", "loss_presence"), parts, strict=True)),
             "n_mask": batch.has_mask.sum(dtype=jnp.int32),
             "n_label": batch.has_label.sum(dtype=jnp.int32),
+            "n_set": (batch.has_label & ~batch.has_mask).sum(dtype=jnp.int32),
         }
         return state._replace(step=state.step + 1), metrics
 
     return train_step
+
+
+def _weighted(parts: LossParts, task: Task) -> jax.Array:
+    """The objective: L_seg plus the label losses, each by its weight."""
+    return parts[0] + sum(weight * part for weight, part in zip(task.objective, parts[1:], strict=True))
 
 
 def _select(condition: jax.Array, yes: TrainState, no: TrainState) -> TrainState:

@@ -33,3 +33,4 @@ class Batch(NamedTuple):
     has_label: Any  # bool[B], the classification loss sees this row
     index: Any  # i32[B], the patch's row among the run's patches; keys the augmentation
     epoch: Any  # i32[B], the pass over the data that this row belongs to; keys the augmentation
+    allowed: Any  # bool[B,C], classes that can occur in the patch, for the label-set loss; never all False

@@ -3,7 +3,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l2s_jax.losses import cell_counts, class_weights, classification_loss, pixel_counts, segmentation_loss
+from l2s_jax.losses import (
+    cell_counts,
+    class_weights,
+    classification_loss,
+    label_set_loss,
+    pixel_counts,
+    presence_loss,
+    segmentation_loss,
+)
 from l2s_jax.models.decoder import enlarge
 from l2s_jax.types import IGNORE_PIXEL
 
@@ -92,3 +100,57 @@ def test_class_weights_by_hand():
 def test_pixel_counts_leave_out_ignored_pixels():
     masks = np.array([[[0, 1], [1, IGNORE_PIXEL]]], np.uint8)
     np.testing.assert_array_equal(pixel_counts(masks, 3), [1, 2, 0])
+
+
+def test_label_set_loss_by_hand():
+    # p = (1/2, 1/3, 1/6) everywhere, classes 0 and 2 allowed: -ln(2/3). A second row takes no part.
+    logits = jnp.broadcast_to(jnp.log(jnp.asarray([3.0, 2.0, 1.0])), (2, 4, 4, 3))
+    allowed = jnp.asarray([[True, False, True], [True, False, False]])
+    loss = label_set_loss(logits, allowed, jnp.asarray([True, False]))
+    np.testing.assert_allclose(loss, -np.log(2 / 3), rtol=1e-6)
+
+
+def test_label_set_loss_with_one_class_is_the_cross_entropy_of_a_filled_mask(rng):
+    logits = jnp.asarray(rng.normal(size=(3, 2, 2, 4)), jnp.float32)
+    label = np.array([0, 3, 1])
+    allowed = jnp.asarray(np.eye(4, dtype=bool)[label])
+    mask = jnp.asarray(np.broadcast_to(label[:, None, None], (3, 16, 16)), jnp.uint8)
+    filled = segmentation_loss(logits, cell_counts(mask, 4, 8), jnp.ones(4))
+    np.testing.assert_allclose(label_set_loss(logits, allowed, jnp.ones(3, bool)), filled, rtol=1e-6)
+
+
+def test_presence_loss_looks_where_the_label_is_likeliest(rng):
+    logits = rng.normal(size=(2, 4, 5, 3)).astype(np.float32)
+    p = np.exp(logits.astype(np.float64))
+    p /= p.sum(-1, keepdims=True)
+    expected = np.mean([np.mean(np.sort(-np.log(p[i, ..., c]).ravel())[:4]) for i, c in ((0, 2), (1, 0))])
+    loss = presence_loss(jnp.asarray(logits), jnp.asarray([2, 0]), jnp.ones(2, bool), 0.2)
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("allowed_rows", [[True, True, False], [False, False, False]])
+def test_label_losses_agree_with_torch_in_value_and_gradient(rng, allowed_rows):
+    torch = pytest.importorskip("torch")
+    logits = rng.normal(size=(3, 4, 4, 5)).astype(np.float32)
+    label = np.array([1, 0, -1])
+    allowed = np.array([[1, 1, 0, 0, 0], [1, 0, 0, 1, 0], [1, 1, 1, 1, 1]], bool)
+    rows = np.array(allowed_rows)
+
+    def ours(x):
+        args = jnp.asarray(allowed), jnp.asarray(rows)
+        return 0.7 * label_set_loss(x, *args) + 0.3 * presence_loss(x, jnp.asarray(label), args[1], 0.25)
+
+    x = torch.tensor(logits, dtype=torch.float64, requires_grad=True)
+    loss, p = torch.zeros((), dtype=torch.float64), x.softmax(-1)
+    for i in np.flatnonzero(rows):
+        marginal = -p[i][..., torch.tensor(allowed[i])].sum(-1).log().mean()
+        present = -p[i, ..., label[i]].log().flatten().topk(4).values.mean()
+        loss = loss + (0.7 * marginal + 0.3 * present) / rows.sum()
+    gradient = np.zeros_like(logits)
+    if loss.requires_grad:
+        loss.backward()
+        gradient = x.grad.numpy()
+    value, found = jax.value_and_grad(ours)(jnp.asarray(logits))
+    # float32 against float64.
+    np.testing.assert_allclose(value, loss.detach(), rtol=1e-6)
+    np.testing.assert_allclose(found, gradient, rtol=1e-5, atol=1e-7)

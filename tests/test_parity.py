@@ -34,7 +34,10 @@ def make_batch(size=64, rows=8, seed=0):  # large enough for the CPU's fast conv
     row = np.arange(rows)
     has_label = (row >= 2) & (row < 7)
     label = np.where(has_label, row % CLASSES, IGNORE_LABEL).astype(np.int32)
-    return Batch(image, mask, label, row < 4, has_label, row.astype(np.int32), np.zeros(rows, np.int32))
+    every = np.ones((rows, CLASSES), bool)
+    return Batch(
+        image, mask, label, row < 4, has_label, row.astype(np.int32), np.zeros(rows, np.int32), every
+    )
 
 
 def torch_inputs(batch, dtype):
@@ -52,7 +55,7 @@ def torch_inputs(batch, dtype):
 def make_state(head, learning_rate=1e-4):
     config = TrainConfig(augment="none", colour_jitter=False, head=head)
     model, optimizer = L2S(CLASSES, head), steps.make_optimizer(learning_rate)
-    task = steps.Task(SEG_WEIGHTS, CLS_WEIGHTS, MEAN, STD)
+    task = steps.Task(SEG_WEIGHTS, CLS_WEIGHTS, MEAN, STD, np.array([1, 0, 0], np.float32))
     state = steps.init_state(model, optimizer, task, jax.random.key(0))
     return model, state, jax.jit(steps.make_train_step(model, optimizer, config))
 

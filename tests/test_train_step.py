@@ -14,9 +14,13 @@ PLAIN = TrainConfig(augment="none", colour_jitter=False)
 SIZE, B, C = 32, 6, 3
 
 
-def task(seg=1.0, cls=1.0):
+PAPER, LABEL_SET = (1.0, 0.0, 0.0), (0.5, 0.5, 0.5)
+
+
+def task(seg=1.0, cls=1.0, objective=PAPER):
     ones = np.ones(C, np.float32)
-    return Task(seg * ones, cls * ones, np.full(3, 0.5, np.float32), np.full(3, 0.25, np.float32))
+    mean, std = np.full(3, 0.5, np.float32), np.full(3, 0.25, np.float32)
+    return Task(seg * ones, cls * ones, mean, std, np.array(objective, np.float32))
 
 
 def make_batch(rng, has_mask, has_label):
@@ -27,7 +31,8 @@ def make_batch(rng, has_mask, has_label):
     label = np.where(has_label, rng.integers(0, C, n), IGNORE_LABEL).astype(np.int32)
     image = rng.integers(0, 256, (n, SIZE, SIZE, 3)).astype(np.uint8)
     index = np.arange(n, dtype=np.int32)
-    return Batch(image, mask, label, has_mask, has_label, index, np.zeros(n, np.int32))
+    allowed = ~has_label[:, None] | (np.arange(C) == 0) | (np.arange(C) == label[:, None])
+    return Batch(image, mask, label, has_mask, has_label, index, np.zeros(n, np.int32), allowed)
 
 
 def fresh(config=PLAIN, the_task=None, model=None):
@@ -55,10 +60,12 @@ def test_one_compilation_serves_every_setting(plain_step, rng):
     batches = [make_batch(rng, m, c) for m, c in ((on, off), (half, other), (on, on), (off, on), (off, off))]
     state = fresh()
     for batch in batches:
-        state, metrics = plain_step(state, batch)
-        assert np.isfinite(metrics["loss"])
+        for objective in (PAPER, LABEL_SET):
+            told = state.task._replace(objective=jnp.asarray(objective, jnp.float32))
+            state, metrics = plain_step(state._replace(task=told), batch)
+            assert np.isfinite(metrics["loss"])
     assert plain_step._cache_size() == 1
-    assert int(state.step) == len(batches)
+    assert int(state.step) == 2 * len(batches)
 
 
 def test_nothing_to_learn_gives_zero_loss_and_moves_nothing(plain_step, rng):
@@ -158,3 +165,23 @@ def test_seeds_differ_and_repeat():
     assert not changed(values(first.params), values(second.params))
     assert changed(values(first.params), values(third.params))
     assert jnp.all(first.step == 0)
+
+
+def test_only_patches_without_a_mask_have_label_sets(plain_step, rng):
+    told = fresh(the_task=task(objective=(0.0, 1.0, 1.0)))
+    before = values(told.params)
+    both = make_batch(rng, [True] * B, [True] * B)
+    metrics = plain_step(told, both)[1]
+    assert metrics["n_set"] == 0 and metrics["loss_set"] == 0 and metrics["loss_presence"] == 0
+    only = make_batch(rng, [False] * B, [True] * B)
+    after, metrics = plain_step(fresh(the_task=task(objective=(0.0, 1.0, 1.0))), only)
+    assert metrics["n_set"] == B and metrics["loss_set"] > 0 and metrics["loss_presence"] > 0
+    np.testing.assert_allclose(metrics["loss"], metrics["loss_set"] + metrics["loss_presence"], rtol=1e-6)
+    assert changed(before, values(after.params))
+
+
+def test_without_label_patches_every_objective_is_the_papers(plain_step, rng):
+    batch = make_batch(rng, [True] * B, [False] * B)
+    paper, _ = plain_step(fresh(), batch)
+    label_set, _ = plain_step(fresh(the_task=task(objective=LABEL_SET)), batch)
+    assert not changed(values(paper.params), values(label_set.params))

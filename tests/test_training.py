@@ -27,7 +27,7 @@ def quiet(line):
 
 def last_state(run, config, classes=4):
     """The last checkpoint's state as arrays."""
-    nothing = Task(*(np.zeros(n, np.float32) for n in (classes, classes, 3, 3)))
+    nothing = Task(*(np.zeros(n, np.float32) for n in (classes, classes, 3, 3, 3)))
     like = fresh_state(config, L2S(classes, config.head), nothing, None)
     items, _, step = checkpoints.load(run / run_folder.LAST, {"state": like})
     state = items["state"]._replace(key=jax.random.key_data(items["state"].key))

@@ -85,7 +85,8 @@ def make_batch(patches: PatchSet, subset: Subset, rows: np.ndarray, epochs: np.n
     # A mask that this run may not use never reaches the device.
     masks[~has_mask] = IGNORE_PIXEL
     label = np.where(has_label, patches.label[index], IGNORE_LABEL).astype(np.int32)
-    return Batch(images, masks, label, has_mask, has_label, rows.astype(np.int32), epochs)
+    allowed = patches.allowed[index] | ~has_label[:, None]
+    return Batch(images, masks, label, has_mask, has_label, rows.astype(np.int32), epochs, allowed)
 
 
 def batches(

@@ -9,6 +9,8 @@
   split   train, val or test
   mpp     optional, micrometres a pixel
   source  optional, free text: where the patch was cut from
+  allowed optional, names of the classes that can occur in the patch, separated by semicolons; without it an
+          image-level patch is taken to hold its label and the background only
 
 `classes.toml` is described in `l2s_jax.data.classes`.
 """
@@ -30,6 +32,7 @@ from l2s_jax.types import IGNORE_LABEL, SPLITS, Split
 PATCHES = "patches.csv"
 REQUIRED_COLUMNS = ("image", "mask", "label", "group", "split")
 OPTIONAL_COLUMNS = ("mpp", "source")
+ALLOWED = "allowed"
 
 __all__ = [
     "CLASSES",
@@ -58,6 +61,7 @@ class PatchRow:
     split: Split
     mpp: float | None = None
     source: str = ""
+    allowed: tuple[int, ...] = ()  # class codes that can occur; empty: the label and the background
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,7 @@ def _parse_row(
     if value["split"] not in SPLITS:
         faults.append(f"split {value['split']!r} is none of {', '.join(SPLITS)}")
     mpp = _parse_mpp(value.get("mpp", ""), faults)
+    allowed = _parse_allowed(value.get(ALLOWED, ""), label, classes, faults)
     paths = {
         column: _parse_path(folder, column, value[column], allow_outside, faults)
         for column in ("image", "mask")
@@ -178,9 +183,8 @@ def _parse_row(
         return None, faults
     image = cast(Path, paths["image"])
     split = cast(Split, value["split"])
-    return PatchRow(
-        line, image, paths["mask"], label, value["group"], split, mpp, value.get("source", "")
-    ), []
+    source = value.get("source", "")
+    return PatchRow(line, image, paths["mask"], label, value["group"], split, mpp, source, allowed), []
 
 
 def _parse_mpp(text: str, faults: list[str]) -> float | None:
@@ -193,6 +197,21 @@ def _parse_mpp(text: str, faults: list[str]) -> float | None:
     if not (math.isfinite(mpp) and mpp > 0):
         faults.append(f"mpp {text!r} is no positive number of micrometres a pixel")
     return mpp
+
+
+def _parse_allowed(text: str, label: int, classes: Classes, faults: list[str]) -> tuple[int, ...]:
+    names = [name.strip() for name in text.split(";") if name.strip()]
+    unknown = [name for name in names if name not in classes.names]
+    if unknown:
+        faults.append(
+            f"{ALLOWED}: {', '.join(map(repr, unknown))} none of the classes ({', '.join(classes.names)}; "
+            "separate them by semicolons)"
+        )
+        return ()
+    codes = tuple(sorted({classes.names.index(name) for name in names}))
+    if codes and label != IGNORE_LABEL and label not in codes:
+        faults.append(f"{ALLOWED}: the patch's own label {classes.names[label]!r} is not among {text!r}")
+    return codes
 
 
 def _parse_path(folder: Path, column: str, name: str, allow_outside: bool, faults: list[str]) -> Path | None:
@@ -213,11 +232,13 @@ def _leads_outside(folder: Path, name: str) -> bool:
 
 def write_patches(folder: str | Path, classes: Classes, patches: Iterable[PatchRow]) -> None:
     """Writes `patches.csv` into `folder`; pictures that lie inside it are named relative to it."""
-    folder = Path(folder)
+    folder, patches = Path(folder), list(patches)
+    with_allowed = any(patch.allowed for patch in patches)
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(REQUIRED_COLUMNS + OPTIONAL_COLUMNS)
+    writer.writerow(REQUIRED_COLUMNS + OPTIONAL_COLUMNS + ((ALLOWED,) if with_allowed else ()))
     for patch in patches:
+        allowed = (";".join(classes.names[code] for code in patch.allowed),) if with_allowed else ()
         writer.writerow(
             (
                 _relative(patch.image, folder),
@@ -227,6 +248,7 @@ def write_patches(folder: str | Path, classes: Classes, patches: Iterable[PatchR
                 patch.split,
                 "" if patch.mpp is None else f"{patch.mpp:.6g}",
                 patch.source,
+                *allowed,
             )
         )
     write_text(folder / PATCHES, out.getvalue())

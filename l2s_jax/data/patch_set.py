@@ -30,6 +30,7 @@ class PatchSet:
     label: np.ndarray  # i32[N]
     can_mask: np.ndarray  # bool[N]
     pixels: np.ndarray  # i64[N,C], pixels of each class in the row's mask
+    allowed: np.ndarray  # bool[N,C], classes that can occur in the patch
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -78,7 +79,27 @@ def load_patches(rows: Sequence[PatchRow], classes: Classes, memory_gib: float) 
         np.array([row.label for row in rows], np.int32),
         np.array([row.mask is not None for row in rows], bool),
         pixels,
+        allowed_classes(rows, classes),
     )
+
+
+def allowed_classes(rows: Sequence[PatchRow], classes: Classes) -> np.ndarray:
+    """Which classes can occur in each patch, bool[N,C].
+
+    What the manifest's column `allowed` says; without it, the label and the background, as the paper asks of
+    image-level patches (section 3.3); every class where there is no label either.
+    """
+    allowed = np.zeros((len(rows), len(classes)), bool)
+    for flags, row in zip(allowed, rows, strict=True):
+        if row.allowed:
+            flags[list(row.allowed)] = True
+        elif row.label == IGNORE_LABEL:
+            flags[:] = True
+        else:
+            flags[row.label] = True
+            if classes.background is not None:
+                flags[classes.background] = True
+    return allowed
 
 
 def read_patch(row: PatchRow, classes: Classes, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
