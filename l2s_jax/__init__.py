@@ -7,6 +7,8 @@ The four verbs, importable from here without importing what they need until they
   train                           a manifest becomes a run folder
   evaluate                        a run's figures on one split of a manifest
   predict                         pictures become class maps
+
+and, over the runs of a sweep: report, aggregate, plan_masks.
 """
 
 from importlib import import_module
@@ -31,6 +33,9 @@ _HOME = {
     "evaluate_slides": "l2s_jax.slide_evaluation",
     "SlideOptions": "l2s_jax.slide_options",
     "load_network": "l2s_jax.networks",
+    "report": "l2s_jax.reporting",
+    "aggregate": "l2s_jax.results.aggregation",
+    "plan_masks": "l2s_jax.results.plan_output",
 }
 
 __all__ = sorted(_HOME)

@@ -4,33 +4,119 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222 }
+:root { color-scheme: light dark; --text: #222; --page: #fff; --quiet: #5a5a5a; --line: #ddd }
+:root { --head: #f4f4f4; --link: #0b57a4; --mark: #fff3c4 }
+@media (prefers-color-scheme: dark) {
+  :root { --text: #e2e2e2; --page: #16181b; --quiet: #a8a8a8; --line: #3b3f44; --head: #23272c }
+  :root { --link: #8bbcf5; --mark: #4a421c }
+}
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--text); background: var(--page) }
 body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.5rem }
-h2 { font-size: 1.15rem; margin-top: 2rem; border-bottom: 1px solid #ddd }
+h2 { font-size: 1.15rem; margin-top: 2rem; border-bottom: 1px solid var(--line) }
 table { border-collapse: collapse; margin: .6rem 0 }
-td, th { padding: .2rem .7rem; border: 1px solid #ddd }
-th { background: #f4f4f4; text-align: left }
+td, th { padding: .2rem .7rem; border: 1px solid var(--line) }
+th { background: var(--head); text-align: left }
+caption { text-align: left; color: var(--quiet); padding: .3rem 0 }
 td.number { text-align: right; font-variant-numeric: tabular-nums }
+tr.quiet td, tr.quiet th { color: var(--quiet); font-style: italic; font-weight: normal }
+tr:target { background: var(--mark) }
 img { max-width: 100%; height: auto }
-p.note { color: #555 }
-pre { background: #f6f6f6; padding: .6rem; overflow: auto }
+p.note, figcaption, .notes { color: var(--quiet) }
+pre { background: var(--head); padding: .6rem; overflow: auto }
+a { color: var(--link) }
+:focus-visible { outline: 2px solid var(--link); outline-offset: 1px }
 """
 
+TABLES_STYLE = """
+body { max-width: 76rem }
+nav ul { columns: 2; padding-left: 1.2rem }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; margin: .6rem 0 }
+dt { color: var(--quiet) }
+dd { margin: 0 }
+.scroll { overflow: auto; max-height: 36rem; margin: .6rem 0 }
+.scroll table { margin: 0; font-size: 13px }
+.scroll td, .scroll th { white-space: nowrap; padding: .15rem .5rem }
+.scroll td.text { white-space: normal; min-width: 14rem; max-width: 40rem }
+.scroll thead th { position: sticky; top: 0; z-index: 1 }
+.scroll a { text-decoration-style: dotted; text-underline-offset: 2px; color: inherit }
+tbody th { font-weight: 600 }
+sup { line-height: 0 }
+th button { all: unset; cursor: pointer; font-weight: 600 }
+th button:focus-visible { outline: 2px solid var(--link) }
+th button::after { content: "\\2195"; color: var(--quiet); padding-left: .3em; font-weight: normal }
+th[aria-sort=ascending] button::after { content: "\\2191"; color: inherit }
+th[aria-sort=descending] button::after { content: "\\2193"; color: inherit }
+figure { margin: 1rem 0 }
+figure svg { max-width: 100%; height: auto; background: #fff }
+figure svg { border: 1px solid var(--line); border-radius: 4px }
+.notes { font-size: 13px; margin: .3rem 0; padding: 0; list-style: none }
+code { font-size: 13px }
+@media print { .scroll { max-height: none; overflow: visible } }
+"""
 
-def page(title: str, sections: Iterable[tuple[str, str]]) -> str:
-    """An HTML document of (heading, HTML) sections."""
-    body = "".join(f"<h2>{escape(heading)}</h2>\n{html}\n" for heading, html in sections)
+SORT_SCRIPT = """
+"use strict";
+for (const table of document.querySelectorAll("table.sortable")) {
+  const heads = Array.from(table.tHead.rows[0].cells);
+  heads.forEach((head, column) => head.querySelector("button").addEventListener("click", () => {
+    const down = head.getAttribute("aria-sort") === "ascending";
+    heads.forEach(other => other.setAttribute("aria-sort", "none"));
+    head.setAttribute("aria-sort", down ? "descending" : "ascending");
+    const key = row => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
+    const body = table.tBodies[0];
+    const rows = Array.from(body.rows, row => [key(row), row]);
+    rows.sort(([a], [b]) => {
+      if (a === "" || b === "") return (a === "") - (b === "");
+      const numbers = [Number(a), Number(b)];
+      const order = numbers.some(Number.isNaN) ? a.localeCompare(b) : numbers[0] - numbers[1];
+      return down ? -order : order;
+    });
+    body.append(...rows.map(([, row]) => row));
+  }));
+}
+"""
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+"""What a browser lets the page do: nothing that leaves it."""
+
+
+class Html(str):
+    """Text that is HTML already, and is not escaped again."""
+
+    __slots__ = ()
+
+
+def page(title: str, sections: Iterable[tuple[str, str]], *, style: str = "", script: str = "") -> str:
+    """An HTML document of (heading, HTML) sections.
+
+    Args:
+      title: of the page, and its first heading.
+      sections: headings and what stands below them. A heading's id is its `anchor`.
+      style: more CSS.
+      script: runs when the page has been read.
+    """
+    body = "".join(
+        f'<h2 id="{anchor(heading)}">{escape(heading)}</h2>\n{html}\n' for heading, html in sections
+    )
+    end = f"<script>{script}</script>" if script else ""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n"
-        f"<body><h1>{escape(title)}</h1>\n{body}</body></html>\n"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        f"<title>{escape(title)}</title><style>{STYLE}{style}</style></head>\n"
+        f"<body><h1>{escape(title)}</h1>\n{body}{end}</body></html>\n"
     )
 
 
+def anchor(text: str) -> str:
+    """A text as an id: letters, digits, points and hyphens are kept, all else becomes an underscore."""
+    return "".join(c if c.isalnum() or c in "-." else "_" for c in text)
+
+
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """An HTML table; numbers are set flush right, text is escaped."""
-    head = "".join(f"<th>{escape(name)}</th>" for name in header)
+    """An HTML table; numbers are set flush right, text is escaped unless it is `Html`."""
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
     lines = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>\n{lines}</tbody></table>"
 
@@ -40,7 +126,34 @@ def _cell(value: object) -> str:
         return f'<td class="number">{value:.4g}</td>' if value == value else '<td class="number">–</td>'
     if isinstance(value, int):
         return f'<td class="number">{value:,}</td>'
-    return f"<td>{escape(str(value))}</td>"
+    return f"<td>{value if isinstance(value, Html) else escape(str(value))}</td>"
+
+
+def sortable_table(
+    name: str, header: Sequence[str], rows: Iterable[str], *, caption: str = "", sortable: bool = True
+) -> str:
+    """A table in a frame of its own that scrolls; with `SORT_SCRIPT`, a heading's button sorts by its column.
+
+    Args:
+      name: what it is called by a screen reader.
+      header: column headings.
+      rows: `<tr>` elements; a cell's `data-value`, where it has one, is what it is sorted by.
+      caption: stands above it.
+      sortable: whether headings are buttons.
+    """
+    if sortable:
+        head = "".join(
+            f'<th scope="col" aria-sort="none"><button type="button">{escape(text)}</button></th>'
+            for text in header
+        )
+    else:
+        head = "".join(f'<th scope="col">{escape(text)}</th>' for text in header)
+    above = f"<caption>{escape(caption)}</caption>" if caption else ""
+    kind = ' class="sortable"' if sortable else ""
+    return (
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(name)}"><table{kind}>{above}'
+        f"<thead><tr>{head}</tr></thead><tbody>\n{''.join(rows)}</tbody></table></div>"
+    )
 
 
 def paragraph(text: str, kind: str = "") -> str:

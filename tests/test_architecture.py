@@ -5,7 +5,9 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "l2s_jax"
 
-HOST_ONLY = ("l2s_jax.data", "l2s_jax.figures", "l2s_jax.html", "l2s_jax.metrics", "l2s_jax.files")
+HOST_ONLY = (
+    "l2s_jax.data", "l2s_jax.figures", "l2s_jax.html", "l2s_jax.metrics", "l2s_jax.files", "l2s_jax.results",
+)  # fmt: skip
 DEVICE = ("jax", "flax", "optax", "orbax")
 FILES = ("l2s_jax.data", "l2s_jax.files", "l2s_jax.run_folder", "pathlib", "PIL", "openslide")
 
@@ -15,13 +17,14 @@ LAYERS = (
     ("config", "data", "csv_rows"),
     ("models", "augment", "losses", "metrics", "stain", "percentiles", "run_folder", "html"),
     ("weights", "train_step", "figures", "doctor"),
-    ("inference", "checkpoints", "compile_cache"),
+    ("inference", "checkpoints", "compile_cache", "results"),
     ("networks", "evaluation", "run_plan", "slide_inference"),
     ("predictor", "slide_stain", "slide_outputs", "slide_record"),
     ("slide_prediction",),
     ("run_report", "prediction", "slide_evaluation", "exporting", "slide_figures", "stain_patches"),
-    ("training", "inspection"),
-    ("cli_slides",),
+    ("training", "inspection", "result_pictures"),
+    ("reporting",),
+    ("cli_slides", "cli_results"),
     ("cli",),
 )
 

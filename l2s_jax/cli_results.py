@@ -1,0 +1,69 @@
+"""Subcommands of `l2s` on the results of a sweep."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+Config = Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")]
+Results = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RESULTS")]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Tables, figures and one page from the results of a sweep, beside the paper's printed values."""
+
+    results: Results
+    """Folder of a sweep, or a CSV file with the columns run, setting, percent, draw and metrics."""
+    out: Path | None = None
+    """Where they go; RESULTS/report by default."""
+    metric: tuple[str, ...] = ()
+    """Metrics of tables and figures; by default macro_f1 micro_f1, or the classifier's."""
+    ddof: int | None = None
+    """Standard deviations divide by n - ddof; the sweep's by default, else 1."""
+    pictures: bool = True
+    """Draw predictions on test pictures, where the run folders are there; they show the data."""
+    config: Config = None
+    """Options from a TOML file; the command line wins."""
+
+    def run(self) -> int:
+        """Writes the report."""
+        from l2s_jax.reporting import report
+
+        report(
+            self.results,
+            out=self.out,
+            metrics=self.metric or None,
+            ddof=self.ddof,
+            pictures=self.pictures,
+        )
+        return 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many masks are needed: the share that reaches 90, 95 and 99% of the full-mask score."""
+
+    results: Results
+    """Folder of a segmentation sweep, or a CSV file with run, setting, percent, draw and metrics."""
+    metric: str = "macro_f1"
+    """The score."""
+    target: tuple[float, ...] = (90.0, 95.0, 99.0)
+    """Percent of the mean score of S at 100% of the masks."""
+    out: Path | None = None
+    """Where plan_masks.csv and plan_masks.svg go; RESULTS/report by default."""
+    seed: int = 0
+    """Of the resampling."""
+    config: Config = None
+    """Options from a TOML file; the command line wins."""
+
+    def run(self) -> int:
+        """Prints the answers, and writes them down."""
+        from l2s_jax.results.plan_output import plan_masks
+
+        plan_masks(self.results, self.metric, self.target, out=self.out, seed=self.seed)
+        return 0
+
+
+RESULT_COMMANDS: dict[str, Any] = {"report": Report, "plan": Plan}
