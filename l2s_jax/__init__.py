@@ -8,7 +8,7 @@ The four verbs, importable from here without importing what they need until they
   evaluate                        a run's figures on one split of a manifest
   predict                         pictures become class maps
 
-and, over the runs of a sweep: report, aggregate, plan_masks.
+and, for experiments of many runs: sweep, report, aggregate, plan_masks.
 """
 
 from importlib import import_module
@@ -33,6 +33,7 @@ _HOME = {
     "evaluate_slides": "l2s_jax.slide_evaluation",
     "SlideOptions": "l2s_jax.slide_options",
     "load_network": "l2s_jax.networks",
+    "sweep": "l2s_jax.sweep",
     "report": "l2s_jax.reporting",
     "aggregate": "l2s_jax.results.aggregation",
     "plan_masks": "l2s_jax.results.plan_output",

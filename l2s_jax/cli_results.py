@@ -1,4 +1,4 @@
-"""Subcommands of `l2s` on the results of a sweep."""
+"""Subcommands of `l2s` that run a sweep and read its results."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,8 +6,47 @@ from typing import Annotated, Any
 
 import tyro
 
+from l2s_jax.compile_cache import use_compile_cache
+
 Config = Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")]
 Results = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RESULTS")]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Run an experiment: settings x percents x draws on a manifest, one row of results.csv a finished run."""
+
+    file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SWEEP.toml")]
+    """What to run; experiments/ has one for each data set."""
+    out: Path | None = None
+    """Folder of the results; runs/NAME by default. Started again, a sweep goes on where it was killed."""
+    manifest: Path | None = None
+    """The data, instead of what the file names."""
+    dry_run: bool = False
+    """Say what would be run and how long it would take, from measured steps."""
+    retry_failed: bool = False
+    """Run again what failed."""
+    allow_outside: bool = False
+    """Accept paths in the manifest that lead out of its folder."""
+    compile_cache: bool = True
+    """Keep compiled programs in the user's cache folder for the next start."""
+    config: Config = None
+    """Options from a TOML file; the command line wins."""
+
+    def run(self) -> int:
+        """Runs what is not finished; ends with 1 where runs failed."""
+        use_compile_cache(self.compile_cache)
+        from l2s_jax.sweep import sweep
+
+        sweep(
+            self.file,
+            self.out,
+            manifest=self.manifest,
+            dry_run=self.dry_run,
+            retry_failed=self.retry_failed,
+            allow_outside=self.allow_outside,
+        )
+        return 0
 
 
 @dataclass(frozen=True)
@@ -66,4 +105,4 @@ class Plan:
         return 0
 
 
-RESULT_COMMANDS: dict[str, Any] = {"report": Report, "plan": Plan}
+RESULT_COMMANDS: dict[str, Any] = {"sweep": Sweep, "report": Report, "plan": Plan}

@@ -20,9 +20,10 @@ class TrainConfig:
 
     setting: Setting = "S+C*"
     """S: masks only. S+C: percent of the masks, 100-percent of the labels. S+C*: percent of the masks, all
-    labels (section 3.3)."""
+    labels. The classification study: S2+C2, S2+C2* and S2*+C2 (section 3.3)."""
     percent: float = 100.0
-    """s: the share of the mask patches that is used, 0 to 100."""
+    """s: the share of the mask patches that is used, 0 to 100. In the classification study c, 0 to 50: the
+    share of all labels, of which the training split is taken to hold half and the test split the other."""
     draw: int = 0
     """Which random subset of the mask patches: nested over percent, the same in every setting."""
     seed: int = 0

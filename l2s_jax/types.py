@@ -15,7 +15,7 @@ IGNORE_PIXEL = 255
 MAX_CLASSES = 254
 """Class codes are uint8 and 255 is `IGNORE_PIXEL`."""
 
-Setting = Literal["S", "S+C", "S+C*"]
+Setting = Literal["S", "S+C", "S+C*", "S2+C2", "S2+C2*", "S2*+C2"]
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 

@@ -60,7 +60,8 @@ def run_row(rng, dataset, study, method, percent, draw, run, noise, selection):
         row |= {f"{kind}_{name}": score for name in CLASSES}
     return row | {
         "group_macro_f1_mean": score - 0.01, "group_macro_f1_sd": 0.1, "group_macro_f1_n": 35,
-        "group_ddof": 1, "n_test": 74, "n_test_groups": 35, "confusion": json.dumps(_confusion(score, 900_000, rng)),
+        "group_ddof": 1, "n_test": 74, "n_test_groups": 35,
+        "confusion": json.dumps(_confusion(score, 900_000, rng)),
         "classifier_confusion": json.dumps(_confusion(score, 74, rng)), "seconds": 320.5, "device": "cpu",
         "versions": "jax=0.10.2;flax=0.12.8", "config_hash": "0123456789ab", "manifest_sha256": "f" * 64,
         "finished": "2026-01-02T03:04:05+00:00",

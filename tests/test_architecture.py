@@ -23,7 +23,10 @@ LAYERS = (
     ("slide_prediction",),
     ("run_report", "prediction", "slide_evaluation", "exporting", "slide_figures", "stain_patches"),
     ("training", "inspection", "result_pictures"),
-    ("reporting",),
+    ("reporting", "sweep_file"),
+    ("sweep_plan",),
+    ("sweep_row",),
+    ("sweep",),
     ("cli_slides", "cli_results"),
     ("cli",),
 )

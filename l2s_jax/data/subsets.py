@@ -1,4 +1,4 @@
-"""Which patches a run learns from: settings S, S+C and S+C* (section 3.3), stratified and nested."""
+"""Which patches a run learns from: the settings of section 3.3, stratified and nested."""
 
 from typing import NamedTuple
 
@@ -6,6 +6,9 @@ import numpy as np
 
 from l2s_jax.errors import UserError
 from l2s_jax.types import IGNORE_LABEL, Setting
+
+CLASSIFICATION_SETTINGS = ("S2+C2", "S2+C2*", "S2*+C2")
+"""The second study of section 3.3: what do masks do for the classifier? `percent` is c, 0 to 50."""
 
 
 class Subset(NamedTuple):
@@ -50,9 +53,14 @@ def choose(
     are none of those (every picture has both, as in EBHI-Seg), every labelled row may be either: S+C then
     uses the labels of the pictures whose masks it does not use, S+C* those of all.
 
+    In the classification study c counts percent of all labels, half of which are the test's: S2+C2 uses
+    100-2c% of the masks and 2c% of the training split's labels (where every picture has both, the labels of
+    the other pictures), S2+C2* 100-2c% of the masks and all its labels, S2*+C2 all masks and 2c% of its
+    labels.
+
     Args:
-      setting: S, S+C or S+C*.
-      percent: s, 0 to 100.
+      setting: one of `types.Setting`.
+      percent: s, 0 to 100; in the classification study c, 0 to 50.
       draw: which random subset; equal across settings and nested over `percent`.
       can_mask: bool[N], the row has a mask.
       label: i32[N], class or IGNORE_LABEL.
@@ -60,12 +68,21 @@ def choose(
       min_per_class: at least so many mask patches, and label patches in S+C, of each class (release: 1).
 
     Raises:
-      UserError: nothing is left to learn from.
+      UserError: nothing is left to learn from, or c is above 50.
     """
+    if setting in CLASSIFICATION_SETTINGS and percent > 50:
+        raise UserError(f"setting {setting}: percent is c, 0 to 50, and not {percent:g}")
     both = not (~can_mask & (label != IGNORE_LABEL)).any()
     labelled = label != IGNORE_LABEL if both else ~can_mask & (label != IGNORE_LABEL)
-    has_mask = _first(can_mask, stratum, percent, (draw, 0), min_per_class)
-    if setting == "S":
+    of_masks = {"S2*+C2": 100.0, "S2+C2": 100 - 2 * percent, "S2+C2*": 100 - 2 * percent}.get(
+        setting, percent
+    )
+    has_mask = _first(can_mask, stratum, of_masks, (draw, 0), min_per_class)
+    if setting == "S2+C2" and both:
+        has_label = labelled & ~has_mask
+    elif setting in CLASSIFICATION_SETTINGS:
+        has_label = _first(labelled, stratum, 100 if setting == "S2+C2*" else 2 * percent, (draw, 1), 0)
+    elif setting == "S":
         has_label = np.zeros_like(has_mask)
     elif setting == "S+C*":
         has_label = labelled

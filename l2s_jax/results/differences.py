@@ -87,7 +87,7 @@ def _compare(
         rows = rows[(rows["percent"] == percent) & rows[metric].notna()]
         on_test |= set(rows["selection"].astype(str)) >= {"test"}
         sides.append(rows.groupby("draw").agg(value=(metric, "mean"), runs=("run", frozenset)))
-    both = sides[0].join(sides[1], how="inner", rsuffix="_other")
+    both = sides[0].join(sides[1].add_suffix("_other"), how="inner")
     both = both[both["runs"] != both["runs_other"]]
     if both.empty:
         return None

@@ -132,17 +132,16 @@ def _latex(text: str) -> str:
 
 
 def to_csv(table: TextTable) -> str:
-    """Comma-separated values; the notes' letters stand in a last column, the notes below as comment lines."""
+    """Comma-separated values; the notes of a row stand in full in a last column, each behind its column."""
+    meaning = dict(table.notes)
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*table.header, "notes"])
     for row in table.rows:
-        marked = [
-            f"{name}: {','.join(entry.marks)}"
+        notes = [
+            f"{name}: {meaning[mark]}"
             for name, entry in zip(table.header, row, strict=True)
-            if entry.marks
+            for mark in entry.marks
         ]
-        writer.writerow([*(entry.text for entry in row), "; ".join(marked)])
-    for line in (f"# {table.title}. {table.caption}", *(f"# {mark}: {text}" for mark, text in table.notes)):
-        writer.writerow([line])
+        writer.writerow([*(entry.text for entry in row), "; ".join(notes)])
     return out.getvalue()

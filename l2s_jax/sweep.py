@@ -1,0 +1,273 @@
+"""`sweep`: every run of an experiment, one row a finished run, safe to kill at any point."""
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+import pandas as pd
+
+from l2s_jax import run_folder
+from l2s_jax.csv_rows import append_rows, complete_rows
+from l2s_jax.data.check import check_manifest, require_valid
+from l2s_jax.data.loader import make_batch
+from l2s_jax.data.manifest import Manifest
+from l2s_jax.data.patch_set import PatchSet, load_patches
+from l2s_jax.errors import UserError
+from l2s_jax.files import write_text
+from l2s_jax.models.network import L2S
+from l2s_jax.prediction import evaluate
+from l2s_jax.run_folder import CONFIG, ENVIRONMENT, FINISHED, LAST, read_json
+from l2s_jax.run_plan import describe_splits, fresh_state, plan_run
+from l2s_jax.sweep_file import SweepFile, read_sweep
+from l2s_jax.sweep_plan import PlannedRun, describe_plan, plan_sweep, plan_table
+from l2s_jax.sweep_row import result_row
+from l2s_jax.train_step import jit_train_step, make_optimizer, make_train_step
+from l2s_jax.training import Stopped, train
+
+SWEEP, PLAN, RESULTS = "sweep.json", "plan.csv", "results.csv"
+PER_GROUP, FAILURES, RUNS = "per_group.csv", "failures.csv", "runs"
+MEASURED_STEPS = 5
+CELL_KEYS = ("dataset", "study", "variant", "setting", "percent", "draw")
+
+
+def sweep(
+    file: str | Path,
+    out: str | Path | None = None,
+    *,
+    manifest: str | Path | None = None,
+    dry_run: bool = False,
+    retry_failed: bool = False,
+    allow_outside: bool = False,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Runs what a sweep's file asks for and has not been run yet.
+
+    A killed sweep goes on from the last checkpoint of the run in hand when it is started again. Runs that
+    fail are written to failures.csv and passed over.
+
+    Args:
+      file: TOML; see `sweep_file.read_sweep`.
+      out: folder of the results; `runs/NAME` by default. results.csv alone is enough to go on from.
+      manifest: the data, instead of what the file names.
+      dry_run: say what would be run and how long it would take, from measured steps; train nothing.
+      retry_failed: run again what is in failures.csv.
+      allow_outside: accept paths in the manifest that lead out of its folder.
+      say: receives what a person should read.
+
+    Returns:
+      The folder of the results: `l2s report` and `l2s plan` take it.
+
+    Raises:
+      UserError: a faulty file, data that changed since the results were begun, another sweep at work in the
+        folder; after everything else has been run, runs that failed.
+    """
+    asked = read_sweep(file)
+    data = manifest or asked.manifest
+    if data is None:
+        raise UserError(f'{file} names no manifest: add manifest = "FOLDER" to it or give --manifest')
+    report = check_manifest(data, allow_outside=allow_outside)
+    require_valid(report)
+    contents = report.manifest
+    for line in describe_splits(contents):
+        say(line)
+    if not contents.of_split("test"):
+        raise UserError(f"{data} has no patches in the split test: a sweep needs them for its figures")
+    patches = load_patches(contents.of_split("train"), contents.classes, asked.variants[0].config.memory_gib)
+    planned = plan_sweep(asked, patches, contents.classes, contents.sha256)
+    folder = Path(out) if out is not None else Path("runs") / asked.name
+    if dry_run:
+        finished = check_begun(folder, contents)
+        for line in describe_plan(asked, planned, finished) + list_runs(planned, finished):
+            say(line)
+        say(estimate(folder, planned, finished, patches, contents))
+        return folder
+    with run_folder.locked(folder):
+        finished = check_begun(folder, contents, say)
+        open_sweep(folder, asked, contents, planned)
+        for line in describe_plan(asked, planned, finished):
+            say(line)
+        failed = set() if retry_failed else failed_runs(folder)
+        left = [run for run in planned if run.run not in finished | failed]
+        _run_all(folder, asked, contents, left, allow_outside, say)
+        _say_failures(folder, planned, say)
+    say(f"done: {folder / RESULTS} (next: l2s report {folder})")
+    return folder
+
+
+def _run_all(
+    folder: Path,
+    asked: SweepFile,
+    contents: Manifest,
+    left: Sequence[PlannedRun],
+    allow_outside: bool,
+    say: Callable[[str], None],
+) -> None:
+    began = time.monotonic()
+    for number, run in enumerate(left, 1):
+        say(f"run {number} of {len(left)}: {run.cells[0]}: {run.n_mask} masks, {run.n_label} labels")
+        try:
+            row, groups = run_one(folder, asked, contents, run, allow_outside)
+        except Stopped as error:
+            raise Stopped(
+                f"{error.args[0].split(';')[0]}; start the same sweep again to go on", exit_code=130
+            ) from error
+        except (UserError, FloatingPointError, RuntimeError) as error:
+            say(f"failed: {error}")
+            append_rows(folder / FAILURES, [_failure(run, error)])
+            continue
+        append_rows(folder / PER_GROUP, groups)
+        append_rows(folder / RESULTS, [row])
+        passed = time.monotonic() - began
+        rest = passed / number * (len(left) - number)
+        say(
+            f"  {row['macro_f1']:.3f} pooled macro F1 on test, {row['classifier_accuracy']:.3f} classifier "
+            f"accuracy; about {_duration(rest)} left"
+        )
+
+
+def run_one(
+    folder: Path, asked: SweepFile, contents: Manifest, run: PlannedRun, allow_outside: bool
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Trains (or resumes, or finds finished) one run and measures it once on the test split."""
+    silent = lambda line: None  # noqa: E731
+    place, config = folder / RUNS / run.run, run.config
+    begun = (place / CONFIG).exists()
+    if begun:
+        config = run_folder.read_run_config(place)  # another cell of the same experiment may have begun it
+    if not (place / FINISHED).exists():
+        train(contents.folder, place, config, resume=begun, allow_outside=allow_outside, say=silent)
+    figures = evaluate(place, contents.folder, allow_outside=allow_outside, say=silent)
+    row = result_row(
+        asked, run, figures, read_json(place / FINISHED), read_json(place / ENVIRONMENT), contents.sha256
+    )
+    shutil.rmtree(place / LAST, ignore_errors=True)  # Adam's moments are of no more use
+    by_group = pd.read_csv(place / "evaluation" / "test" / "per_group.csv")
+    return row, [{"run": run.run, **record} for record in by_group.to_dict("records")]
+
+
+def _failure(run: PlannedRun, error: Exception) -> dict[str, Any]:
+    cell = run.cells[0]
+    return {
+        "run": run.run,
+        "variant": cell.variant,
+        "setting": cell.setting,
+        "percent": cell.percent,
+        "draw": cell.draw,
+        "error": " ".join(str(error).split()) or type(error).__name__,
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def check_begun(folder: Path, contents: Manifest, say: Callable[[str], None] = print) -> set[str]:
+    """The runs that are finished in a folder.
+
+    Raises:
+      UserError: its results are of another manifest.
+    """
+    results, cut = complete_rows(folder / RESULTS)
+    if cut:
+        say(f"{folder / RESULTS} ends in half a line, which is dropped: that run's figures are made again")
+    begun = set(results.get("manifest_sha256", ()))
+    if (folder / SWEEP).exists():
+        begun.add(read_json(folder / SWEEP)["manifest_sha256"])
+    if begun - {contents.sha256}:
+        raise UserError(
+            f"{contents.folder} is not the manifest that the results in {folder} were begun with (it, or its "
+            "classes, changed). Results of different data do not belong in one table: choose another --out"
+        )
+    return set(results.get("run", ()))
+
+
+def failed_runs(folder: Path) -> set[str]:
+    """Runs that failed and have not been finished since."""
+    failures, results = complete_rows(folder / FAILURES)[0], complete_rows(folder / RESULTS)[0]
+    return set(failures.get("run", ())) - set(results.get("run", ()))
+
+
+def open_sweep(folder: Path, asked: SweepFile, contents: Manifest, planned: Sequence[PlannedRun]) -> None:
+    """Writes sweep.json and plan.csv; cells planned earlier for the same folder are kept in the plan."""
+    classes = contents.classes
+    facts = {
+        "name": asked.name,
+        "dataset": asked.dataset,
+        "study": asked.study,
+        "manifest": str(contents.folder),
+        "manifest_sha256": contents.sha256,
+        "classes": list(classes.names),
+        "background": None if classes.background is None else classes.names[classes.background],
+        "ddof": 1,
+    }
+    run_folder.write_json(folder / SWEEP, facts)
+    plan = plan_table(asked, planned)
+    before = complete_rows(folder / PLAN)[0]
+    if len(before):
+        before = before.astype({"percent": float, "draw": int})
+        plan = pd.concat([before, plan]).drop_duplicates(list(CELL_KEYS), keep="last")
+    write_text(folder / PLAN, plan.to_csv(index=False, float_format="%.10g"))
+
+
+def list_runs(planned: Sequence[PlannedRun], finished: set[str]) -> list[str]:
+    """One line a run."""
+    return [
+        f"  {run.run}  {'finished' if run.run in finished else 'to do':<8}  {run.cells[0]}: "
+        f"{run.n_mask} masks, {run.n_label} labels, {run.steps:,} steps of {run.config.batch_size}"
+        for run in planned
+    ]
+
+
+def estimate(
+    folder: Path, planned: Sequence[PlannedRun], finished: set[str], patches: PatchSet, contents: Manifest
+) -> str:
+    """A sentence on how long the rest would take, from finished runs, or else from a few measured steps."""
+    left = [run for run in planned if run.run not in finished]
+    steps = sum(run.steps for run in left)
+    if not left:
+        return "nothing is left to run"
+    results = complete_rows(folder / RESULTS)[0]
+    if len(results):
+        took = (results["seconds"].astype(float) / results["steps"].astype(float)).median()
+        source = f"{len(results)} finished runs, validation included"
+    else:
+        took = measure_step(left[0], patches, contents)
+        source = f"{MEASURED_STEPS} measured steps of {left[0].config.batch_size}; validation comes on top"
+    return f"{steps:,} steps to go at {took:.3g} s each ({source}): about {_duration(steps * took)}"
+
+
+def measure_step(run: PlannedRun, patches: PatchSet, contents: Manifest) -> float:
+    """Median seconds of a train step of a run, once compiled."""
+    plan = plan_run(run.config, patches, contents.classes)
+    model, optimizer = L2S(len(contents.classes), run.config.head), make_optimizer(run.config.learning_rate)
+    state = fresh_state(run.config, model, plan.task, None)
+    step = jit_train_step(make_train_step(model, optimizer, run.config))
+    times = []
+    for number in range(MEASURED_STEPS + 1):
+        rows, epochs = plan.schedule.rows_of_step(number)
+        batch = make_batch(plan.patches, plan.subset, rows, epochs)
+        start = time.perf_counter()
+        state, metrics = step(state, batch)
+        jax.block_until_ready(metrics)
+        times.append(time.perf_counter() - start)
+    return sorted(times[1:])[MEASURED_STEPS // 2]
+
+
+def _say_failures(folder: Path, planned: Sequence[PlannedRun], say: Callable[[str], None]) -> None:
+    failed = failed_runs(folder) & {run.run for run in planned}
+    if not failed:
+        return
+    table = complete_rows(folder / FAILURES)[0].drop_duplicates("run", keep="last")
+    for record in table[table["run"].isin(failed)].to_dict("records"):
+        cell = f"{record['variant']} {record['setting']} at {record['percent']}%, draw {record['draw']}"
+        say(f"failed: {cell}: {record['error']}")
+    raise UserError(
+        f"{len(failed)} run(s) failed; the others are finished. --retry-failed runs them again", exit_code=1
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
