@@ -63,8 +63,7 @@ def plan_run(config: TrainConfig, patches: PatchSet, classes: Classes) -> RunPla
         schedule = balanced_schedule(mask_rows, label_rows, config.batch_size, config.mask_share, config.seed)
     else:
         rows = np.union1d(mask_rows, label_rows)
-        # A handful of masks never fills a batch: empty places would only cost time.
-        schedule = shuffled_schedule(rows, min(config.batch_size, max(len(rows), 1)), config.seed)
+        schedule = shuffled_schedule(rows, config.batch_size, config.seed)
     steps = config.steps or config.epochs * schedule.steps_per_epoch
     mean, std = IMAGENET_MEAN, IMAGENET_STD
     if config.norm == "dataset":

@@ -25,7 +25,11 @@ class Schedule(NamedTuple):
 
 
 def shuffled_schedule(rows: np.ndarray, batch_size: int, seed: int) -> Schedule:
-    """Every row exactly once an epoch, in a new order each; the last batch of an epoch may be part empty."""
+    """Every row exactly once an epoch, in a new order each; the last batch of an epoch may be part empty.
+
+    Fewer rows than a batch holds make smaller batches: a handful of masks does not pay for empty places.
+    """
+    batch_size = min(batch_size, max(len(rows), 1))
     steps_per_epoch = -(-len(rows) // batch_size)
 
     def rows_of_step(step: int) -> tuple[np.ndarray, np.ndarray]:
