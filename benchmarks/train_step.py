@@ -1,25 +1,21 @@
 """One train step beside PyTorch's: time, processor time, compile time.
 
-    python benchmarks/train_step.py [--short] [--batch 20] [--patch 128] [--dtype float32 bfloat16]
+    python benchmarks/train_step.py [--short] [--all] [--batch 20] [--patch 128] [--dtype float32]
         [--torch eager channels_last compile] [--device cpu|cuda] [--tf32] [--augment] [--json FILE]
 
 Every variant is a process of its own and takes the same uint8 patches and masks, half the rows with a mask,
 half with a label, no augmentation unless asked for. After warming up they take turns, so that all meet the
 same load on the machine; ratios are medians of the ratios within each turn. Processor time is summed over a
-process's threads: on a shared machine it moves less than time on the clock.
+process's threads: on a shared machine it moves less than time on the clock. `--all` also measures
+torch.compile, bfloat16, batches of 64 and patches of 256.
 """
 
 import argparse
-import importlib.metadata
-import json
-import os
-import platform
-import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import NamedTuple
+
+import turns
 
 CLASSES = 4
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -39,8 +35,8 @@ def make_arrays(batch: int, patch: int) -> dict[str, object]:
     }
 
 
-def jax_step(options: argparse.Namespace) -> tuple[Callable[[], object], float]:
-    """The library's own train step: a call that runs and waits for one, and the seconds to compile."""
+def jax_parts(options: argparse.Namespace, dtype: str = "float32"):
+    """The library's step, not yet compiled, with a function of a seed that makes its state, and a batch."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -57,15 +53,28 @@ def jax_step(options: argparse.Namespace) -> tuple[Callable[[], object], float]:
     every = np.ones((len(rows), CLASSES), bool)
     batch = jax.device_put(Batch(**arrays, index=rows, epoch=np.zeros_like(rows), allowed=every))
     config = TrainConfig() if options.augment else TrainConfig(augment="none", colour_jitter=False)
-    model = L2S(CLASSES, dtype=jnp.dtype(options.variant.split("-")[1]))
+    model = L2S(CLASSES, dtype=jnp.dtype(dtype))
     optimizer = train_step.make_optimizer(1e-4)
     ones = np.ones(CLASSES, np.float32)
     mean, std, paper = (np.array(values, np.float32) for values in (MEAN, STD, (1, 0, 0)))
     task = train_step.Task(ones, ones, mean, std, paper)
-    state = train_step.init_state(model, optimizer, task, jax.random.key(0))
+
+    def state_of(seed: int) -> train_step.TrainState:
+        return train_step.init_state(model, optimizer, task, jax.random.key(seed))
+
+    return train_step.make_train_step(model, optimizer, config), state_of, batch
+
+
+def jax_step(options: argparse.Namespace) -> tuple[Callable[[], object], float]:
+    """The library's own train step: a call that runs and waits for one, and the seconds to compile."""
+    import jax
+
+    from l2s_jax.train_step import jit_train_step
+
+    step, state_of, batch = jax_parts(options, options.variant.split("-")[1])
+    state = state_of(0)
     start = time.perf_counter()
-    step = train_step.jit_train_step(train_step.make_train_step(model, optimizer, config))
-    compiled = step.lower(state, batch).compile()
+    compiled = jit_train_step(step).lower(state, batch).compile()  # type: ignore[attr-defined]
     seconds = time.perf_counter() - start
 
     def run() -> None:
@@ -116,139 +125,80 @@ def torch_step(options: argparse.Namespace) -> tuple[Callable[[], object], float
     return run, time.perf_counter() - start
 
 
-def serve(options: argparse.Namespace) -> None:
-    """A variant's process: warms up, then runs as many steps as each line of standard input says."""
-    run, seconds = (jax_step if options.variant.startswith("jax") else torch_step)(options)
-    for _ in range(3):
-        run()
-    print(json.dumps({"compile_s": seconds}), flush=True)
-    for line in sys.stdin:
-        wall, processor = time.perf_counter(), time.process_time()
-        for _ in range(int(line)):
-            run()
-        wall, processor = time.perf_counter() - wall, time.process_time() - processor
-        print(json.dumps({"wall": wall / int(line), "processor": processor / int(line)}), flush=True)
+class Case(NamedTuple):
+    """A size of batch and patch, and what is compared on it."""
+
+    prefix: str  # of the results' names
+    batch: int
+    patch: int
+    dtype: str
+    torch: tuple[str, ...]
 
 
-class Variant:
-    """A variant's process and what it answered."""
-
-    def __init__(self, name: str, options: argparse.Namespace):
-        self.name = name
-        passed = [f"--{key}={getattr(options, key)}" for key in ("batch", "patch", "device")]
-        passed += [f"--{key}" for key in ("tf32", "augment") if getattr(options, key)]
-        command = [sys.executable, __file__, "--variant", name, *passed]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.compile_s = self._answer()["compile_s"]
-        self.rounds: list[dict[str, float]] = []
-
-    def _answer(self) -> dict[str, float]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"{self.name} failed; its message is above")
-        return json.loads(line)
-
-    def measure(self, steps: int) -> None:
-        """One turn: time and processor time a step, in seconds."""
-        assert self.process.stdin is not None
-        print(steps, file=self.process.stdin, flush=True)
-        self.rounds.append(self._answer())
-
-    def close(self) -> None:
-        """Ends the process."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
-
-    def median(self, what: str) -> float:
-        """Median over the turns of `wall` or `processor`, in seconds."""
-        return statistics.median(r[what] for r in self.rounds)
+def cases(options: argparse.Namespace) -> list[Case]:
+    """The one that the options describe; with --all the others behind it."""
+    chosen = [Case("step", options.batch, options.patch, options.dtype, tuple(options.torch))]
+    if options.all:
+        eager = ("eager", "channels_last")
+        chosen += [
+            Case("step_compile", 20, 128, "float32", ("compile",)),
+            Case("step_bfloat16", 20, 128, "bfloat16", eager),
+            Case("step_batch64", 64, 128, "float32", eager),
+            Case("step_patch256", 20, 256, "float32", eager),
+        ]
+    return chosen
 
 
-def ratio(ours: Variant, theirs: Variant, what: str) -> float:
-    """Median over the rounds of our time over theirs."""
-    pairs = zip(ours.rounds, theirs.rounds, strict=True)
-    return statistics.median(a[what] / b[what] for a, b in pairs)
-
-
-def summary(variants: list[Variant], options: argparse.Namespace) -> dict[str, object]:
-    """The flat results: medians, spreads, ratios, versions, device and threads."""
-    out: dict[str, object] = {}
-    for variant in variants:
-        key = variant.name.replace("-", "_")
-        walls = [r["wall"] * 1e3 for r in variant.rounds]
-        out[f"{key}_ms"] = round(statistics.median(walls), 1)
-        out[f"{key}_ms_min"], out[f"{key}_ms_max"] = round(min(walls), 1), round(max(walls), 1)
-        out[f"{key}_processor_ms"] = round(variant.median("processor") * 1e3, 1)
-        out[f"{key}_compile_s"] = round(variant.compile_s, 1)
-    ours = variants[0]
-    for variant in variants[1:]:
-        if variant.name.startswith("torch"):
-            name = "_".join(variant.name.split("-")[1:]).removesuffix("_float32")
-            out[f"step_vs_torch_{name}"] = round(ratio(ours, variant, "wall"), 3)
-            out[f"step_vs_torch_{name}_processor"] = round(ratio(ours, variant, "processor"), 3)
-    for key in ("batch", "patch", "device", "tf32", "augment"):
-        out[f"step_{key}"] = getattr(options, key)
-    versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "torch")}
-    out |= {f"version_{name}": version for name, version in versions.items()}
-    out |= {"python": platform.python_version(), "processor": platform.processor() or platform.machine()}
-    out |= {"threads": os.cpu_count(), "load_average": round(os.getloadavg()[0], 1)}
-    return out
-
-
-def print_table(variants: list[Variant], results: dict[str, object], options: argparse.Namespace) -> None:
-    """Variants by row, ratios below."""
-    print(f"batch {options.batch}, patch {options.patch}, {options.device}, load {results['load_average']}")
-    print(
-        f"{'variant':28}{'ms/step':>9}{'min':>9}{'max':>9}{'proc. ms':>10}{'patches/s':>11}{'compile s':>11}"
-    )
-    for variant in variants:
-        key = variant.name.replace("-", "_")
-        cells = [f"{results[f'{key}_ms{s}']:9.1f}" for s in ("", "_min", "_max")]
-        cells.append(f"{results[f'{key}_processor_ms']:10.1f}")
-        cells.append(f"{options.batch / variant.median('wall'):11.1f}{results[f'{key}_compile_s']:11.1f}")
-        print(f"{variant.name:28}{''.join(cells)}")
-    for name, value in results.items():
-        if "_vs_" in name:
-            print(f"{name}: {value}")
-
-
-def variant_names(options: argparse.Namespace) -> list[str]:
-    """Ours first; `torch.compile` and bfloat16 only where asked for."""
-    names = [f"jax-{dtype}" for dtype in options.dtype]
-    return names + [f"torch-{how}-{dtype}" for dtype in options.dtype for how in options.torch]
+def measure(case: Case, options: argparse.Namespace) -> tuple[turns.Results, list[list[object]]]:
+    """Flat results of a case, and a row a variant for the table."""
+    names = [f"jax-{case.dtype}", *(f"torch-{how}-{case.dtype}" for how in case.torch)]
+    passed = [f"--batch={case.batch}", f"--patch={case.patch}", f"--device={options.device}"]
+    passed += [f"--{key}" for key in ("tf32", "augment") if getattr(options, key)]
+    workers = [turns.Worker(__file__, name, passed) for name in names]
+    results: turns.Results = {f"{case.prefix}_load_average": turns.load()}
+    turns.take_turns(workers, options.rounds or (5 if options.short else 15), options.steps)
+    rows = []
+    for worker in workers:
+        of_worker = turns.times_of(worker, case.prefix)
+        results |= of_worker
+        name = f"{case.prefix}_{worker.key}"
+        figures = [of_worker[f"{name}_{f}"] for f in ("ms", "ms_min", "ms_max", "processor_ms", "compile_s")]
+        rate = round(case.batch / worker.median(), 1)
+        rows.append([f"{case.batch} x {case.patch}", worker.name, *figures, rate])
+    for worker, how in zip(workers[1:], case.torch, strict=True):
+        name = f"{case.prefix}_vs_torch" + ("" if case.prefix == "step_compile" else f"_{how}")
+        results[name] = turns.ratio(workers[0], worker)
+        results[f"{name}_processor"] = turns.ratio(workers[0], worker, "processor")
+    return results | {f"{case.prefix}_batch": case.batch, f"{case.prefix}_patch": case.patch}, rows
 
 
 def main() -> None:
     """Parses the options, starts the variants one by one, lets them take turns, reports."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = turns.parser(__doc__)
+    parser.add_argument("--all", action="store_true", help="torch.compile, bfloat16, batch 64, patch 256 too")
     parser.add_argument("--batch", type=int, default=20, help="patches a step (default 20)")
     parser.add_argument("--patch", type=int, default=128, help="pixels a side (default 128)")
-    parser.add_argument("--dtype", nargs="+", default=["float32"], choices=["float32", "bfloat16"])
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     torch_choices = ["eager", "channels_last", "compile"]
     parser.add_argument("--torch", nargs="+", default=torch_choices[:2], choices=torch_choices)
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--tf32", action="store_true", help="TensorFloat-32 on both sides (cuda)")
     parser.add_argument("--augment", action="store_true", help="our step augments; torch's does not")
-    parser.add_argument("--rounds", type=int, default=15, help="turns of each variant (default 15)")
+    parser.add_argument("--rounds", type=int, help="turns of each variant (default 15, short 5)")
     parser.add_argument("--steps", type=int, default=2, help="steps in a turn (default 2)")
-    parser.add_argument("--short", action="store_true", help="five turns")
-    parser.add_argument("--json", type=Path, help="also write the results here")
-    parser.add_argument("--variant", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.variant:
-        return serve(options)
-    variants = [Variant(name, options) for name in variant_names(options)]
-    for _ in range(5 if options.short else options.rounds):
-        for variant in variants:
-            variant.measure(options.steps)
-    results = summary(variants, options)
-    for variant in variants:
-        variant.close()
-    print_table(variants, results, options)
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1) + "\n")
+        turns.use_device(options.device)
+        run, seconds = (jax_step if options.variant.startswith("jax") else torch_step)(options)
+        return turns.serve(run, compile_s=round(seconds, 1))
+    results: turns.Results = {"step_tf32": options.tf32, "step_augment": options.augment}
+    rows = []
+    for case in cases(options):
+        of_case, case_rows = measure(case, options)
+        results |= of_case
+        rows += case_rows
+    results |= turns.machine(("jax", "jaxlib", "flax", "torch"), options.device)
+    columns = ("batch", "variant", "ms/step", "min", "max", "proc. ms", "compile s", "patches/s")
+    turns.report(results, columns, rows, options.json)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,123 @@
+"""The training loop beside the bare step, the loader alone, and start-up, from real PNG files.
+
+    python benchmarks/loop.py [--short] [--device cpu|cuda] [--json FILE]
+
+`loop_vs_step` is the time a step takes in `l2s_jax.train`, with Grain, augmentation, losses fetched and metrics
+written, after the first epoch, over the time of the same compiled step on one batch again and again; the step
+is measured before and after, the mean counts. `loader_vs_step` is how many times more batches a second the
+loader makes than the step takes. `startup_3000_s` is reading 3,000 patches and masks for a run: the check of
+the whole manifest, then decoding once into memory.
+"""
+
+import csv
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import turns
+
+
+def metrics(run: Path) -> list[dict[str, float]]:
+    """The rows of a run's metrics.csv."""
+    with (run / "metrics.csv").open() as file:
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+
+
+def measure(data: Path, run: Path, epochs: int, steps: int) -> turns.Results:
+    """Trains for some epochs between two measurements of the bare step."""
+    import jax
+
+    from l2s_jax.config import TrainConfig
+    from l2s_jax.data.loader import batches
+    from l2s_jax.data.manifest import read_manifest
+    from l2s_jax.data.patch_set import load_patches
+    from l2s_jax.models.network import L2S
+    from l2s_jax.run_plan import fresh_state, plan_run
+    from l2s_jax.train_step import jit_train_step, make_optimizer, make_train_step
+    from l2s_jax.training import train
+
+    config = TrainConfig(weights="random", epochs=epochs, validate_every=10**6)
+    manifest = read_manifest(data)
+    plan = plan_run(config, load_patches(manifest.patches, manifest.classes, 2), manifest.classes)
+    model = L2S(len(manifest.classes))
+    state = fresh_state(config, model, plan.task, None)
+    step = jit_train_step(make_train_step(model, make_optimizer(config.learning_rate), config))
+
+    def loader(number: int) -> float:
+        made = batches(plan.patches, plan.subset, plan.schedule, number + 1, config.loader_threads)
+        next(made)  # its threads have started
+        start = time.perf_counter()
+        for _ in range(number):
+            next(made)
+        return (time.perf_counter() - start) / number
+
+    def bare(number: int) -> float:
+        nonlocal state
+        start = time.perf_counter()
+        for _ in range(number):
+            state, _ = step(state, batch)
+        jax.block_until_ready(state)
+        return (time.perf_counter() - start) / number
+
+    batch = jax.device_put(next(batches(plan.patches, plan.subset, plan.schedule, 1, 1)))
+    bare(3)
+    results: turns.Results = {"loop_load_average": turns.load()}
+    # Twenty batches would come out of the prefetched ones: many more show the rate that lasts.
+    of_loader = [loader(500) for _ in range(3)]
+    bare_steps = [bare(steps)]
+    rows = metrics(train(data, run, config, say=lambda line: None))
+    bare_steps.append(bare(steps))
+    in_loop = [
+        (now["seconds"] - before["seconds"]) / (now["step"] - before["step"])
+        for before, now in zip(rows, rows[1:], strict=False)
+    ]
+    results |= turns.spread("loop_ms", [1e3 * value for value in in_loop])
+    results |= turns.spread("loop_bare_step_ms", [1e3 * value for value in bare_steps])
+    results |= turns.spread("loader_ms", [1e3 * value for value in of_loader], 2)
+    bare_step = statistics.mean(bare_steps)
+    results["loop_vs_step"] = round(statistics.median(in_loop) / bare_step, 3)
+    results["loader_vs_step"] = round(bare_step / statistics.median(of_loader), 1)
+    return results | {"loop_first_epoch_s": rows[0]["seconds"], "loop_steps_per_epoch": rows[0]["step"]}
+
+
+def startup(data: Path) -> turns.Results:
+    """Seconds to check and to decode a manifest of 3,000 patches."""
+    from l2s_jax.data.check import check_manifest, require_valid
+    from l2s_jax.data.patch_set import load_patches
+
+    start = time.perf_counter()
+    report = check_manifest(data)
+    require_valid(report)
+    checked = time.perf_counter()
+    load_patches(report.manifest.patches, report.manifest.classes, 2)
+    decoded = time.perf_counter()
+    figures = {"startup_3000_s": decoded - start, "startup_3000_check_s": checked - start}
+    figures["startup_3000_decode_s"] = decoded - checked
+    return {name: round(value, 1) for name, value in figures.items()}
+
+
+def main() -> None:
+    """Measures, prints a table and JSON."""
+    options = turns.parser(__doc__).parse_args()
+    turns.use_device(options.device)
+    from png_set import draw_patches, write_png_set
+
+    from l2s_jax.compile_cache import use_compile_cache
+
+    use_compile_cache(True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        epochs, steps = (4, 20) if options.short else (8, 60)
+        drawn = draw_patches(folder / "drawn")
+        results = measure(write_png_set(folder / "of_400", drawn, 400), folder / "run", epochs, steps)
+        results |= startup(write_png_set(folder / "of_3000", drawn, 3000))
+    results |= turns.machine(("jax", "grain", "pillow", "numpy"), options.device)
+    names = ("loop_ms", "loop_bare_step_ms", "loader_ms")
+    rows = [[name, *(results[f"{name}{end}"] for end in ("", "_min", "_max"))] for name in names]
+    rows += [[name, results[name], "", ""] for name in results if name.startswith("startup")]
+    turns.report(results, ("what", "median", "min", "max"), rows, options.json)
+
+
+if __name__ == "__main__":
+    main()

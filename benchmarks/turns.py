@@ -1,0 +1,164 @@
+"""What the benchmarks share: variants that take turns, each in a process of its own, and how results look.
+
+A benchmark is run twice over: its main process starts a worker for each variant and holds the clock's figures,
+a worker (`--variant NAME`) warms up and then answers each line of its standard input, a number of repetitions,
+with the seconds that one took. So torch and jax never share a process, and both meet the same load.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Results = dict[str, Any]
+"""Flat: names to numbers and strings."""
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser with the options that every benchmark has."""
+    out = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
+    out.add_argument("--short", action="store_true", help="fewer repetitions")
+    out.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    out.add_argument("--json", type=Path, help="also write the results here")
+    out.add_argument("--variant", help=argparse.SUPPRESS)
+    return out
+
+
+def use_device(device: str) -> None:
+    """Keeps jax to one kind of device; to be called before it is imported."""
+    os.environ["JAX_PLATFORMS"] = device
+
+
+def serve(run: Callable[[], object], warm_up: int = 3, **facts: Any) -> None:
+    """A worker's life: warms up, says what it knows (`facts`), then runs as often as it is told."""
+    for _ in range(warm_up):
+        run()
+    print(json.dumps(facts), flush=True)
+    for line in sys.stdin:
+        wall, processor = time.perf_counter(), time.process_time()
+        for _ in range(int(line)):
+            run()
+        wall, processor = time.perf_counter() - wall, time.process_time() - processor
+        print(json.dumps({"wall": wall / int(line), "processor": processor / int(line)}), flush=True)
+
+
+class Worker:
+    """A variant's process and what it answered."""
+
+    def __init__(self, script: str, name: str, arguments: Sequence[str], environment: Mapping[str, str] = {}):
+        self.name, self.key = name, name.replace("-", "_")
+        command = [sys.executable, script, "--variant", name, *arguments]
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+        )
+        self.facts = self._answer()
+        self.rounds: list[dict[str, float]] = []
+
+    def _answer(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith("{"):  # libraries may print of their own accord
+                return json.loads(line)
+        raise SystemExit(f"{self.name} failed; its message is above")
+
+    def measure(self, times: int) -> None:
+        """One turn: time and processor time of one repetition, in seconds."""
+        assert self.process.stdin is not None
+        print(times, file=self.process.stdin, flush=True)
+        self.rounds.append(self._answer())
+
+    def close(self) -> None:
+        """Ends the process."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+    def median(self, what: str = "wall") -> float:
+        """Median over the turns of `wall` or `processor`, in seconds."""
+        return statistics.median(r[what] for r in self.rounds)
+
+
+def take_turns(workers: Sequence[Worker], rounds: int, times: int) -> None:
+    """Lets the workers measure one after the other, `rounds` times over, then ends them."""
+    for _ in range(rounds):
+        for worker in workers:
+            worker.measure(times)
+    for worker in workers:
+        worker.close()
+
+
+def ratio(ours: Worker, theirs: Worker, what: str = "wall") -> float:
+    """Median over the rounds of our time over theirs."""
+    pairs = zip(ours.rounds, theirs.rounds, strict=True)
+    return round(statistics.median(a[what] / b[what] for a, b in pairs), 3)
+
+
+def spread(name: str, values: Sequence[float], digits: int = 1) -> Results:
+    """Median, least and greatest under `name`, `name_min`, `name_max`."""
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return {
+        name: round(middle, digits),
+        f"{name}_min": round(low, digits),
+        f"{name}_max": round(high, digits),
+    }
+
+
+def times_of(worker: Worker, prefix: str) -> Results:
+    """A worker's milliseconds: median and spread, processor time, and what it said of itself."""
+    name = f"{prefix}_{worker.key}"
+    out = spread(f"{name}_ms", [r["wall"] * 1e3 for r in worker.rounds])
+    out[f"{name}_processor_ms"] = round(worker.median("processor") * 1e3, 1)
+    return out | {f"{name}_{key}": value for key, value in worker.facts.items()}
+
+
+def machine(packages: Sequence[str], device: str) -> Results:
+    """Versions, device and threads."""
+    out: Results = {f"version_{name}": importlib.metadata.version(name) for name in packages}
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    out |= {"device": device, "threads": threads, "processor": processor_name()}
+    return out | {"python": platform.python_version(), "system": platform.system()}
+
+
+def processor_name() -> str:
+    """The processor's name and the widest vector instructions that it says it has."""
+    info = Path("/proc/cpuinfo")
+    if not info.is_file():
+        return platform.processor() or platform.machine()
+    lines = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
+    fields = {key.strip(): value.strip() for key, value in lines.items()}
+    flags = fields.get("flags", "").split()
+    vectors = next((flag for flag in ("avx512f", "avx2", "avx") if flag in flags), "")
+    return " ".join([fields.get("model name", platform.machine()), *([vectors] if vectors else [])])
+
+
+def load() -> float:
+    """The load average of the last minute."""
+    return round(os.getloadavg()[0], 1)
+
+
+def report(results: Results, columns: Sequence[str], rows: Sequence[Sequence[object]], path: Path | None) -> None:
+    """Prints a table and the results as one line of JSON, and writes them where asked."""
+    lines = [list(map(str, row)) for row in (columns, *rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    for line in lines:
+        first, *rest = (cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths)))
+        print("  ".join([first, *rest]))
+    for name, value in results.items():
+        if "_vs_" in name:
+            print(f"{name}: {value}")
+    print(json.dumps(results))
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(results, indent=1) + "\n")
