@@ -29,7 +29,8 @@ a { color: var(--link) }
 """
 
 TABLES_STYLE = """
-body { max-width: 76rem }
+body { max-width: 92rem }
+p, dl, nav, figcaption, .notes { max-width: 68rem }
 nav ul { columns: 2; padding-left: 1.2rem }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; margin: .6rem 0 }
 dt { color: var(--quiet) }
@@ -38,7 +39,10 @@ dd { margin: 0 }
 .scroll table { margin: 0; font-size: 13px }
 .scroll td, .scroll th { white-space: nowrap; padding: .15rem .5rem }
 .scroll td.text { white-space: normal; min-width: 14rem; max-width: 40rem }
-.scroll thead th { position: sticky; top: 0; z-index: 1 }
+.scroll thead th { position: sticky; top: 0; z-index: 2 }
+.scroll tr > :first-child { position: sticky; left: 0; z-index: 1; background: var(--head) }
+.scroll thead tr > :first-child { z-index: 3 }
+.scroll tr:target > * { background: var(--mark) }
 .scroll a { text-decoration-style: dotted; text-underline-offset: 2px; color: inherit }
 tbody th { font-weight: 600 }
 sup { line-height: 0 }
@@ -51,6 +55,10 @@ figure { margin: 1rem 0 }
 figure svg { max-width: 100%; height: auto; background: #fff }
 figure svg { border: 1px solid var(--line); border-radius: 4px }
 .notes { font-size: 13px; margin: .3rem 0; padding: 0; list-style: none }
+.care { border-left: 4px solid #c98500; background: var(--mark); padding: .4rem 1rem .4rem 2rem }
+summary { cursor: pointer; color: var(--quiet) }
+@media (max-width: 40rem) { nav ul { columns: 1 } dl { grid-template-columns: 1fr; gap: 0 } }
+@media (max-width: 40rem) { dd { margin-bottom: .4rem } .scroll tr > :first-child { position: static } }
 code { font-size: 13px }
 @media print { .scroll { max-height: none; overflow: visible } }
 """
@@ -59,13 +67,16 @@ SORT_SCRIPT = """
 "use strict";
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = Array.from(table.tHead.rows[0].cells);
+  const body = table.tBodies[0];
+  const asWritten = Array.from(body.rows);
   heads.forEach((head, column) => head.querySelector("button").addEventListener("click", () => {
-    const down = head.getAttribute("aria-sort") === "ascending";
+    const before = head.getAttribute("aria-sort");
+    const down = before === "ascending";
     heads.forEach(other => other.setAttribute("aria-sort", "none"));
+    if (before === "descending") return body.append(...asWritten);
     head.setAttribute("aria-sort", down ? "descending" : "ascending");
     const key = row => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
-    const body = table.tBodies[0];
-    const rows = Array.from(body.rows, row => [key(row), row]);
+    const rows = asWritten.map(row => [key(row), row]);
     rows.sort(([a], [b]) => {
       if (a === "" || b === "") return (a === "") - (b === "");
       const numbers = [Number(a), Number(b)];
@@ -129,30 +140,26 @@ def _cell(value: object) -> str:
     return f"<td>{value if isinstance(value, Html) else escape(str(value))}</td>"
 
 
-def sortable_table(
-    name: str, header: Sequence[str], rows: Iterable[str], *, caption: str = "", sortable: bool = True
-) -> str:
+def sortable_table(name: str, header: Sequence[str], rows: Iterable[str], *, caption: str = "") -> str:
     """A table in a frame of its own that scrolls; with `SORT_SCRIPT`, a heading's button sorts by its column.
+
+    A second click sorts downwards, a third gives the order as written.
 
     Args:
       name: what it is called by a screen reader.
       header: column headings.
       rows: `<tr>` elements; a cell's `data-value`, where it has one, is what it is sorted by.
       caption: stands above it.
-      sortable: whether headings are buttons.
     """
-    if sortable:
-        head = "".join(
-            f'<th scope="col" aria-sort="none"><button type="button">{escape(text)}</button></th>'
-            for text in header
-        )
-    else:
-        head = "".join(f'<th scope="col">{escape(text)}</th>' for text in header)
+    head = "".join(
+        f'<th scope="col" aria-sort="none"><button type="button">{escape(text)}</button></th>'
+        for text in header
+    )
     above = f"<caption>{escape(caption)}</caption>" if caption else ""
-    kind = ' class="sortable"' if sortable else ""
     return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(name)}"><table{kind}>{above}'
-        f"<thead><tr>{head}</tr></thead><tbody>\n{''.join(rows)}</tbody></table></div>"
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(name)}">'
+        f'<table class="sortable">{above}<thead><tr>'
+        f"{head}</tr></thead><tbody>\n{''.join(rows)}</tbody></table></div>"
     )
 
 

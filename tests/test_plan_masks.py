@@ -56,7 +56,7 @@ def test_what_saturates_below_a_score_never_reaches_it():
 def test_variances_that_agree_are_pooled_and_others_are_left(rng):
     alike = rng.chisquare(2, 400) / 2
     pooled, df = moderated_variances(alike, np.full(400, 2.0))
-    assert pooled.std() < 0.1 and df.min() > 50 and 0.9 < pooled.mean() < 1.1
+    assert pooled.std() < 0.2 * alike.std() and df.min() > 8 and 0.9 < pooled.mean() < 1.1
     spread = alike * np.exp(rng.normal(0, 3, 400))
     kept, df = moderated_variances(spread, np.full(400, 2.0))
     assert np.corrcoef(np.log(kept), np.log(spread))[0, 1] > 0.95 and df.max() < 3

@@ -171,7 +171,8 @@ def test_confusions_are_summed_over_draws(tmp_path):
 
 
 def test_three_percentages_are_shown():
-    assert spread_percents([0, 1, 5, 10, 25, 100]) == [1, 10, 100] and spread_percents([0]) == [0]
+    assert spread_percents([0.0, 1.0, 5.0, 10.0, 25.0, 100.0]) == [1, 10, 100]
+    assert spread_percents([0.0]) == [0]
 
 
 def drawn(axes):

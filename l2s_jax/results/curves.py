@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from l2s_jax.figures import new_figure
-from l2s_jax.results.names import REFERENCE, method_text, metric_title, percent_text
+from l2s_jax.results.names import REFERENCE, method_text, metric_title, on_test, percent_text
 from l2s_jax.results.paper_values import paper_values
 from l2s_jax.results.study_table import lines_of
 
@@ -67,22 +67,22 @@ def draw_study(
     methods = list(dict.fromkeys((variant, setting) for (_, variant, setting, _), _ in lines))
     look = Look(methods)
     figure = new_figure(4.6 * len(metrics) + 0.4, 4.3)
-    panels = figure.subplots(1, len(metrics), squeeze=False)[0]
+    panels = list(figure.subplots(1, len(metrics), squeeze=False)[0])
     percents = sorted(set(means["percent"]))
+    counts = mask_counts(cells) if study == "segmentation" else {}
     for axes, metric in zip(panels, metrics, strict=True):
         for (_, variant, setting, of), line in lines:
             scale = references.get((variant, metric)) if relative else 1.0
             if of == metric and scale:
                 mine = (cells["variant"] == variant) & (cells["setting"] == setting)
                 label = method_text(variant, setting)
-                label += " [chosen on test]" if line["selection"].str.contains("test").any() else ""
+                label += " [chosen on test]" if line["selection"].map(on_test).any() else ""
                 _draw_line(axes, line, cells[mine], metric, 100 / scale, look.of(variant, setting), label)
-        dataset = means["dataset"].iloc[0]
-        if not relative:
-            _draw_paper(axes, paper_values(dataset, study), metric, look, methods, percents)
+        printed = paper_values(means["dataset"].iloc[0], study)
+        _draw_paper(axes, printed[printed["metric"] == metric], look, methods, percents, study, relative)
         if relative:
             axes.axhline(100, color="grey", linewidth=0.8, linestyle=":")
-        _finish(axes, percents, metric, study, relative)
+        _finish(axes, percents, metric, study, relative, counts)
     handles, labels = _unique_labels(panels)
     if handles:
         across = len(labels) if len(labels) < 6 else -(-len(labels) // 2)
@@ -115,32 +115,57 @@ def _draw_line(
 def _draw_paper(
     axes: Axes,
     printed: pd.DataFrame,
-    metric: str,
     look: Look,
     methods: Sequence[tuple[str, str]],
     percents: Sequence[float],
+    study: str,
+    relative: bool,
 ) -> None:
+    of = dict(zip(zip(printed["setting"], printed["percent"], strict=True), printed["mean"], strict=True))
+    scale = 100 / of.get(REFERENCE[study], float("nan")) if relative else 100.0
     for setting in dict.fromkeys(setting for _, setting in methods):
-        line = printed[(printed["setting"] == setting) & (printed["metric"] == metric)]
-        line = line[line["percent"].isin(percents)]
+        line = printed[(printed["setting"] == setting) & printed["percent"].isin(percents)]
         variant = next(variant for variant, of in methods if of == setting)
         if len(line):
-            axes.plot(line["percent"], 100 * line["mean"], color=look.of(variant, setting)["color"],
+            axes.plot(line["percent"], scale * line["mean"], color=look.of(variant, setting)["color"],
                       linestyle=(0, (1, 2)), linewidth=1, marker="x", markersize=4,
                       label=f"{setting}, as printed")  # fmt: skip
 
 
-def _finish(axes: Axes, percents: Sequence[float], metric: str, study: str, relative: bool) -> None:
-    share_axis(axes, percents)
+def _finish(
+    axes: Axes,
+    percents: Sequence[float],
+    metric: str,
+    study: str,
+    relative: bool,
+    counts: Mapping[float, int],
+) -> None:
+    share_axis(axes, percents, counts)
     setting, percent = REFERENCE[study]
     of = f", % of {setting} at {percent_text(percent)}%" if relative else ", %"
-    axes.set(xlabel=AXIS[study], ylabel=metric_title(metric) + of)
+    axes.set_ylabel(metric_title(metric) + of)
+    axes.set_xlabel(AXIS[study] + (", and their number" if counts else ""))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
 
 
-def share_axis(axes: Axes, percents: Sequence[float]) -> None:
-    """A logarithmic axis of percentages with the measured ones as ticks; 0 stands at its left end."""
+def mask_counts(cells: pd.DataFrame) -> dict[float, int]:
+    """How many masks each percentage is; nothing where the runs do not say or do not agree."""
+    if "n_mask" not in cells:
+        return {}
+    counts = cells.groupby("percent")["n_mask"].agg(["min", "max"])
+    agreed = bool((counts["min"] == counts["max"]).all())
+    return {float(percent): int(count) for percent, count in counts["min"].items()} if agreed else {}
+
+
+def share_axis(axes: Axes, percents: Sequence[float], counts: Mapping[float, int] | None = None) -> None:
+    """A logarithmic axis of percentages with the measured ones as ticks; 0 stands at its left end.
+
+    Args:
+      axes: the panel.
+      percents: the measured ones.
+      counts: how many patches each is, written below it.
+    """
     positive = [percent for percent in percents if percent > 0] or [1.0]
     axes.set_xscale("symlog", linthresh=positive[0], linscale=0.6)
     shown, last = [], -np.inf
@@ -156,7 +181,8 @@ def share_axis(axes: Axes, percents: Sequence[float]) -> None:
             last = at
     axes.xaxis.set_major_locator(FixedLocator(shown))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticklabels([percent_text(percent) for percent in shown], fontsize=8)
+    below = {percent: f"\n{count}" for percent, count in (counts or {}).items()}
+    axes.set_xticklabels([percent_text(percent) + below.get(percent, "") for percent in shown], fontsize=8)
 
 
 def _unique_labels(panels: Sequence[Axes]) -> tuple[list, list[str]]:

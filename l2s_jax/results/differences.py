@@ -7,13 +7,23 @@ import pandas as pd
 from scipy import stats
 
 from l2s_jax.results.aggregation import within_runs
-from l2s_jax.results.names import REFERENCE, SETTINGS, in_order, method_text, metric_title, percent_text
-from l2s_jax.results.text_table import MISSING, ON_TEST, Entry, Notes, TextTable
+from l2s_jax.results.names import (
+    REFERENCE,
+    SETTINGS,
+    in_order,
+    method_text,
+    metric_title,
+    on_test,
+    percent_text,
+    signed,
+)
+from l2s_jax.results.study_table import cell_id
+from l2s_jax.results.text_table import ON_TEST, Entry, Notes, TextTable
 
 CONFIDENCE = 0.95
 COLUMNS = (
     "dataset", "variant", "setting", "less_variant", "less_setting", "percent", "metric", "mean", "low",
-    "high", "n", "better", "worse", "draws", "on_test", "reason",
+    "high", "n", "better", "worse", "draws", "by_draw", "on_test", "reason",
 )  # fmt: skip
 
 
@@ -34,7 +44,8 @@ def paired_differences(
 
     Returns:
       One row a comparison: mean, low and high (NaN where there is no interval, with a `reason`), n (draws),
-      better and worse (draws in which the first is above and below), draws.
+      better and worse (draws in which the first is above and below), draws and by_draw (their numbers and
+      differences, separated by spaces).
     """
     cells = within_runs(cells)
     found = []
@@ -81,11 +92,11 @@ def _compare(
     cells: pd.DataFrame, one: Method, other: Method, percent: float, metric: str, confidence: float
 ) -> dict | None:
     """One comparison; None where the two have no draw in common, or only runs that they share."""
-    sides, on_test = [], False
+    sides, flattered = [], False
     for method in (one, other):
         rows = _of(cells, method)
         rows = rows[(rows["percent"] == percent) & rows[metric].notna()]
-        on_test |= set(rows["selection"].astype(str)) >= {"test"}
+        flattered |= rows["selection"].astype(str).map(on_test).any()
         sides.append(rows.groupby("draw").agg(value=(metric, "mean"), runs=("run", frozenset)))
     both = sides[0].join(sides[1].add_suffix("_other"), how="inner")
     both = both[both["runs"] != both["runs_other"]]
@@ -97,7 +108,9 @@ def _compare(
         "variant": one[0], "setting": one[1], "less_variant": other[0], "less_setting": other[1],
         "mean": differences.mean(), "low": low, "high": high, "n": len(differences),
         "better": int((differences > 0).sum()), "worse": int((differences < 0).sum()),
-        "draws": " ".join(f"{draw:g}" for draw in both.index), "on_test": on_test, "reason": reason,
+        "draws": " ".join(f"{draw:g}" for draw in both.index),
+        "by_draw": " ".join(f"{value:.6g}" for value in differences), "on_test": bool(flattered),
+        "reason": reason,
     }  # fmt: skip
 
 
@@ -116,20 +129,35 @@ def differences_table(differences: pd.DataFrame) -> TextTable:
     rows, notes = [], Notes()
     for row in differences.itertuples():
         mark = notes.mark(ON_TEST) if row.on_test else ""
-        interval = f"{100 * row.low:+.1f} to {100 * row.high:+.1f}" if row.low == row.low else row.reason
+        interval = (
+            f"{signed(100 * row.low)} to {signed(100 * row.high)}" if row.low == row.low else row.reason
+        )
+        sides = ((row.variant, row.setting), (row.less_variant, row.less_setting))
+        one, other = (cell_id(row.dataset, *side, row.percent, row.metric) for side in sides)
+        pairs = zip(row.draws.split(), map(float, row.by_draw.split()), strict=True)
         entries = (
-            Entry(method_text(row.variant, row.setting), (mark,) if row.on_test else ()),
-            Entry(method_text(row.less_variant, row.less_setting)),
+            Entry(method_text(*sides[0]), (mark,) if row.on_test else (), one),
+            Entry(method_text(*sides[1]), link=other),
             Entry(f"{percent_text(row.percent)}%", value=row.percent),
             Entry(metric_title(row.metric)),
-            Entry(f"{100 * row.mean:+.1f}", value=row.mean),
+            Entry(signed(100 * row.mean), value=row.mean),
             Entry(interval, value=row.low if row.low == row.low else None),
-            Entry(str(row.n), value=row.n),
+            Entry(str(row.n), value=float(row.n)),
             Entry(f"{row.better} of {row.n}", value=row.better / row.n),
-            Entry(row.draws or MISSING),
+            Entry(", ".join(f"{draw}: {signed(100 * value)}" for draw, value in pairs)),
         )
         rows.append((Entry(row.dataset), *entries) if several else entries)
-    head = ("method", "less", "percent", "metric", "difference", "95% interval", "n", "better in", "draws")
+    head = (
+        "method",
+        "less",
+        "percent",
+        "metric",
+        "difference",
+        "95% interval",
+        "n",
+        "better in",
+        "draw by draw",
+    )
     return TextTable(
         "differences",
         "Paired differences",

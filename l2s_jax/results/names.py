@@ -84,6 +84,16 @@ def study_of(settings: Iterable[str]) -> str:
     return "classification" if all(str(name).startswith("S2") for name in settings) else "segmentation"
 
 
+def on_test(selection: str) -> bool:
+    """Whether an epoch was chosen on the test split itself: "test-maximum", or "test" from elsewhere."""
+    return "test" in selection
+
+
+def signed(value: float, digits: int = 1) -> str:
+    """A difference with its sign, a minus being a minus."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
 def in_order(names: Iterable[str], known: Sequence[str] = SETTINGS) -> list[str]:
     """Different names, the known ones in their order first, the others as they came."""
     found = list(dict.fromkeys(names))

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from l2s_jax.html import Html, anchor, paragraph, sortable_table
-from l2s_jax.results.names import metric_title, percent_text
+from l2s_jax.results.confusions import Matrices
+from l2s_jax.results.names import method_text, metric_title, percent_text
 from l2s_jax.results.study_table import cell_id
 from l2s_jax.results.svg import inline
 from l2s_jax.results.text_table import Entry, TextTable
@@ -42,7 +43,7 @@ def drawing_html(drawing: Drawing) -> str:
     )
 
 
-def table_html(table: TextTable, *, sortable: bool = True) -> str:
+def table_html(table: TextTable) -> str:
     """A table with its caption and notes."""
     rows = []
     for number, row in enumerate(table.rows):
@@ -50,7 +51,7 @@ def table_html(table: TextTable, *, sortable: bool = True) -> str:
         quiet = ' class="quiet"' if number in table.quiet else ""
         rows.append(f"<tr{quiet}>{''.join(cells)}</tr>\n")
     notes = "".join(f"<li><sup>{mark}</sup> {escape(text)}</li>" for mark, text in table.notes)
-    body = sortable_table(table.title, table.header, rows, sortable=sortable)
+    body = sortable_table(table.title, table.header, rows)
     return paragraph(table.caption) + body + (f'<ul class="notes">{notes}</ul>' if notes else "")
 
 
@@ -63,7 +64,7 @@ def _entry(entry: Entry, label: bool) -> str:
     value = "" if entry.value is None else f' data-value="{entry.value:.9g}"'
     if label:
         return f'<th scope="row"{value}>{text}</th>'
-    kind = "number" if entry.text[:1] in "0123456789+-–<" else "text"
+    kind = "number" if entry.value is not None or entry.text[:1] in "0123456789+−–<" else "text"
     return f'<td class="{kind}"{value}>{text}</td>'
 
 
@@ -82,7 +83,8 @@ def means_html(means: pd.DataFrame) -> str:
             text_cell(row.selection or "–"),
             f'<td class="text">{run_links(row.runs.split())}</td>',
         ]
-        rows.append(f'<tr id="{cell_id(row)}">{"".join(cells)}</tr>\n')
+        place = cell_id(row.dataset, row.variant, row.setting, row.percent, row.metric)
+        rows.append(f'<tr id="{place}">{"".join(cells)}</tr>\n')
     header = ("data set", "variant", "setting", "percent", "metric", "mean", "sd", "n", "ddof",
               "epoch chosen on", "runs")  # fmt: skip
     return sortable_table("every mean and its runs", header, rows)
@@ -109,6 +111,17 @@ def _run_cell(name: str, value: object) -> str:
             value, f"{value:g}" if name in COUNTS else f"{value:.4f}" if value < 10 else f"{value:.0f}"
         )
     return text_cell(str(value))
+
+
+def matrices_html(matrices: Matrices) -> str:
+    """Which runs each confusion matrix is the sum of."""
+    rows = [
+        f"<tr>{text_cell(method_text(variant, setting))}{number_cell(percent, percent_text(percent))}"
+        f'<td class="text">{run_links(one.runs)}</td></tr>\n'
+        for (_, variant, setting, percent), one in matrices.items()
+    ]
+    table = sortable_table("runs behind each matrix", ("method", "percent", "runs"), rows)
+    return f"<details><summary>The runs behind each matrix</summary>{table}</details>"
 
 
 def run_links(runs: Iterable[str]) -> Html:

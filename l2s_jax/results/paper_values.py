@@ -84,7 +84,7 @@ def paper_confusion(dataset: str) -> tuple[np.ndarray, float, tuple[str, ...]] |
     accuracies = _read("table_1.csv").set_index("dataset")["accuracy"]
     if name == BACH:
         matrix = matrix.T
-    return matrix, float(accuracies[name]) / 100, doubts_about(CONFUSION, name, "", "", 0)
+    return matrix, float(accuracies[name]) / 100, doubts_about(CONFUSION, name, "", "", 0.0)
 
 
 @cache

@@ -26,7 +26,8 @@ def moderated_means(cells: pd.DataFrame, metric: str) -> pd.DataFrame:
     once = known & ~means["runs"].duplicated().to_numpy()
     means["df"] = np.nan
     if once.any():
-        moderated = moderated_variances(means.loc[once, "variance"], means.loc[once, "n"] - 1)
+        variances, counts = (means.loc[once, name].to_numpy(float) for name in ("variance", "n"))
+        moderated = moderated_variances(variances, counts - 1)
         for name, values in zip(("variance", "df"), moderated, strict=True):
             of_runs = dict(zip(means.loc[once, "runs"], values, strict=True))
             means[name] = [of_runs.get(runs, np.nan) for runs in means["runs"]]
@@ -61,6 +62,6 @@ def mask_count(cells: pd.DataFrame) -> float:
 
 def reference_row(means: pd.DataFrame, variant: str) -> int | None:
     """The row of the full-mask score: the variant's own, else the first variant's."""
-    at = np.flatnonzero((means["setting"] == SETTING) & (means["percent"] == WHOLE))
+    at = np.flatnonzero((means["setting"] == SETTING) & (means["percent"] == WHOLE)).tolist()
     own = [row for row in at if means["variant"].iloc[row] == variant]
     return next(iter([*own, *at]), None)

@@ -12,6 +12,7 @@ from l2s_jax.figures import new_figure
 from l2s_jax.files import write_text
 from l2s_jax.results.curves import AXIS, Look, share_axis
 from l2s_jax.results.names import method_text, metric_columns, metric_title, percent_text, require_metrics
+from l2s_jax.results.plan_means import SETTING, WHOLE
 from l2s_jax.results.planning import (
     CONFIDENCE,
     TARGETS,
@@ -22,6 +23,7 @@ from l2s_jax.results.planning import (
     plan,
 )
 from l2s_jax.results.reading import Results, read_results
+from l2s_jax.results.study_table import cell_id
 from l2s_jax.results.svg import svg_of
 from l2s_jax.results.text_table import MISSING, ON_TEST, Entry, Notes, TextTable
 
@@ -85,31 +87,44 @@ def plan_of(
 def plan_table(answers: Sequence[Answer], metric: str) -> TextTable:
     """The answers for people."""
     rows, notes = [], Notes()
+    several = len({one.dataset for one in answers}) > 1
     for one in answers:
         marks = (notes.mark(ON_TEST),) if one.on_test else ()
         refused = bool(one.reason)
         below = f"<{percent_text(one.smallest)}" if one.low == 0 else f"{one.low:.3g}"
-        rows.append(
-            (
-                Entry(method_text(one.variant, one.setting), marks),
-                Entry(f"{one.target:g}%", value=one.target),
-                Entry(f"{100 * one.score:.1f}" if one.score == one.score else MISSING),
-                Entry(MISSING if refused else f"{one.percent:.3g}%", value=None if refused else one.percent),
-                Entry(MISSING if refused else f"{below} to {one.high:.3g}%"),
-                Entry(MISSING if one.masks != one.masks else f"{one.masks:.0f}"),
-                Entry(one.reason or "answered"),
-            )
+        full = cell_id(one.dataset, one.reference, SETTING, WHOLE, metric)
+        entries = (
+            Entry(method_text(one.variant, one.setting), marks),
+            Entry(f"{one.target:g}%", value=one.target),
+            Entry(f"{100 * one.score:.1f}", link=full) if one.score == one.score else Entry(MISSING),
+            Entry(MISSING if refused else f"{one.percent:.3g}%", value=None if refused else one.percent),
+            Entry(MISSING if refused else f"{below} to {one.high:.3g}%"),
+            Entry(MISSING if one.masks != one.masks else f"{one.masks:.0f}"),
+            Entry(f"{one.shares} shares, {one.draws} draws" if one.shares else MISSING),
+            Entry(one.reason or "answered"),
         )
+        rows.append((Entry(one.dataset), *entries) if several else entries)
+    head = (
+        "method",
+        "target",
+        "its score",
+        "share of masks",
+        "95% interval",
+        "masks",
+        "curve through",
+        "answer",
+    )
     return TextTable(
         STEM,
         "How many masks are needed",
         f"The share of the masks at which a method's fitted curve of {metric_title(metric)} reaches so much "
         f"of the score of S at 100%, with a {100 * CONFIDENCE:.0f}% interval from means redrawn within their "
-        "errors. Where the runs cannot tell, there is a reason instead of a number.",
-        ("method", "of full-mask score", "score", "masks needed", "95% interval", "number", "answer"),
+        "errors. Curves go through all means above 0% that have two draws or more. Where the runs cannot "
+        "tell, there is a reason instead of a number.",
+        ("data set", *head) if several else head,
         tuple(rows),
         notes.all(),
-        labels=2,
+        labels=3 if several else 2,
     )
 
 

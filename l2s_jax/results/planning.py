@@ -5,10 +5,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
+from scipy import optimize
 
 from l2s_jax.results.aggregation import within_runs
 from l2s_jax.results.mask_curves import Curves, fit_curves, largest_fall, misfit
-from l2s_jax.results.names import SETTINGS, in_order, method_text, percent_text
+from l2s_jax.results.names import SETTINGS, in_order, method_text, on_test, percent_text
 from l2s_jax.results.plan_means import (
     FEWEST_DRAWS,
     SETTING,
@@ -34,6 +35,7 @@ class Answer:
     setting: str
     target: float  # percent of the full-mask score
     score: float  # that score, 0..1; NaN without a full-mask score
+    reference: str  # variant whose S at 100% is the full-mask score; empty without one
     percent: float  # of the masks; NaN where refused
     low: float  # 95% interval; 0: below the smallest share measured
     high: float
@@ -85,8 +87,8 @@ def plan(
             of_variant = of_dataset[of_dataset["variant"] == variant]
             for setting in in_order(of_variant["setting"], SETTINGS):
                 chosen = of_variant.loc[of_variant["setting"] == setting, "selection"]
-                name, on_test = (dataset, variant, setting), bool((chosen == "test").any())
-                method = _Method(name, means, drawn, mask_count(of_dataset), on_test)
+                name, flattered = (dataset, variant, setting), bool(chosen.map(on_test).any())
+                method = _Method(name, means, drawn, mask_count(of_dataset), flattered)
                 answers += method.answers(targets)
                 if method.fit is not None:
                     fitted.append(method.fit)
@@ -107,9 +109,9 @@ class _Method:
         means: pd.DataFrame,
         drawn: np.ndarray,
         masks: float,
-        on_test: bool,
+        flattered: bool,
     ) -> None:
-        self.name, self.masks, self.on_test = name, masks, on_test
+        self.name, self.masks, self.on_test = name, masks, flattered
         _, variant, setting = name
         own = ((means["variant"] == variant) & (means["setting"] == setting)).to_numpy()
         self.single = int((own & (means["n"] < FEWEST_DRAWS)).sum())
@@ -120,6 +122,7 @@ class _Method:
         self.full, self.full_drawn = float("nan"), np.array([])
         if self.reference is not None:
             self.full = float(means["mean"].iloc[self.reference])
+            self.reference_variant = str(means["variant"].iloc[self.reference])
             self.full_drawn = drawn[:, self.reference]
             self.is_reference = self.reference in rows
         self.fit: FittedMethod | None = None
@@ -147,12 +150,13 @@ class _Method:
             self.full,
         )  # fmt: skip
         noise = self.drawn - mean
-        expected = curve.at(share) + noise
         fall = largest_fall(mean[None])[0]
-        if fall > 1e-9 and (largest_fall(expected) >= fall).mean() < DOUBT:
+        rising = optimize.isotonic_regression(mean, weights=weight).x
+        if fall > 1e-9 and (largest_fall(rising + noise) >= fall).mean() < DOUBT:
             return (
                 "the score falls with more masks, by more than its noise explains: no curve that rises fits"
             )
+        expected = curve.at(share) + noise
         missed = misfit(curve, share, weight, mean[None])[0]
         if (
             missed > 1e-6
@@ -230,6 +234,7 @@ class _Method:
             setting=setting,
             target=target,
             score=score,
+            reference="" if self.reference is None else self.reference_variant,
             percent=percent,
             low=low,
             high=high,

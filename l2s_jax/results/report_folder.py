@@ -12,6 +12,7 @@ from l2s_jax.files import write_text
 from l2s_jax.results.aggregation import aggregate
 from l2s_jax.results.confusions import UNIT, confusion_rows, draw_confusions, summed
 from l2s_jax.results.curves import draw_study, reference_means
+from l2s_jax.results.difference_figure import against_reference, draw_differences
 from l2s_jax.results.differences import differences_table, paired_differences
 from l2s_jax.results.names import (
     REFERENCE,
@@ -28,6 +29,7 @@ from l2s_jax.results.page import (
     drawing_html,
     facts_html,
     list_html,
+    matrices_html,
     means_html,
     runs_html,
     table_html,
@@ -95,7 +97,7 @@ def write_report(
     ]
     failures = failures_html(results)
     sections += [("Not finished", failures)] if failures else []
-    head = facts_html(summary_facts(results, ddof)) + list_html(summary_notes(results))
+    head = facts_html(summary_facts(results, ddof)) + list_html(summary_notes(results), "care")
     names = [heading for heading, _ in sections]
     sections.insert(0, ("About these results", head + contents_html(names)))
     title = f"Results: {results.sweep.get('name') or results.folder.resolve().name}"
@@ -124,11 +126,12 @@ def _study_sections(study: _Study, results: Results, folder: Path) -> list[tuple
     of_pairs = dataclasses.replace(of_pairs, name=of_pairs.name + study.mark)
     _write_table(of_pairs, folder)
     sections = [
-        ("Means and spreads", table_html(table, sortable=False)),
+        ("Means and spreads", table_html(table)),
         ("Curves", "".join(drawing_html(one) for one in _curves(study, folder)) + _left_out(study)),
     ]
     none = html.paragraph("No two methods have a draw in common at one percentage: nothing to compare.")
-    sections.append(("Paired differences", table_html(of_pairs) if len(differences) else none))
+    pairs = "".join(drawing_html(one) for one in _difference_drawings(differences, study, folder))
+    sections.append(("Paired differences", pairs + table_html(of_pairs) if len(differences) else none))
     if study.name == "segmentation":
         sections.append(("How many masks are needed", _plan(study, results, folder)))
     sections.append(("Confusion matrices", _confusions(study, results, folder)))
@@ -170,6 +173,23 @@ def _curves(study: _Study, folder: Path) -> list[Drawing]:
             at = f"{setting} at {percent_text(percent)}%"
             text = f"The same relative to the mean of {at}, after Figs. 5 and 6."
             drawings.append(_saved(folder, Drawing(f"relative{_suffix(study, dataset)}", svg, text, text)))
+    return drawings
+
+
+def _difference_drawings(differences: pd.DataFrame, study: _Study, folder: Path) -> list[Drawing]:
+    drawings = []
+    for dataset in in_order(differences["dataset"]):
+        own = against_reference(differences[differences["dataset"] == dataset], study.name)
+        if len(own):
+            of = f" on {dataset}" if dataset else ""
+            caption = (
+                f"Score less that of {REFERENCE[study.name][0]}{of} at equal percentage: a point a draw, the "
+                "mean and its 95% interval. Above 0 the method is better. Intervals that leave the figure "
+                "are cut."
+            )
+            svg = svg_of(draw_differences(own, study.name, study.metrics))
+            name = f"differences{_suffix(study, dataset)}"
+            drawings.append(_saved(folder, Drawing(name, svg, caption, caption)))
     return drawings
 
 
@@ -216,11 +236,11 @@ def _confusions(study: _Study, results: Results, folder: Path) -> str:
         own = {key: value for key, value in matrices.items() if key[0] == dataset}
         caption = (
             f"After Table 1: {UNIT[study.name]} of the test split, summed over draws; rows are the truth and "
-            "give percent of it, counts below. All percentages are in confusion.csv."
+            f"give percent of it, counts below. All percentages are in confusion{study.mark}.csv."
         )
         svg = svg_of(draw_confusions(own, names[dataset], study.name))
         drawing = Drawing(f"confusion{_suffix(study, dataset)}", svg, caption, caption)
-        text += drawing_html(_saved(folder, drawing))
+        text += drawing_html(_saved(folder, drawing)) + matrices_html(own)
         if study.name == "classification":
             text += paper_confusion_html(dataset)
     return text

@@ -4,7 +4,15 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from l2s_jax.results.names import CELL, SETTINGS, in_order, method_text, metric_title, percent_text
+from l2s_jax.results.names import (
+    CELL,
+    SETTINGS,
+    in_order,
+    method_text,
+    metric_title,
+    on_test,
+    percent_text,
+)
 from l2s_jax.results.paper_values import paper_dataset, paper_values
 from l2s_jax.results.text_table import MISSING, ON_TEST, PLUS_MINUS, Entry, Notes, TextTable
 
@@ -14,6 +22,9 @@ SHARE = {
     "classification": "c, the percentage of the label patches that is used",
 }
 PRINTED = "the paper's print: {}"
+NOTHING = (
+    "S at 0% has nothing to learn from and is not run; what the paper prints there is an untrained network"
+)
 SHARED = "run once, shown twice, being the same experiment by definition: the same runs as {}"
 
 
@@ -39,7 +50,12 @@ def study_table(means: pd.DataFrame, cells: pd.DataFrame, study: str, metrics: S
     for (dataset, variant, setting, metric), line in lines_of(shown, metrics):
         title = (Entry(dataset),) if several else ()
         own = {row.percent: row for row in line.itertuples()}
-        entries = [_own(own.get(percent), counts, shared, notes) for percent in columns]
+        entries = [
+            _nothing(setting, percent, notes)
+            if percent not in own
+            else _own(own[percent], counts, shared, notes)
+            for percent in columns
+        ]
         rows.append((*title, _method(variant, setting, line, notes), Entry(metric_title(metric)), *entries))
         paper = printed[dataset]
         paper = paper[(paper["setting"] == setting) & (paper["metric"] == metric)]
@@ -89,20 +105,23 @@ def _shared(cells: pd.DataFrame) -> dict[tuple, str]:
 
 
 def _method(variant: str, setting: str, line: pd.DataFrame, notes: Notes) -> Entry:
-    on_test = any("test" in chosen for chosen in line["selection"])
     text = method_text(variant, setting)
-    return Entry(f"{text} [chosen on test]", (notes.mark(ON_TEST),)) if on_test else Entry(text)
+    flattered = any(map(on_test, line["selection"]))
+    return Entry(f"{text} [chosen on test]", (notes.mark(ON_TEST),)) if flattered else Entry(text)
+
+
+def _nothing(setting: str, percent: float, notes: Notes) -> Entry:
+    return Entry(MISSING, (notes.mark(NOTHING),) if (setting, percent) == ("S", 0) else ())
 
 
 def _own(row, counts: set[int], shared: dict, notes: Notes) -> Entry:
-    if row is None:
-        return Entry(MISSING)
     text = _spread(row.mean, row.sd)
     if len(counts) > 1:
         text += f" ({row.n})"
     other = shared.get((row.dataset, row.variant, row.setting, row.percent))
     marks = (notes.mark(SHARED.format(other)),) if other else ()
-    return Entry(text, marks, cell_id(row), 100 * row.mean)
+    link = cell_id(row.dataset, row.variant, row.setting, row.percent, row.metric)
+    return Entry(text, marks, link, 100 * row.mean)
 
 
 def _printed(row, common: set[str], notes: Notes) -> Entry:
@@ -116,9 +135,9 @@ def _spread(mean: float, sd: float) -> str:
     return f"{100 * mean:.1f} {PLUS_MINUS} " + (f"{100 * sd:.1f}" if sd == sd else MISSING)
 
 
-def cell_id(row) -> str:
+def cell_id(dataset: str, variant: str, setting: str, percent: float, metric: str) -> str:
     """The id of an aggregated cell's row in the HTML page."""
-    parts = (row.dataset, row.variant, row.setting.replace("*", "star"), f"{row.percent:g}", row.metric)
+    parts = (dataset, variant, setting.replace("*", "star"), f"{percent:g}", metric)
     text = "-".join(part for part in parts if part)
     return "cell-" + "".join(c if c.isalnum() or c in "-_." else "_" for c in text)
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pandas as pd
 
 from l2s_jax.html import paragraph, sortable_table
-from l2s_jax.results.names import percent_text
+from l2s_jax.results.names import on_test, percent_text
 from l2s_jax.results.page import number_cell, text_cell
 from l2s_jax.results.reading import Results
 from l2s_jax.results.text_table import ON_TEST
@@ -40,9 +40,9 @@ def summary_notes(results: Results) -> list[str]:
     """What a reader must know before believing a number."""
     notes = list(results.notes)
     runs = results.runs
-    if (runs["selection"] == "test").any():
-        on_test = int((runs["selection"] == "test").sum())
-        notes.append(f"{on_test} run(s): {ON_TEST}. They are marked wherever they appear")
+    flattered = int(runs["selection"].map(on_test).sum())
+    if flattered:
+        notes.append(f"{flattered} run(s): {ON_TEST}. They are marked wherever they appear")
     if "manifest_sha256" in runs and runs["manifest_sha256"].nunique() > 1:
         notes.append("runs were made on different versions of the manifest: their figures do not compare")
     if "versions" in runs and runs["versions"].nunique() > 1:
@@ -116,7 +116,9 @@ def _time(runs: pd.DataFrame) -> str:
     if "seconds" not in runs or runs["seconds"].isna().all():
         return ""
     seconds = runs["seconds"]
-    return f"{seconds.sum() / 3600:.1f} h in all, {seconds.median():.0f} s the median run"
+    total = seconds.sum()
+    in_all = f"{total / 3600:.1f} h" if total >= 3600 else f"{total / 60:.1f} min"
+    return f"{in_all} in all, {seconds.median():.0f} s the median run"
 
 
 def _short(runs: pd.DataFrame, name: str) -> str:

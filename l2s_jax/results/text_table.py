@@ -143,5 +143,6 @@ def to_csv(table: TextTable) -> str:
             for name, entry in zip(table.header, row, strict=True)
             for mark in entry.marks
         ]
-        writer.writerow([*(entry.text for entry in row), "; ".join(notes)])
+        texts = (entry.text.replace("−", "-") for entry in row)
+        writer.writerow([*texts, "; ".join(notes)])
     return out.getvalue()
