@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import tyro
 
 from l2s_jax import __version__
+from l2s_jax.cli_prepare import PREPARE_COMMANDS
 from l2s_jax.cli_results import RESULT_COMMANDS
 from l2s_jax.cli_slides import SLIDE_COMMANDS
 from l2s_jax.compile_cache import use_compile_cache
@@ -249,6 +250,7 @@ COMMANDS: dict[str, Any] = {
     "predict": Predict,
     "export": Export,
     "doctor": Doctor,
+    **PREPARE_COMMANDS,
     **SLIDE_COMMANDS,
     **RESULT_COMMANDS,
 }

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from slide_generator import write_bach_xml, write_pyramidal_slide
+
+from l2s_jax.data.slide_writing import write_bach_xml, write_pyramidal_slide
 
 BACH_MPP = 7.5 / 16
 """Level 0; the published slides have 0.467, which makes level 2 7.47 um/px."""

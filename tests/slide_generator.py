@@ -1,91 +1,16 @@
-"""Writes slides and annotations with known truth, in the formats in which real ones come.
+"""Scenes, damage and annotations with known truth, for slides that `l2s_jax.data.slide_writing` writes."""
 
-Slides are real pyramidal TIFF files that OpenSlide opens as `aperio` or `generic-tiff`; they are written tile
-by tile, so that a 60,000 x 60,000 slide takes seconds and little memory.
-"""
-
-import functools
-import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
 import tifffile
-from PIL import Image
 
-Colour = tuple[int, int, int]
-TileFunction = Callable[[float, float, int, int, float], np.ndarray | Colour]
-"""(row, col, height, width, downsample) -> uint8[height,width,3], or one colour for the whole tile.
-
-`row` and `col` are the level-0 position of the tile's upper left corner, `downsample` the level-0 pixels of
-one of its pixels.
-"""
-Polygon = Sequence[tuple[float, float]]
-"""Vertices (x, y) in level-0 pixels, as annotation files have them; not closed."""
-
-_JPEG, _TIFF_COMPRESSION_TAG = 7, 259
-
-
-def write_pyramidal_slide(
-    path: str | Path,
-    image: np.ndarray | TileFunction,
-    *,
-    size: tuple[int, int] | None = None,
-    mpp: float | tuple[float, float] | None = 0.5,
-    downsamples: Sequence[int] = (1, 4, 16),
-    style: Literal["aperio", "generic"] = "aperio",
-    compression: Literal["jpeg", "deflate"] = "jpeg",
-    quality: int = 90,
-    tile: int = 256,
-    power: int = 20,
-) -> Path:
-    """Writes a tiled pyramid that OpenSlide opens.
-
-    Args:
-      path: .svs or .tif; the suffix does not matter to OpenSlide.
-      image: level 0 as uint8[H,W,3] (coarser levels are its block means, the remainder dropped as scanners
-        do), or a function that draws any tile of any level.
-      size: (height, width) of level 0, where `image` is a function.
-      mpp: um/px; aperio stores one number, generic TIFF (row, col) as its resolution; None leaves it out.
-      downsamples: one whole number a level; (1,) makes a slide without a pyramid.
-      compression: deflate keeps pixels exactly, and makes huge slides of few colours small.
-    """
-    path = Path(path)
-    height, width = image.shape[:2] if isinstance(image, np.ndarray) else size
-    row_mpp, col_mpp = mpp if isinstance(mpp, tuple) else (mpp, mpp)
-    with tifffile.TiffWriter(path, bigtiff=height * width > 2**30) as writer:
-        for level, downsample in enumerate(downsamples):
-            h, w = max(1, height // downsample), max(1, width // downsample)
-            draw = _tiles_of_array(image, downsample) if isinstance(image, np.ndarray) else image
-            options = {}
-            if style == "generic" and mpp is not None:
-                options["resolution"] = (1e4 / (col_mpp * downsample), 1e4 / (row_mpp * downsample))
-                options["resolutionunit"] = "CENTIMETER"
-            if style == "aperio":
-                options["description"] = _aperio_description(h, w, tile, power, col_mpp)
-            writer.write(
-                _encoded_tiles(draw, (h, w), downsample, tile, compression, quality),
-                shape=(h, w, 3),
-                dtype=np.uint8,
-                tile=(tile, tile),
-                photometric="rgb",
-                compression="zlib",
-                subfiletype=1 if level else 0,
-                metadata=None,
-                software=False,
-                **options,
-            )
-    if compression == "jpeg":
-        # tifffile knows JPEG only together with imagecodecs; the tiles are JPEG streams already.
-        with tifffile.TiffFile(path, mode="r+") as file:
-            for page in file.pages:
-                page.tags[_TIFF_COMPRESSION_TAG].overwrite(_JPEG)
-    return path
+from l2s_jax.data.slide_writing import Colour, Polygon, TileFunction
 
 
 def ellipses(
@@ -100,7 +25,7 @@ def ellipses(
       background: the colour of empty glass.
     """
 
-    def draw(row: float, col: float, height: int, width: int, downsample: float) -> np.ndarray | Colour:
+    def draw(row: int, col: int, height: int, width: int, downsample: int) -> np.ndarray | Colour:
         bottom, right = row + height * downsample, col + width * downsample
         touching: list[tuple[float, float, float, float, Colour]] = []
         base = background
@@ -163,29 +88,6 @@ def corrupt_tile(source: str | Path, path: str | Path, row: int, col: int, level
     return path
 
 
-def write_bach_xml(
-    path: str | Path,
-    regions: Sequence[tuple[str, Polygon]],
-    *,
-    mpp: float | None = 0.467,
-    label_in: Literal["attribute", "text"] = "attribute",
-) -> Path:
-    """BACH's dialect of ImageScope XML: one Annotation, the label in Region/Attributes or Region/@Text."""
-    lines = [f'<Annotations MicronsPerPixel="{mpp}">' if mpp is not None else "<Annotations>"]
-    lines += ['<Annotation Id="1" Name="" ReadOnly="0"><Attributes/>', "<Regions><RegionAttributeHeaders/>"]
-    for number, (label, polygon) in enumerate(regions, 1):
-        text, value = ("", label) if label_in == "attribute" else (label, "")
-        lines.append(
-            f'<Region Id="{number}" Type="0" Text={quoteattr(text)} NegativeROA="0" AreaMicrons="1.0" '
-            'LengthMicrons="1.0">'
-        )
-        attribute = f'<Attribute Id="0" Name="" Value={quoteattr(value)}/>' if value else ""
-        lines.append(f"<Attributes>{attribute}</Attributes><Vertices>")
-        lines += [f'<Vertex X="{x:g}" Y="{y:g}" Z="0"/>' for x, y in polygon]
-        lines.append("</Vertices></Region>")
-    return _write(path, "\n".join([*lines, "</Regions></Annotation></Annotations>"]))
-
-
 def write_asap_xml(path: str | Path, regions: Sequence[tuple[str, Polygon]]) -> Path:
     """ASAP's XML: the class is the annotation's group; the coordinates carry their order."""
     lines = ['<?xml version="1.0"?>', "<ASAP_Annotations><Annotations>"]
@@ -229,49 +131,3 @@ def write_qupath_geojson(
 def _write(path: str | Path, text: str) -> Path:
     Path(path).write_text(text, encoding="utf-8")
     return Path(path)
-
-
-def _aperio_description(height: int, width: int, tile: int, power: int, mpp: float | None) -> str:
-    size = f"{width}x{height} [0,0 {width}x{height}] ({tile}x{tile}) JPEG/RGB Q=90"
-    scale = "" if mpp is None else f"|MPP = {mpp}"
-    return f"Aperio Image Library v11.2.1\r\n{size}|AppMag = {power}{scale}"
-
-
-def _tiles_of_array(image: np.ndarray, downsample: int) -> TileFunction:
-    """Tiles of an array's block means."""
-    height, width = image.shape[0] // downsample, image.shape[1] // downsample
-    whole = image[: height * downsample, : width * downsample]
-    if downsample > 1:
-        blocks = whole.reshape(height, downsample, width, downsample, 3)
-        whole = np.round(blocks.mean((1, 3), dtype=np.float64)).astype(np.uint8)
-
-    def draw(row: float, col: float, tile_height: int, tile_width: int, _: float) -> np.ndarray:
-        top, left = int(row) // downsample, int(col) // downsample
-        return whole[top : top + tile_height, left : left + tile_width]
-
-    return draw
-
-
-def _encoded_tiles(
-    draw: TileFunction, size: tuple[int, int], downsample: int, tile: int, compression: str, quality: int
-) -> Iterator[bytes]:
-    """Encodes the tiles of a level row by row; those of one colour are encoded once."""
-
-    def encode(pixels: np.ndarray) -> bytes:
-        full = np.full((tile, tile, 3), 255, np.uint8)
-        full[: pixels.shape[0], : pixels.shape[1]] = pixels
-        if compression == "jpeg":
-            out = io.BytesIO()
-            Image.fromarray(full).save(out, "JPEG", quality=quality, keep_rgb=True)
-            return out.getvalue()
-        return tifffile.tifffile.imagecodecs.zlib_encode(full.tobytes(), 1)
-
-    @functools.cache
-    def encode_colour(colour: Colour) -> bytes:
-        return encode(np.broadcast_to(np.array(colour, np.uint8), (tile, tile, 3)))
-
-    for row in range(0, size[0], tile):
-        for col in range(0, size[1], tile):
-            height, width = min(tile, size[0] - row), min(tile, size[1] - col)
-            drawn = draw(row * downsample, col * downsample, height, width, downsample)
-            yield encode_colour(drawn) if isinstance(drawn, tuple) else encode(drawn)

@@ -8,7 +8,7 @@ import pytest
 import shapely
 from PIL import Image
 from shapely import Polygon
-from slide_generator import write_asap_xml, write_bach_xml, write_qupath_geojson
+from slide_generator import write_asap_xml, write_qupath_geojson
 
 from l2s_jax.data.annotations import (
     BACH_CLASSES,
@@ -24,6 +24,7 @@ from l2s_jax.data.annotations import types as types_module
 from l2s_jax.data.annotations.class_names import IGNORED, code_of
 from l2s_jax.data.annotations.repair import polygons_from_rings
 from l2s_jax.data.manifest import Classes
+from l2s_jax.data.slide_writing import write_bach_xml
 from l2s_jax.data.slides import open_slide
 from l2s_jax.errors import UserError
 

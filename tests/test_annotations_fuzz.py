@@ -7,7 +7,7 @@ import time
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from slide_generator import write_asap_xml, write_bach_xml, write_qupath_geojson
+from slide_generator import write_asap_xml, write_qupath_geojson
 
 from l2s_jax.data.annotations import (
     BACH_CLASSES,
@@ -18,6 +18,7 @@ from l2s_jax.data.annotations import (
     write_geojson,
     write_imagescope_xml,
 )
+from l2s_jax.data.slide_writing import write_bach_xml
 from l2s_jax.errors import UserError
 
 SQUARE = [(10, 10), (90, 10.5), (90, 90), (10, 90)]

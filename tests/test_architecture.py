@@ -27,7 +27,7 @@ LAYERS = (
     ("sweep_plan",),
     ("sweep_row",),
     ("sweep",),
-    ("cli_slides", "cli_results"),
+    ("cli_prepare", "cli_slides", "cli_results"),
     ("cli",),
 )
 

@@ -2,6 +2,8 @@ import csv
 import json
 import re
 import shutil
+import tomllib
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,14 +28,17 @@ from slide_generator import corrupt_tile, cut_off
 from l2s_jax import cli
 from l2s_jax.data.bach import SPLIT_TABLES, parse_class_ids, prepare_bach
 from l2s_jax.data.check import check_manifest
+from l2s_jax.data.extraction import PAPER, RELEASE, ExtractionOptions
 from l2s_jax.data.fig5 import compared, paper_counts
+from l2s_jax.data.manifest import read_manifest
 from l2s_jax.data.pictures import read_image, read_mask
 from l2s_jax.data.preparing import Work
-from l2s_jax.data.stain_files import load_reference
+from l2s_jax.data.stain_files import STAIN, load_reference
 from l2s_jax.errors import UserError
 from l2s_jax.stain_patches import MACENKO, fit_pictures
 
 SIZE = 32
+SMALL = ExtractionOptions(size=SIZE)
 HERE = Work(workers=1)
 
 JPEG_ERROR = 6
@@ -51,7 +56,7 @@ def bach(tmp_path_factory):
 @pytest.fixture(scope="session")
 def prepared(bach, tmp_path_factory):
     out = tmp_path_factory.mktemp("prepared") / "out"
-    return out, prepare_bach(bach[0], out, patch_size=SIZE, work=HERE)
+    return out, prepare_bach(bach[0], out, extraction=SMALL, work=HERE)
 
 
 def place_of(row):
@@ -135,7 +140,7 @@ def test_the_counts_of_the_paper():
 
 
 def test_the_printed_split(bach, tmp_path):
-    result = prepare_bach(bach[0], tmp_path / "o", patch_size=SIZE, split="printed", photos=False, work=HERE)
+    result = prepare_bach(bach[0], tmp_path / "o", extraction=SMALL, split="printed", photos=False, work=HERE)
     assert {row.group for row in result.manifest.of_split("train")} == {"A01", "A06", "A08"}
     assert not result.manifest.of_split("val") and len(result.manifest.of_split("test")) == 7
     assert not [row for row in result.manifest.patches if row.group.startswith("photo")]
@@ -146,7 +151,7 @@ def test_photos_of_one_patient_are_one_group(bach, tmp_path):
     result = prepare_bach(
         bach[0] / "ICIAR2018_BACH_Challenge" / "Photos",
         tmp_path / "o",
-        patch_size=SIZE,
+        extraction=SMALL,
         patients=tmp_path / "patients.csv",
         work=HERE,
     )
@@ -179,7 +184,7 @@ def add_slide(folder, name, boxes=BOXES, image=None, **options):
 
 
 def prepare_own(folder, out, **options):
-    options = {"patch_size": SIZE, "splits_file": folder / "splits.csv", "work": HERE} | options
+    options = {"extraction": SMALL, "splits_file": folder / "splits.csv", "work": HERE} | options
     return prepare_bach(folder, out, **options)
 
 
@@ -323,14 +328,26 @@ def test_started_again_it_does_only_what_is_not_finished(own, tmp_path):
 def test_a_folder_made_otherwise_is_refused(own, tmp_path):
     prepare_own(own, tmp_path / "o")
     with pytest.raises(UserError, match="--overwrite"):
-        prepare_own(own, tmp_path / "o", min_foreground=0.5)
-    result = prepare_own(own, tmp_path / "o", min_foreground=0.5, work=Work(workers=1, overwrite=True))
+        prepare_own(own, tmp_path / "o", extraction=replace(SMALL, min_foreground=0.5))
+    result = prepare_own(
+        own,
+        tmp_path / "o",
+        extraction=replace(SMALL, min_foreground=0.5),
+        work=Work(workers=1, overwrite=True),
+    )
     assert result.manifest.patches
+
+
+def test_overwriting_leaves_no_stains_of_another_kind(own, tmp_path):
+    prepare_own(own, tmp_path / "o", work=Work(MACENKO, workers=1))
+    assert (tmp_path / "o" / STAIN).exists()
+    prepare_own(own, tmp_path / "o", work=Work(workers=1, overwrite=True))
+    assert not (tmp_path / "o" / STAIN).exists()
 
 
 def test_the_release_cuts_otherwise(own, tmp_path):
     paper = prepare_own(own, tmp_path / "a").manifest.patches
-    release = prepare_own(own, tmp_path / "b", preset="release").manifest.patches
+    release = prepare_own(own, tmp_path / "b", extraction=replace(RELEASE, size=SIZE)).manifest.patches
     assert {row.source for row in paper} != {row.source for row in release}
     recipe = (tmp_path / "b" / "prepared.toml").read_text()
     assert 'components = "any"' in recipe and "min_foreground = 0.0" in recipe
@@ -339,8 +356,7 @@ def test_the_release_cuts_otherwise(own, tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"patch_size": 40}, "multiple of 16"),
-        ({"min_foreground": 2.0}, "share, from 0 to 1"),
+        ({"extraction": ExtractionOptions(size=40)}, "multiple of 16"),
         ({"mpp": 0.001}, "Choose a coarser scale"),
         ({"mpp": -1.0}, "no positive number"),
         ({"work": Work(workers=0)}, "--workers 0"),
@@ -364,7 +380,7 @@ def concentrations(rows):
 
 def test_stains_are_those_of_the_reference(bach, prepared, tmp_path):
     out = tmp_path / "o"
-    result = prepare_bach(bach[0], out, patch_size=SIZE, work=Work(MACENKO, workers=1))
+    result = prepare_bach(bach[0], out, extraction=SMALL, work=Work(MACENKO, workers=1))
     reference, _ = load_reference(out / "stain.json")
     rows, before = train_masks(result.manifest), train_masks(prepared[1].manifest)
     assert [row.source for row in rows] == [row.source for row in before]
@@ -425,6 +441,45 @@ def test_the_command_prints_and_ends_with_1_where_a_slide_failed(own, tmp_path, 
     cut_off(own / "WSI" / "B1.svs", own / "WSI" / "B2.svs")
     assert cli.run([*arguments, "--overwrite"]) == 1
     assert "1 failed; mend them and run the same command again" in capsys.readouterr().out
+
+
+def prepared_on_the_command_line(bach, out, *options):
+    arguments = ["prepare", "bach", str(bach[0]), str(out), "--patch-size", "32", "--workers", "1", *options]
+    assert cli.run(arguments) == 0
+    return tomllib.loads((out / "prepared.toml").read_text())
+
+
+def test_the_preset_of_the_release_on_the_command_line(bach, tmp_path, capsys):
+    recipe = prepared_on_the_command_line(bach, tmp_path / "o", "--preset", "release")
+    assert recipe["extraction"] == asdict(replace(RELEASE, size=SIZE))
+    assert recipe["stain"] == "macenko, labels" and recipe["resample"] == "nearest"
+    assert {name for name, split in recipe["split"].items() if split == "train"} == {"A01", "A06", "A08"}
+    assert "stains of image-level patches only normalised" in capsys.readouterr().out
+    assert not (tmp_path / "o" / STAIN).exists()  # slides are predicted as they are
+    manifest = read_manifest(tmp_path / "o")
+    photo = next(row for row in manifest.patches if row.source == "b001.tif")
+    source = next(bach[0].glob("*/Photos/*/b001.tif"))
+    squeezed = np.asarray(Image.open(source).resize((SIZE, SIZE), Image.Resampling.NEAREST))
+    assert (read_image(photo.image) != squeezed).any()
+    row = train_masks(manifest)[0]
+    slide, top, left = place_of(row)
+    drawn = bach[1][slide].image[top : top + SIZE, left : left + SIZE]
+    assert np.abs(read_image(row.image).astype(int) - drawn).max() <= JPEG_ERROR
+
+
+VARIANTS = [
+    ("min_foreground", 0.0), ("morphology", "close"), ("components", "any"), ("small_region", "nextpow2"),
+    ("centre", "centroid"), ("kmeans_area", "box"), ("kmeans_step", 16), ("label_rule", "three_to_one"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name, value", VARIANTS, ids=[name for name, _ in VARIANTS])
+def test_single_variants_of_the_release(name, value):
+    words = [f"--{name.replace('_', '-')}", str(value)]
+    command = cli._parse("prepare bach", ["folder", "out", *words])
+    assert command.extraction() == replace(PAPER, **{name: value})
+    back = cli._parse("prepare bach", ["folder", "out", "--preset", "release", *words]).extraction()
+    assert back == RELEASE  # each is the release's own value
 
 
 def test_manifest_rows_are_in_the_order_of_the_sources(prepared):

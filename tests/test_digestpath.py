@@ -8,13 +8,14 @@ from PIL import Image
 from l2s_jax import cli
 from l2s_jax.data.check import check_manifest
 from l2s_jax.data.digestpath import CLASSES, SLIDE_RULE, find_pictures, prepare_digestpath, slides_of
+from l2s_jax.data.extraction import ExtractionOptions
 from l2s_jax.data.pictures import read_mask
 from l2s_jax.data.preparing import Work
 from l2s_jax.errors import UserError
 
 SIDE, SIZE, PATCH = 256, 128, 32
 HERE = Work(workers=1)
-OPTIONS = {"size": SIZE, "patch_size": PATCH, "work": HERE}
+OPTIONS = {"size": SIZE, "extraction": ExtractionOptions(size=PATCH), "work": HERE}
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,14 +8,16 @@ from PIL import Image
 
 from l2s_jax import cli
 from l2s_jax.data.check import check_manifest
+from l2s_jax.data.extraction import PAPER, ExtractionOptions
 from l2s_jax.data.gleason import CLASSES, codes_of_map, find_cores, prepare_gleason, slide_of
+from l2s_jax.data.manifest import read_manifest
 from l2s_jax.data.pictures import read_image, read_mask
 from l2s_jax.data.preparing import Work
 from l2s_jax.errors import UserError
 
 SIDE, SIZE, PATCH = 256, 128, 32
 HERE = Work(workers=1)
-OPTIONS = {"size": SIZE, "patch_size": PATCH, "work": HERE}
+OPTIONS = {"size": SIZE, "extraction": ExtractionOptions(size=PATCH), "work": HERE}
 
 
 @pytest.fixture
@@ -130,9 +133,38 @@ def test_bad_cores_are_told_and_the_rest_goes_on(gleason, tmp_path, capsys):
 
 def test_sizes_and_folders_that_cannot_be(gleason, tmp_path):
     with pytest.raises(UserError, match="--size 16 is smaller than a patch of 32"):
-        prepare_gleason(gleason[0], tmp_path / "o", size=16, patch_size=32, work=HERE)
+        prepare_gleason(gleason[0], tmp_path / "o", size=16, extraction=ExtractionOptions(size=32), work=HERE)
     with pytest.raises(UserError, match="Maps5_T/slide001_core003_classimg_nonconvex.png was found"):
         prepare_gleason(gleason[0], tmp_path / "o", map_number=5)
     with pytest.raises(UserError, match="no Train Imgs/slide001_core003.jpg was found"):
         prepare_gleason(tmp_path / "set" / "Maps1_T", tmp_path / "o")
     assert not (tmp_path / "o").exists()
+
+
+VARIANTS = [
+    ("dominance", 0.0), ("seg_from", "perimeter"), ("max_overlap", 0.1), ("drop_last", True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name, value", VARIANTS, ids=[name for name, _ in VARIANTS])
+def test_single_variants_of_the_release(name, value):
+    words = ["folder", "out", f"--{name.replace('_', '-')}", str(value)]
+    for command in ("prepare gleason2019", "prepare digestpath2019"):
+        assert cli._parse(command, words).extraction() == replace(PAPER, **{name: value})
+
+
+def test_the_preset_of_the_release_measures_on_patches(gleason, tmp_path, capsys):
+    words = ["prepare", "gleason2019", str(tmp_path / "set"), str(tmp_path / "o"), "--preset", "release"]
+    words += ["--size", str(SIZE), "--patch-size", str(PATCH), "--workers", "1"]
+    assert cli.run([*words, "--fractions", "0.75", "0.25", "0"]) == 0
+    manifest = read_manifest(tmp_path / "o")
+    assert not manifest.of_split("test") and len({row.group for row in manifest.of_split("train")}) == 6
+    held_out = manifest.of_split("val")
+    assert held_out and all(row.mask is not None for row in held_out)
+    assert {read_image(row.image).shape for row in manifest.patches} == {(PATCH, PATCH, 3)}
+    assert "val: 4 pictures of 2 groups, cut into patches" in capsys.readouterr().out
+    assert not list((tmp_path / "o").glob("stain*"))
+    for row in held_out:
+        core, top, left = re.fullmatch(r"(\w+)\.jpg at row (\d+), col (\d+)", row.source).groups()
+        tile = shrunk(gleason[1][core].mask)[int(top) : int(top) + PATCH, int(left) : int(left) + PATCH]
+        np.testing.assert_array_equal(read_mask(row.mask, CLASSES), tile)

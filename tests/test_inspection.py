@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from dataset_generator import BOXES, HEIGHT, WIDTH, Drawn, draw_tissue, paint_boxes, write_slide
 from PIL import Image
-from slide_generator import write_bach_xml
 
 from l2s_jax import cli
 from l2s_jax.data.bach import prepare_bach
 from l2s_jax.data.check import check_manifest
+from l2s_jax.data.extraction import ExtractionOptions
 from l2s_jax.data.pictures import read_mask
 from l2s_jax.data.preparing import Work
+from l2s_jax.data.slide_writing import write_bach_xml
 from l2s_jax.data.slides import open_slide
 from l2s_jax.stain_patches import MACENKO
 
@@ -103,7 +104,7 @@ def real(tmp_path_factory):
 def test_the_real_slide_becomes_patches(real, tmp_path):
     """2967 x 2220 level-0 pixels of 0.499 um are 198 x 148 at 7.5 um/px: patches of 32."""
     out = tmp_path / "o"
-    options = {"patch_size": 32, "splits_file": real / "splits.csv", "min_foreground": 0.3}
+    options = {"extraction": ExtractionOptions(32, 0.3), "splits_file": real / "splits.csv"}
     result = prepare_bach(real, out, work=Work(MACENKO, workers=1), **options)
     assert result.failures == () and check_manifest(out).ok
     classes = result.manifest.classes

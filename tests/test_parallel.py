@@ -7,6 +7,7 @@ from dataset_generator import write_gleason
 from parallel_work import die_at, platform, square
 
 from l2s_jax.data import parallel
+from l2s_jax.data.extraction import ExtractionOptions
 from l2s_jax.data.gleason import prepare_gleason
 from l2s_jax.data.parallel import run_all
 from l2s_jax.data.preparing import Work
@@ -59,24 +60,27 @@ def digests(folder):
     }
 
 
+OPTIONS = {"size": 64, "extraction": ExtractionOptions(size=32)}
+
+
 @pytest.fixture(scope="module")
 def serial(tmp_path_factory):
     """A small Gleason2019, prepared in this process; without stains, since workers compile them anew."""
     folder = tmp_path_factory.mktemp("gleason")
     write_gleason(folder, 128)
-    prepare_gleason(folder, folder / "out", size=64, patch_size=32, work=Work(workers=1))
+    prepare_gleason(folder, folder / "out", **OPTIONS, work=Work(workers=1))
     return folder, digests(folder / "out")
 
 
 def test_processes_make_the_same_files(serial, tmp_path):
-    prepare_gleason(serial[0], tmp_path / "o", size=64, patch_size=32, work=Work(workers=2))
+    prepare_gleason(serial[0], tmp_path / "o", **OPTIONS, work=Work(workers=2))
     assert digests(tmp_path / "o") == serial[1]
 
 
 def test_processes_normalise_stains_alike(serial, tmp_path):
     for workers in (1, 2):
         work = Work(MACENKO, workers=workers)
-        prepare_gleason(serial[0], tmp_path / str(workers), size=64, patch_size=32, work=work)
+        prepare_gleason(serial[0], tmp_path / str(workers), **OPTIONS, work=work)
     assert digests(tmp_path / "2") == digests(tmp_path / "1")
 
 
@@ -91,7 +95,7 @@ def cluster():
 
 def test_a_dask_cluster_makes_the_same_files(serial, cluster, tmp_path):
     work = Work(scheduler=cluster)
-    prepare_gleason(serial[0], tmp_path / "o", size=64, patch_size=32, work=work)
+    prepare_gleason(serial[0], tmp_path / "o", **OPTIONS, work=work)
     assert digests(tmp_path / "o") == serial[1]
 
 

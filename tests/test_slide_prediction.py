@@ -12,14 +12,7 @@ import tifffile
 from PIL import Image
 from scipy import ndimage
 from sklearn import metrics as sk
-from slide_generator import (
-    corrupt_tile,
-    cut_off,
-    ellipses,
-    write_bach_xml,
-    write_pyramidal_slide,
-    write_qupath_geojson,
-)
+from slide_generator import corrupt_tile, cut_off, ellipses, write_qupath_geojson
 
 from l2s_jax import cli, run_folder
 from l2s_jax.config import TrainConfig
@@ -29,6 +22,7 @@ from l2s_jax.data.classes import Classes, write_classes
 from l2s_jax.data.manifest import read_manifest, write_patches
 from l2s_jax.data.overview import find_tissue
 from l2s_jax.data.row_file import scratch_picture, write_block
+from l2s_jax.data.slide_writing import write_bach_xml, write_pyramidal_slide
 from l2s_jax.data.slides import is_slide, open_slide
 from l2s_jax.data.stain_files import STAIN, save_reference
 from l2s_jax.errors import UserError

@@ -13,10 +13,11 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from slide_generator import corrupt_tile, cut_off, ellipses, smooth_picture, write_pyramidal_slide
+from slide_generator import corrupt_tile, cut_off, ellipses, smooth_picture
 
 from l2s_jax.data.mpp import find_mpp, read_mpp_table
 from l2s_jax.data.slide_reading import UnreadableRegion, read_region, read_window
+from l2s_jax.data.slide_writing import write_pyramidal_slide
 from l2s_jax.data.slides import _bounds, downsample_at, open_slide, size_at, windows
 from l2s_jax.errors import UserError
 

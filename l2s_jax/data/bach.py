@@ -17,10 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, cast
 
-from PIL import Image
-
 from l2s_jax.data.annotations import BACH_CLASSES, bach_table
-from l2s_jax.data.extraction import PRESETS
+from l2s_jax.data.extraction import PAPER, ExtractionOptions
 from l2s_jax.data.layouts import (
     folders_named,
     listed,
@@ -31,8 +29,8 @@ from l2s_jax.data.layouts import (
 )
 from l2s_jax.data.mpp import read_mpp_table
 from l2s_jax.data.pictures import read_image
-from l2s_jax.data.preparing import Prepared, Work, extraction_options, prepare_sources
-from l2s_jax.data.slide_sheets import read_slide_sheet, resized
+from l2s_jax.data.preparing import Prepared, Work, prepare_sources
+from l2s_jax.data.slide_sheets import FILTERS, Resample, read_slide_sheet, resized
 from l2s_jax.data.sources import Job, Sheet, Source
 from l2s_jax.errors import UserError
 from l2s_jax.types import SPLITS, Split
@@ -74,10 +72,8 @@ def prepare_bach(
     patients: str | Path | None = None,
     slide_mpp: float | None = None,
     mpp_table: str | Path | None = None,
-    preset: Literal["paper", "release"] = "paper",
-    patch_size: int = 128,
-    min_foreground: float | None = None,
-    seed: int = 0,
+    extraction: ExtractionOptions = PAPER,
+    resample: Resample = "antialias",
     work: Work | None = None,
 ) -> Prepared:
     """Makes a manifest of BACH: centred patches of the training slides, photos, val and test slides whole.
@@ -94,17 +90,14 @@ def prepare_bach(
       patients: CSV with the columns photo,patient; photos of one patient become one group.
       slide_mpp: level-0 um/px of slides where neither slide, table nor XML says.
       mpp_table: CSV with the columns slide,mpp.
-      preset: of `ExtractionOptions`.
-      patch_size: side of a patch in pixels at `mpp`, a multiple of 16.
-      min_foreground: least share of tissue in a patch, 0..1; the preset's by default.
-      seed: of K-means.
+      extraction: how patches are cut; `extraction.RELEASE` is what the authors' code does.
+      resample: how photos are squeezed; slides are always read with antialiasing.
       work: stains, workers, overwriting.
 
     Raises:
       UserError: nothing of the layout is there, slides of no split, or see `prepare_sources`.
     """
     folder, work = require_folder(folder), work or Work()
-    extraction = extraction_options(PRESETS[preset], patch_size, min_foreground, seed)
     table = bach_table(ids=class_ids)
     scales = read_mpp_table(mpp_table) if mpp_table is not None else None
     read = partial(
@@ -124,7 +117,7 @@ def prepare_bach(
     shown = {part: listed((one.name for one in sources if one.split == part), 20) for part in SPLITS}
     found += [f"slides for {part}: {names or 'none'}" for part, names in shown.items()] + missing
     if photos:
-        photo_sources, said = find_photos(folder, patch_size, patients)
+        photo_sources, said = find_photos(folder, extraction.size, patients, resample)
         sources, found = sources + photo_sources, found + said
     if not sources:
         raise UserError(
@@ -137,12 +130,15 @@ def prepare_bach(
         "split": {source.name: source.split for source in sources if source.name in slides},
         "class_ids": dict(class_ids or {}),
         "photos": photos,
+        "resample": resample,
         "patients": {one.name: one.group for one in sources if patients and one.name not in slides},
         "slide_mpp": slide_mpp or 0.0,
         "mpp_table": {name: list(value) for name, value in (scales or {}).items()},
     }
     job = Job(Path(out), BACH_CLASSES, extraction, "centred")
-    found.insert(0, f"BACH at {mpp:g} um/px ({WORKING_MPP} is the paper's 1.25x), patches of {patch_size}")
+    found.insert(
+        0, f"BACH at {mpp:g} um/px ({WORKING_MPP} is the paper's 1.25x), patches of {extraction.size}"
+    )
     return prepare_sources(out, sources, job, recipe, work, dataset=DATASET, found=found)
 
 
@@ -198,7 +194,7 @@ def assign_splits(
 
 
 def find_photos(
-    folder: Path, patch_size: int, patients: str | Path | None = None
+    folder: Path, patch_size: int, patients: str | Path | None = None, resample: Resample = "antialias"
 ) -> tuple[list[Source], list[str]]:
     """The photos of part A as training sources, and lines on what was met.
 
@@ -222,7 +218,7 @@ def find_photos(
             patient = groups.get(path.stem.casefold())
             listed_photos += patient is not None
             group = f"photo {path.stem}" if patient is None else f"patient {patient}"
-            read = partial(read_photo, path, code, patch_size)
+            read = partial(read_photo, path, code, patch_size, resample)
             sources.append(Source(f"photo-{plain_name(path.stem)}", group, "train", (path,), read))
     if patients is not None and not listed_photos:
         raise UserError(f"{patients} names none of the {len(sources)} photos; expected names such as n001")
@@ -232,9 +228,9 @@ def find_photos(
     return sources, said
 
 
-def read_photo(path: Path, code: int, size: int) -> Sheet:
-    """A photo squeezed into one square patch, antialiased; its class is known for all of it."""
-    image = resized(read_image(path), (size, size), Image.Resampling.BILINEAR)
+def read_photo(path: Path, code: int, size: int, resample: Resample) -> Sheet:
+    """A photo squeezed into one square patch; its class is known for all of it."""
+    image = resized(read_image(path), (size, size), FILTERS[resample])
     return Sheet(image, None, label=code)
 
 

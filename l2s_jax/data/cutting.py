@@ -1,7 +1,8 @@
 """One source of a slide data set into pictures on disk and a record of them.
 
 Training sources become patches (and patches with a label only). Those of val and test stay whole, image and
-mask: they are predicted by overlapping tiles and scored on every pixel, not on chosen patches.
+mask: they are predicted by overlapping tiles and scored on every pixel, not on chosen patches (unless
+`Job.held_out` asks for those).
 
 The record, `parts/NAME.json`, is written last: a source that has one of the same key is finished.
 """
@@ -16,11 +17,11 @@ import numpy as np
 from l2s_jax.data.centred_extraction import extract_centred
 from l2s_jax.data.extraction import Patches, overlapping_pairs
 from l2s_jax.data.pictures import MAX_PIXELS, write_png
-from l2s_jax.data.sources import Job, Sheet, Source
+from l2s_jax.data.sources import Job, Sheet, Source, Stainer
 from l2s_jax.data.tile_extraction import extract_tiles
 from l2s_jax.errors import UserError
 from l2s_jax.files import write_text
-from l2s_jax.stain_fit import STATUS_NAMES
+from l2s_jax.stain_fit import STATUS_NAMES, StainFit
 
 Record = dict[str, Any]
 
@@ -41,7 +42,8 @@ def cut_source(source: Source, job: Job) -> Record:
         return done
     sheet = source.read()
     require_usable(source, sheet)
-    record = _cut(source, job, sheet) if source.split == "train" else _keep_whole(source, job, sheet)
+    cut = _cut if source.split == "train" or job.held_out == "patches" else _keep_whole
+    record = cut(source, job, sheet)
     notes = [*sheet.notes, *([f"no patch: {record['empty']}"] if "empty" in record else [])]
     record |= {"key": key, "name": source.name, "mpp": sheet.mpp, "notes": notes}
     if sheet.tissue is not None:
@@ -70,6 +72,13 @@ def extract(sheet: Sheet, job: Job) -> Patches:
         raise ValueError("a sheet without a mask is one patch")
     cut = extract_centred if job.manner == "centred" else extract_tiles
     return cut(sheet.mask, sheet.tissue, job.classes.background, job.extraction)
+
+
+def stains_for(sheet: Sheet, job: Job) -> tuple[Stainer, StainFit] | None:
+    """What normalises a sheet, and the reference's stains; None where it stays as it is."""
+    if job.stainer is None or job.reference is None or (job.stained == "labels" and sheet.mask is not None):
+        return None
+    return job.stainer, job.reference
 
 
 def crops(array: np.ndarray, origins: np.ndarray, size: int) -> np.ndarray:
@@ -110,6 +119,8 @@ def _cut(source: Source, job: Job, sheet: Sheet) -> Record:
         return _write_label_only(source, job, sheet)
     found = extract(sheet, job)
     kept, size = found.kept(), job.extraction.size
+    if source.split != "train":
+        kept = kept.where(kept.is_mask)
     if len(kept) == 0:
         return _nothing(source, job, sheet, found)
     images = crops(sheet.image, kept.origins, size)
@@ -152,8 +163,9 @@ def _write_label_only(source: Source, job: Job, sheet: Sheet) -> Record:
 def _keep_whole(source: Source, job: Job, sheet: Sheet) -> Record:
     """A source of val or test: the whole picture and its mask."""
     image, stain = sheet.image, {}
-    if job.stainer is not None and job.reference is not None:
-        image, status = job.stainer.picture(sheet, job.reference)
+    if (given := stains_for(sheet, job)) is not None:
+        stainer, reference = given
+        image, status = stainer.picture(sheet, reference)
         stain = {STATUS_NAMES[status]: 1}
     name = f"{source.name}.png"
     row = {"image": f"images/{name}", "mask": "", "label": sheet.label, "source": source.files[0].name}
@@ -168,8 +180,9 @@ def _normalised(
     images: np.ndarray, tissue: np.ndarray | None, sheet: Sheet, job: Job
 ) -> tuple[np.ndarray, dict[str, int]]:
     """Patches in the reference's stains, and how many by which fit."""
-    if job.stainer is None or job.reference is None:
+    if (given := stains_for(sheet, job)) is None:
         return images, {}
-    images, status = job.stainer.patches(images, tissue, sheet, job.reference)
+    stainer, reference = given
+    images, status = stainer.patches(images, tissue, sheet, reference)
     counts = np.bincount(status, minlength=len(STATUS_NAMES)).tolist()
     return images, {name: count for name, count in zip(STATUS_NAMES, counts, strict=True) if count}

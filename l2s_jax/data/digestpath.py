@@ -12,19 +12,20 @@ from other readers of the set, not from its documentation. What it finds is in t
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from l2s_jax.data.classes import Classes
-from l2s_jax.data.extraction import PRESETS
+from l2s_jax.data.extraction import PAPER, ExtractionOptions
 from l2s_jax.data.layouts import folders_named, listed, pictures_in, plain_name, require_folder
 from l2s_jax.data.pictures import read_image
-from l2s_jax.data.preparing import Prepared, Work, extraction_options, prepare_sources
-from l2s_jax.data.slide_sheets import resized_sheet
+from l2s_jax.data.preparing import Prepared, Work, prepare_sources
+from l2s_jax.data.slide_sheets import Resample, resized_sheet
 from l2s_jax.data.sources import Job, Sheet, Source
 from l2s_jax.data.splits import FRACTIONS, split_groups
 from l2s_jax.errors import UserError
@@ -62,13 +63,13 @@ def prepare_digestpath(
     size: int = 1024,
     slide_rule: str = SLIDE_RULE,
     exclude: tuple[str, ...] = (),
-    preset: Literal["paper", "release"] = "paper",
-    patch_size: int = 128,
-    min_foreground: float | None = None,
+    extraction: ExtractionOptions = PAPER,
+    resample: Resample = "antialias",
+    fractions: Sequence[float] = FRACTIONS,
     seed: int = 0,
     work: Work | None = None,
 ) -> Prepared:
-    """Makes a manifest of DigestPath2019: tiles of training pictures, val and test whole, 50/25/25 by slide.
+    """Makes a manifest of DigestPath2019: tiles of training pictures, val and test whole, split by slide.
 
     Args:
       folder: the unpacked challenge.
@@ -77,9 +78,9 @@ def prepare_digestpath(
       slide_rule: regular expression with one group, matched at the start of names: the slide. Pictures whose
         name it does not fit count as a slide of their own; how many is in the report.
       exclude: pictures to leave out, by name without suffix.
-      preset: of `ExtractionOptions`.
-      patch_size: side of a tile in pixels, a multiple of 16.
-      min_foreground: least share of tissue in a patch, 0..1; the preset's by default.
+      extraction: how tiles are cut; `extraction.RELEASE` is what the authors' code does.
+      resample: how pictures are resized.
+      fractions: shares of train, val and test, by slide.
       seed: of the split.
       work: stains, workers, overwriting.
 
@@ -87,20 +88,19 @@ def prepare_digestpath(
       UserError: nothing of the layout is there, a rule that is none, or see `prepare_sources`.
     """
     folder, work = require_folder(folder), work or Work()
-    extraction = extraction_options(PRESETS[preset], patch_size, min_foreground, seed)
-    if size < patch_size:
-        raise UserError(f"--size {size} is smaller than a patch of {patch_size}")
+    if size < extraction.size:
+        raise UserError(f"--size {size} is smaller than a patch of {extraction.size}")
     pictures, found, failures = find_pictures(folder, exclude)
     slides, said = slides_of([picture.name for picture in pictures], slide_rule)
     lesion = [int(picture.mask is not None) for picture in pictures]
-    splits = split_groups(slides, lesion, FRACTIONS, seed)
+    splits = split_groups(slides, lesion, fractions, seed)
     sources = [
         Source(
             plain_name(picture.name),
             slide,
             split,
             tuple(path for path in (picture.image, picture.mask) if path is not None),
-            partial(read_picture, picture.image, picture.mask, size, extraction.morphology),
+            partial(read_picture, picture.image, picture.mask, size, extraction.morphology, resample),
         )
         for picture, slide, split in zip(pictures, slides, splits, strict=True)
     ]
@@ -109,6 +109,8 @@ def prepare_digestpath(
         "size": size,
         "slide_rule": slide_rule,
         "exclude": sorted(exclude),
+        "resample": resample,
+        "fractions": list(fractions),
         "seed": seed,
     }
     job = Job(Path(out), CLASSES, extraction, "tiles")
@@ -177,7 +179,9 @@ def slides_of(names: list[str], rule: str) -> tuple[list[str], list[str]]:
     return slides, said
 
 
-def read_picture(image_path: Path, mask_path: Path | None, size: int, morphology: str) -> Sheet:
+def read_picture(
+    image_path: Path, mask_path: Path | None, size: int, morphology: str, resample: Resample
+) -> Sheet:
     """A picture and its mask, thresholded and then resized; no mask is no lesion.
 
     Raises:
@@ -185,7 +189,7 @@ def read_picture(image_path: Path, mask_path: Path | None, size: int, morphology
     """
     image = read_image(image_path)
     if mask_path is None:
-        return resized_sheet(image, np.zeros(image.shape[:2], np.uint8), size, morphology)
+        return resized_sheet(image, np.zeros(image.shape[:2], np.uint8), size, morphology, resample)
     grey = np.asarray(Image.fromarray(read_image(mask_path)).convert("L"))
     if grey.shape != image.shape[:2]:
         raise UserError(
@@ -198,4 +202,4 @@ def read_picture(image_path: Path, mask_path: Path | None, size: int, morphology
             f"{mask_path} has no lesion: its brightest pixel is {grey.max()}, below {THRESHOLD}. "
             "Expected 255 for lesions; mend the mask or leave the picture out with --exclude"
         )
-    return resized_sheet(image, mask, size, morphology)
+    return resized_sheet(image, mask, size, morphology, resample)

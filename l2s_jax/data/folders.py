@@ -9,11 +9,14 @@ import tomli_w
 
 from l2s_jax import __version__
 from l2s_jax.data.manifest import PATCHES
+from l2s_jax.data.stain_files import STAIN
 from l2s_jax.errors import UserError
 from l2s_jax.files import unwritable, write_text
 
 RECIPE = "prepared.toml"
 PICTURES = ("images", "masks", "parts")
+STAIN_PICTURE = "stain_reference.png"
+STAIN_OF_LABELS = "stain_of_labels.json"
 
 
 def claim_folder(out: str | Path, recipe: dict[str, Any], *, overwrite: bool = False) -> Path:
@@ -44,6 +47,8 @@ def claim_folder(out: str | Path, recipe: dict[str, Any], *, overwrite: bool = F
         if (out / RECIPE).exists():
             for name in PICTURES:
                 shutil.rmtree(out / name, ignore_errors=True)
+            for name in (STAIN, STAIN_OF_LABELS, STAIN_PICTURE):
+                (out / name).unlink(missing_ok=True)
     try:
         (out / PATCHES).unlink(missing_ok=True)
     except OSError as error:

@@ -12,18 +12,18 @@ lack whole areas; no rule finds them, name them with `exclude`.
 """
 
 import re
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from l2s_jax.data.classes import Classes
-from l2s_jax.data.extraction import PRESETS
+from l2s_jax.data.extraction import PAPER, ExtractionOptions
 from l2s_jax.data.layouts import folders_named, listed, pictures_in, plain_name, require_folder
 from l2s_jax.data.pictures import read_image, read_mask_values
-from l2s_jax.data.preparing import Prepared, Work, extraction_options, prepare_sources
-from l2s_jax.data.slide_sheets import resized_sheet
+from l2s_jax.data.preparing import Prepared, Work, prepare_sources
+from l2s_jax.data.slide_sheets import Resample, resized_sheet
 from l2s_jax.data.sources import Job, Sheet, Source
 from l2s_jax.data.splits import FRACTIONS, split_groups
 from l2s_jax.errors import UserError
@@ -51,13 +51,13 @@ def prepare_gleason(
     map_number: int = 1,
     size: int = 1024,
     exclude: tuple[str, ...] = (),
-    preset: Literal["paper", "release"] = "paper",
-    patch_size: int = 128,
-    min_foreground: float | None = None,
+    extraction: ExtractionOptions = PAPER,
+    resample: Resample = "antialias",
+    fractions: Sequence[float] = FRACTIONS,
     seed: int = 0,
     work: Work | None = None,
 ) -> Prepared:
-    """Makes a manifest of Gleason2019: tiles of training cores, val and test cores whole, 50/25/25 by slide.
+    """Makes a manifest of Gleason2019: tiles of training cores, val and test cores whole, split by slide.
 
     Args:
       folder: the unpacked challenge.
@@ -66,9 +66,9 @@ def prepare_gleason(
       size: side to which cores are resized, in pixels. The paper gives none for this set; 1024 is its size
         for DigestPath2019 and its inference script's for both.
       exclude: cores to leave out (slide001_core003), for maps known to be broken.
-      preset: of `ExtractionOptions`.
-      patch_size: side of a tile in pixels, a multiple of 16.
-      min_foreground: least share of tissue in a patch, 0..1; the preset's by default.
+      extraction: how tiles are cut; `extraction.RELEASE` is what the authors' code does.
+      resample: how pictures are resized.
+      fractions: shares of train, val and test, by slide.
       seed: of the split.
       work: stains, workers, overwriting.
 
@@ -76,19 +76,18 @@ def prepare_gleason(
       UserError: nothing of the layout is there, or see `prepare_sources`.
     """
     folder, work = require_folder(folder), work or Work()
-    extraction = extraction_options(PRESETS[preset], patch_size, min_foreground, seed)
-    if size < patch_size:
-        raise UserError(f"--size {size} is smaller than a patch of {patch_size}")
+    if size < extraction.size:
+        raise UserError(f"--size {size} is smaller than a patch of {extraction.size}")
     pairs, found = find_cores(folder, map_number, exclude)
     names = list(pairs)
-    splits = split_groups([slide_of(name) for name in names], [0] * len(names), FRACTIONS, seed)
+    splits = split_groups([slide_of(name) for name in names], [0] * len(names), fractions, seed)
     sources = [
         Source(
             plain_name(name),
             slide_of(name),
             split,
             pairs[name],
-            partial(read_core, *pairs[name], size, extraction.morphology),
+            partial(read_core, *pairs[name], size, extraction.morphology, resample),
         )
         for name, split in zip(names, splits, strict=True)
     ]
@@ -97,6 +96,8 @@ def prepare_gleason(
         "map": map_number,
         "size": size,
         "exclude": sorted(exclude),
+        "resample": resample,
+        "fractions": list(fractions),
         "seed": seed,
     }
     job = Job(Path(out), CLASSES, extraction, "tiles")
@@ -144,7 +145,7 @@ def slide_of(name: str) -> str:
     return match[1].lower()
 
 
-def read_core(image_path: Path, map_path: Path, size: int, morphology: str) -> Sheet:
+def read_core(image_path: Path, map_path: Path, size: int, morphology: str, resample: Resample) -> Sheet:
     """A core and its map, resized, the map as class codes.
 
     Raises:
@@ -156,7 +157,7 @@ def read_core(image_path: Path, map_path: Path, size: int, morphology: str) -> S
             f"{map_path} has {values.shape[0]} x {values.shape[1]} pixels, its image {image_path} "
             f"{image.shape[0]} x {image.shape[1]} (height x width); expected the same"
         )
-    return resized_sheet(image, codes_of_map(values, map_path), size, morphology)
+    return resized_sheet(image, codes_of_map(values, map_path), size, morphology, resample)
 
 
 def codes_of_map(values: np.ndarray, path: Path) -> np.ndarray:

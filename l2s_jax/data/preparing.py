@@ -12,20 +12,18 @@ from typing import Any
 import numpy as np
 
 from l2s_jax.data.cutting import Record, crops, cut_source, extract, require_usable
-from l2s_jax.data.extraction import ExtractionOptions
 from l2s_jax.data.fig5 import compared
-from l2s_jax.data.folders import claim_folder
+from l2s_jax.data.folders import STAIN_OF_LABELS, STAIN_PICTURE, claim_folder
 from l2s_jax.data.manifest import Manifest, PatchRow, read_manifest, write_classes, write_patches
 from l2s_jax.data.parallel import run_all
 from l2s_jax.data.pictures import read_image, write_png
-from l2s_jax.data.sources import Job, Source, Stainer
+from l2s_jax.data.sources import HeldOut, Job, Source, Stained, Stainer
 from l2s_jax.data.stain_files import STAIN, load_reference, save_reference
 from l2s_jax.errors import UserError
 from l2s_jax.files import sha256_of_file
 from l2s_jax.stain_fit import StainFit
 from l2s_jax.types import SPLITS
 
-STAIN_PICTURE = "stain_reference.png"
 MOST_NOTES = 20
 
 
@@ -43,6 +41,10 @@ class Work:
     """Address of a Dask scheduler to use instead of processes."""
     overwrite: bool = False
     """Use an output folder that holds something else."""
+    stained: Stained = "all"
+    """Which pictures are given the reference's stains."""
+    held_out: HeldOut = "whole"
+    """What becomes of sources of val and test."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +81,18 @@ def prepare_sources(
       failures: of sources that were not even begun.
 
     Raises:
-      UserError: the folder holds something else or cannot be written; no source at all could be used; no
-        stain reference.
+      UserError: the patch size is no multiple of 16; the folder holds something else or cannot be written; no
+        source at all could be used; no stain reference.
     """
+    if job.extraction.size < 16 or job.extraction.size % 16:
+        raise UserError(f"patch_size {job.extraction.size}: expected a multiple of 16")
     names = Counter(source.name.casefold() for source in sources)
     if names and max(names.values()) > 1:
         raise UserError(f"two sources are named {names.most_common(1)[0][0]!r}: rename or leave out one")
     recipe = _full_recipe(recipe, job, work)
     out = claim_folder(out, recipe, overwrite=work.overwrite)
     key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
-    job = replace(job, out=out, stainer=work.stainer, key=key)
+    job = replace(job, out=out, stainer=work.stainer, stained=work.stained, held_out=work.held_out, key=key)
     if work.stainer is not None:
         job = _with_reference(job, sources, work)
     outcomes = run_all(partial(cut_source, job=job), sources, workers=work.workers, scheduler=work.scheduler)
@@ -103,9 +107,9 @@ def prepare_sources(
 
 
 def _full_recipe(recipe: dict[str, Any], job: Job, work: Work) -> dict[str, Any]:
-    recipe = recipe | {"extraction": asdict(job.extraction), "stain": "off"}
+    recipe |= {"extraction": asdict(job.extraction), "held_out": work.held_out, "stain": "off"}
     if work.stainer is not None:
-        recipe["stain"] = "macenko"
+        recipe["stain"] = f"macenko, {work.stained}"
         if work.stain_reference is not None:
             read_image(work.stain_reference)  # faults are told before the folder is touched
             recipe["stain_reference"] = sha256_of_file(work.stain_reference)
@@ -113,9 +117,14 @@ def _full_recipe(recipe: dict[str, Any], job: Job, work: Work) -> dict[str, Any]
 
 
 def _with_reference(job: Job, sources: Sequence[Source], work: Work) -> Job:
-    """The job with the reference's stains, which are written into the folder; those there are used again."""
+    """The job with the reference's stains, which are written into the folder; those there are used again.
+
+    `stain.json` means that a network trained on the manifest knows no other stains. Where only image-level
+    patches are given them the file has another name, and slides are predicted as they are.
+    """
     assert work.stainer is not None
-    path, picture = job.out / STAIN, job.out / STAIN_PICTURE
+    path = job.out / (STAIN if work.stained == "all" else STAIN_OF_LABELS)
+    picture = job.out / STAIN_PICTURE
     if work.stain_reference is not None:
         write_png(picture, read_image(work.stain_reference))
         name = work.stain_reference.name
@@ -217,7 +226,8 @@ def _report(pairs: Sequence[tuple[Source, Record]], job: Job, dataset: str) -> l
     lines = []
     for split in SPLITS:
         of_split = [(source, record) for source, record in pairs if source.split == split]
-        kind = "cut into patches" if split == "train" else "kept whole, with masks where there are any"
+        whole = split != "train" and job.held_out == "whole"
+        kind = "kept whole, with masks where there are any" if whole else "cut into patches"
         groups = len({source.group for source, _ in of_split})
         lines.append(f"{split}: {len(of_split)} pictures of {groups} groups, {kind}")
     train = [row for source, record in pairs if source.split == "train" for row in record["rows"]]
@@ -235,22 +245,9 @@ def _report(pairs: Sequence[tuple[Source, Record]], job: Job, dataset: str) -> l
         lines.append(f"{overlaps} pairs of patches share more than {share} of their area: near-duplicates")
     if job.reference is not None:
         how = ", ".join(f"{count} {name}" for name, count in stain.most_common())
-        lines.append(f"stains normalised (Macenko) to {STAIN_PICTURE}: {how}")
+        of = "" if job.stained == "all" else " of image-level patches only"
+        lines.append(f"stains{of} normalised (Macenko) to {STAIN_PICTURE}: {how}")
     notes = [f"{source.name}: {note}" for source, record in pairs for note in record["notes"]]
     shown = notes if len(notes) <= MOST_NOTES else notes[:MOST_NOTES]
     lines += shown + ([f"... and {len(notes) - MOST_NOTES} more notes"] if len(notes) > MOST_NOTES else [])
     return lines
-
-
-def extraction_options(
-    preset: ExtractionOptions, patch_size: int, min_foreground: float | None, seed: int
-) -> ExtractionOptions:
-    """A preset with the options that the commands have.
-
-    Raises:
-      UserError: `patch_size` is no multiple of 16, or another value cannot be.
-    """
-    if patch_size < 16 or patch_size % 16:
-        raise UserError(f"patch_size {patch_size}: expected a multiple of 16")
-    share = preset.min_foreground if min_foreground is None else min_foreground
-    return replace(preset, size=patch_size, min_foreground=share, seed=seed)

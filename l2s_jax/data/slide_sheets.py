@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -14,6 +15,15 @@ from l2s_jax.data.slides import Slide, downsample_at, open_slide, size_at
 from l2s_jax.data.sources import Sheet
 from l2s_jax.data.tissue import OPENING, TISSUE_MPP, tissue_mask
 from l2s_jax.errors import UserError
+
+Resample = Literal["antialias", "nearest"]
+
+FILTERS: Mapping[Resample, Image.Resampling] = {
+    "antialias": Image.Resampling.BILINEAR,
+    "nearest": Image.Resampling.NEAREST,
+}
+"""`antialias` is a triangle as wide as the step between pixels; `nearest` is what Pillow did by default when
+the authors' code was written."""
 
 MOST_BESIDE_PYRAMID = 2**27
 """Level-0 pixels beyond which it is said that a slide without a pyramid is slow to read."""
@@ -104,23 +114,23 @@ def annotation_notes(annotations: Annotations) -> tuple[str, ...]:
 
 
 def resized_sheet(
-    image: np.ndarray, mask: np.ndarray, size: int, morphology: str, notes: tuple[str, ...] = ()
+    image: np.ndarray, mask: np.ndarray, size: int, morphology: str, resample: Resample = "antialias"
 ) -> Sheet:
     """A picture and its mask (class codes) at `size` x `size`.
 
-    The image is filtered (antialiasing triangle), the mask sampled at the nearest pixel. The tissue's opening
-    is `tissue.OPENING` pixels of the resized picture: these pictures do not say their scale.
+    The mask is sampled at the nearest pixel. The tissue's opening is `tissue.OPENING` pixels of the resized
+    picture: these pictures do not say their scale.
 
     Args:
       image: u8[H,W,3].
       mask: u8[H,W].
       size: side of the result; both sides are brought to it, whatever their proportion.
       morphology: of `tissue_mask`.
-      notes: for `Sheet.notes`.
+      resample: of the image, see `FILTERS`.
     """
-    small = resized(image, (size, size), Image.Resampling.BILINEAR)
+    small = resized(image, (size, size), FILTERS[resample])
     codes = resized(mask, (size, size), Image.Resampling.NEAREST)
-    return Sheet(small, codes, tissue_mask(small, morphology=morphology), notes=notes)
+    return Sheet(small, codes, tissue_mask(small, morphology=morphology))
 
 
 def resized(array: np.ndarray, size: tuple[int, int], how: Image.Resampling) -> np.ndarray:

@@ -17,6 +17,13 @@ from l2s_jax.data.extraction import ExtractionOptions
 from l2s_jax.stain_fit import StainFit
 from l2s_jax.types import IGNORE_LABEL, Split
 
+Stained = Literal["all", "labels"]
+"""Which pictures are given the reference's stains: all, or (release, on BACH) only those without a mask."""
+
+HeldOut = Literal["whole", "patches"]
+"""Sources of val and test stay whole, to be predicted by tiles and scored on every pixel; or (release, on
+Gleason2019 and DigestPath2019) they become mask patches as the training sources do."""
+
 
 class Sheet(NamedTuple):
     """A source as read, at the scale of the patches."""
@@ -64,5 +71,7 @@ class Job:
     extraction: ExtractionOptions
     manner: Literal["centred", "tiles"]  # how training sources with a mask are cut
     stainer: Stainer | None = None
+    stained: Stained = "all"
     reference: StainFit | None = None  # NumPy arrays
+    held_out: HeldOut = "whole"
     key: str = ""  # of all options that decide the result
