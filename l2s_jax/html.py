@@ -59,6 +59,7 @@ figure svg { border: 1px solid var(--line); border-radius: 4px }
 summary { cursor: pointer; color: var(--quiet) }
 @media (max-width: 40rem) { nav ul { columns: 1 } dl { grid-template-columns: 1fr; gap: 0 } }
 @media (max-width: 40rem) { dd { margin-bottom: .4rem } .scroll tr > :first-child { position: static } }
+@media (max-width: 40rem) { figure { overflow-x: auto } figure svg { max-width: none; width: 44rem } }
 code { font-size: 13px }
 @media print { .scroll { max-height: none; overflow: visible } }
 """
