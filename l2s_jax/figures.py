@@ -92,8 +92,13 @@ def draw_samples(
     return figure
 
 
-def draw_curves(rows: Sequence[dict[str, float]]) -> Figure:
-    """Losses and validation figures by epoch, from the rows of metrics.csv; the best epoch is marked."""
+def draw_curves(rows: Sequence[dict[str, float]], judged_on: str = "validation") -> Figure:
+    """Losses and validation figures by epoch, from the rows of metrics.csv; the best epoch is marked.
+
+    Args:
+      rows: of metrics.csv.
+      judged_on: name of the split behind the figures.
+    """
     figure = new_figure(9, 3.4)
     losses, scores = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in rows]
@@ -122,7 +127,7 @@ def draw_curves(rows: Sequence[dict[str, float]]) -> Figure:
         top = max(best, key=lambda row: row["val_score"])
         scores.axvline(top["epoch"], color="grey", linewidth=0.8, linestyle=":")
         scores.text(top["epoch"], 0.02, " best", color="grey", fontsize=8)
-    scores.set(xlabel="epoch", ylabel="validation", ylim=(0, 1))
+    scores.set(xlabel="epoch", ylabel=judged_on, ylim=(0, 1))
     if drawn:
         scores.legend(frameon=False, fontsize=8)
     else:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from l2s_jax import run_folder
+from l2s_jax.config import selection_split
 from l2s_jax.csv_rows import replace_row
 from l2s_jax.data.check import check_manifest, require_valid
 from l2s_jax.data.manifest import Classes, Manifest
@@ -74,6 +75,9 @@ def evaluate(
             + ", ".join(sorted(leaked)[:10])
         )
     say(f"{len(leaked)} of {len(groups)} groups of the split {split} were trained on")
+    config = run_folder.read_run_config(run)
+    if split == selection_split(config):
+        say(f"the run's epoch was chosen on the split {split}, so its figures flatter")
     pictures = read_pictures(rows, contents.classes)
     judging = judge(predictor.forward, pictures, len(classes), tiling)
     judged = list(track(judging, "evaluating", len(rows), "pictures"))
@@ -83,6 +87,7 @@ def evaluate(
         "manifest": str(manifest),
         "sha256": contents.sha256,
         "split": split,
+        "selection": config.select,
     }
     context |= {"stride": tiling.stride, "weighting": weighting}
     write_evaluation(folder, judged, classes, context)

@@ -46,7 +46,7 @@ def result_row(
         "percent": cell.percent,
         "draw": cell.draw,
         "seed": planned.config.seed,
-        "selection": "validation",
+        "selection": planned.config.select,
         "n_mask": planned.n_mask,
         "n_label": planned.n_label,
         "steps": finished["steps"],

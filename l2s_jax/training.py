@@ -14,12 +14,13 @@ import jax
 import numpy as np
 
 from l2s_jax import checkpoints, run_folder
-from l2s_jax.config import TrainConfig, validate
+from l2s_jax.config import TrainConfig, selection_split, validate
 from l2s_jax.data.check import check_manifest, require_valid
 from l2s_jax.data.loader import PADDING, batches
 from l2s_jax.data.manifest import Manifest
 from l2s_jax.data.patch_set import load_patches
 from l2s_jax.data.stain_files import STAIN
+from l2s_jax.data.subsets import CLASSIFICATION_SETTINGS
 from l2s_jax.errors import UserError
 from l2s_jax.evaluation import Picture, judge, label_matrix, pooled_matrix, read_pictures
 from l2s_jax.files import atomic_path
@@ -48,7 +49,7 @@ class Setup(NamedTuple):
     folder: Path
     plan: RunPlan
     model: L2S
-    pictures: tuple[Picture, ...]  # of the validation split
+    pictures: tuple[Picture, ...]  # of the split on which epochs are judged
     tiling: Tiling
     say: Callable[[str], None]
 
@@ -110,7 +111,12 @@ def _set_up(
     config: TrainConfig, folder: Path, plan: RunPlan, manifest: Manifest, say: Callable[[str], None]
 ) -> Setup:
     tile = plan.patches.size[0]
-    pictures = tuple(read_pictures(manifest.of_split("val"), manifest.classes))
+    split = selection_split(config)
+    pictures = tuple(read_pictures(manifest.of_split(split), manifest.classes))
+    if split == "test":
+        if not pictures:
+            raise UserError("select = 'test-maximum' needs a split test, and the manifest has none")
+        say("warning: epochs are chosen on the test split itself, as in the release: its figures flatter")
     model = L2S(len(manifest.classes), config.head)
     tiling = Tiling(tile, max(tile // 2, 1), batch_size=config.batch_size)
     return Setup(config, folder, plan, model, pictures, tiling, say)
@@ -273,8 +279,8 @@ VALIDATION = ("val_score", "val_macro_f1", "val_accuracy", "val_label_accuracy")
 def validation_scores(setup: Setup, state: TrainState) -> dict[str, float]:
     """Pooled figures on the validation pictures, 0..1, NaN where they do not exist.
 
-    val_score, by which the best epoch is chosen, is the pooled macro F1 of the masks, or that of the
-    classifier where no validation patch has a mask.
+    val_score, by which the best epoch is chosen, is the pooled macro F1 of the masks; that of the classifier
+    where no validation patch has a mask, and in the classification study where one has a label.
     """
     if not setup.pictures:
         return dict.fromkeys(VALIDATION, math.nan)
@@ -285,8 +291,9 @@ def validation_scores(setup: Setup, state: TrainState) -> dict[str, float]:
     matrix = pooled_matrix(judged, setup.model.classes)
     labels = label_matrix(judged, setup.model.classes)
     masks, classifier = summary(matrix), summary(labels)
+    by_label = labels.any() if setup.config.setting in CLASSIFICATION_SETTINGS else not matrix.any()
     return {
-        "val_score": masks["macro_f1"] if matrix.any() else classifier["macro_f1"],
+        "val_score": classifier["macro_f1"] if by_label else masks["macro_f1"],
         "val_macro_f1": masks["macro_f1"],
         "val_accuracy": masks["accuracy"],
         "val_label_accuracy": classifier["accuracy"],
