@@ -53,6 +53,8 @@ class TrainConfig:
     """Weight of the presence loss on image-level patches: the label is somewhere in the patch."""
     presence_share: float = 0.1
     """Share of an image-level patch in which the presence loss looks for its label, 0 to 1."""
+    labels_from: int = 0
+    """Label patches take no part before this step: masks first, labels later. Not in the paper."""
     composition: Literal["shuffled", "balanced"] = "shuffled"
     """Batches: `shuffled` draws from the union (the paper); `balanced` keeps mask_share of each batch for
     mask patches."""
@@ -125,6 +127,7 @@ def validate(config: TrainConfig) -> None:
         ("validate_steps", 0, 10_000_000),
         ("loader_threads", 1, 256),
         ("min_per_class", 0, 1_000_000),
+        ("labels_from", 0, 2**31 - 1),
         ("seed", 0, 2**31 - 1),
         ("draw", 0, 2**31 - 1),
         ("memory_gib", 0.0, 1e6),

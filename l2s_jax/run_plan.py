@@ -76,7 +76,13 @@ def plan_run(config: TrainConfig, patches: PatchSet, classes: Classes) -> RunPla
         chosen,
         schedule,
         steps,
-        Task(*task_weights(config, patches, chosen, len(classes)), mean, std, objective_weights(config)),
+        Task(
+            *task_weights(config, patches, chosen, len(classes)),
+            mean,
+            std,
+            objective_weights(config),
+            np.int32(config.labels_from),
+        ),
         mean if same else IMAGENET_MEAN,
         std if same else IMAGENET_STD,
     )

@@ -27,7 +27,15 @@ NO_MATTER = (
 )
 """Options that change nothing once the patches are picked."""
 
-OF_LABELS = ("cls_weight", "set_weight", "presence_weight", "presence_share", "composition", "mask_share")
+OF_LABELS = (
+    "cls_weight",
+    "set_weight",
+    "presence_weight",
+    "presence_share",
+    "labels_from",
+    "composition",
+    "mask_share",
+)
 """Options that change nothing where no label is used."""
 
 

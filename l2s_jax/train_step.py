@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from l2s_jax.augment import colour_jitter, random_dihedral, row_keys
@@ -29,6 +30,7 @@ class Task(NamedTuple):
     mean: Any  # f32[3], channel means of RGB in 0..1
     std: Any  # f32[3], channel standard deviations of RGB in 0..1
     objective: Any  # f32[3], weights of L_cls, L_set and L_presence; (1, 0, 0) is the paper's objective
+    labels_from: Any = np.int32(0)  # i32[], label patches take no part in earlier steps
 
 
 class TrainState(NamedTuple):
@@ -126,6 +128,7 @@ def make_train_step(model: L2S, optimizer: optax.GradientTransformation, config:
         return state._replace(params=params, batch_stats=batch_stats, opt_state=opt_state), parts
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        batch = batch._replace(has_label=batch.has_label & (state.step >= state.task.labels_from))
         image, mask = prepare_inputs(config, state, batch)
         counts = cell_counts(mask, model.classes, SCALE)
         if config.step == "alternate":

@@ -185,3 +185,14 @@ def test_without_label_patches_every_objective_is_the_papers(plain_step, rng):
     paper, _ = plain_step(fresh(), batch)
     label_set, _ = plain_step(fresh(the_task=task(objective=LABEL_SET)), batch)
     assert not changed(values(paper.params), values(label_set.params))
+
+
+def test_labels_can_enter_late(plain_step, rng):
+    batch = make_batch(rng, [True, False] * (B // 2), [False, True] * (B // 2))
+    late = fresh(the_task=task()._replace(labels_from=np.int32(1)))
+    masks_only, _ = plain_step(fresh(), batch._replace(has_label=np.zeros(B, bool)))
+    state, metrics = plain_step(late, batch)
+    assert metrics["n_label"] == 0 and metrics["n_mask"] == B // 2
+    assert not changed(values(state.params), values(masks_only.params))
+    assert not changed(values(state.batch_stats), values(masks_only.batch_stats))
+    assert plain_step(state, batch)[1]["n_label"] == B // 2

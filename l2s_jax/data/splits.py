@@ -119,7 +119,7 @@ def _refined(
     for _ in range(100):
         before = where.copy()
         for group in rng.permutation(len(counts)):
-            _improve(where, group, counts, share)
+            _improve(where, int(group), counts, share)
         if (where == before).all():
             break
     return where

@@ -1,0 +1,205 @@
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from l2s_jax import run_folder
+from l2s_jax.cli import run
+from l2s_jax.csv_rows import append_rows, complete_rows
+from l2s_jax.data.manifest import read_manifest, write_classes, write_patches
+from l2s_jax.errors import UserError
+from l2s_jax.results.reading import read_results
+from l2s_jax.sweep import sweep
+
+SWEEP = """
+name = "small"
+draws = 1
+percents = [60, 100]
+[options]
+weights = "random"
+batch_size = 8
+steps = 6
+learning_rate = 1e-3
+[[variant]]
+name = "paper"
+[[variant]]
+name = "labelset"
+preset = "labelset"
+settings = ["S+C"]
+"""
+PASSING = ["seconds", "finished"]
+"""Columns of results.csv that differ from one time to the next."""
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sweep") / "small.toml"
+    path.write_text(SWEEP)
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(file, phantom, tmp_path_factory):
+    """A finished sweep and what it said."""
+    lines = []
+    out = tmp_path_factory.mktemp("done") / "results"
+    sweep(file, out, manifest=phantom, say=lines.append)
+    return out, lines
+
+
+def table(folder):
+    return pd.read_csv(folder / "results.csv").drop(columns=PASSING)
+
+
+def test_one_row_a_run_and_one_run_for_cells_that_are_the_same(done, phantom):
+    out, lines = done
+    rows, plan = pd.read_csv(out / "results.csv"), pd.read_csv(out / "plan.csv")
+    assert len(rows) == 5 and rows["run"].is_unique and set(plan["run"]) == set(rows["run"])
+    assert len(plan) == 8  # S, S+C, S+C* and labelset's S+C, at two percents
+    same = "run once: paper S at 100%, draw 0 = paper S+C at 100%, draw 0 = labelset S+C at 100%, draw 0"
+    assert any(same in line for line in lines)
+    assert "no group is in two splits" in lines
+    for record in rows.to_dict("records"):
+        folder = out / "runs" / record["run"]
+        subset = pd.read_csv(folder / "subset.csv")
+        assert (
+            subset["mask_used"].sum() == record["n_mask"] and subset["label_used"].sum() == record["n_label"]
+        )
+        figures = run_folder.read_json(folder / "evaluation" / "test" / "figures.json")
+        assert record["macro_f1"] == pytest.approx(figures["pooled"]["macro_f1"], rel=1e-8)
+        assert record["manifest_sha256"] == read_manifest(phantom).sha256
+        assert {"f1_background", "iou_carcinoma", "versions", "device", "config_hash"} <= record.keys()
+    assert set(pd.read_csv(out / "per_group.csv")["run"]) == set(rows["run"])
+    assert len(read_results(out).cells) == 8
+
+
+def test_started_again_it_repeats_nothing(done, file, phantom):
+    before, lines = (done[0] / "results.csv").read_bytes(), []
+    sweep(file, done[0], manifest=phantom, say=lines.append)
+    assert (done[0] / "results.csv").read_bytes() == before
+    assert any("5 runs (5 finished), 0 steps to go" in line for line in lines)
+
+
+def start(file, phantom, out):
+    command = [sys.executable, "-c", "from l2s_jax.cli import main; main()", "sweep", str(file)]
+    command += ["--manifest", str(phantom), "--out", str(out)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for_rows(process, out, count):
+    for _ in range(6000):
+        assert process.poll() is None, process.stdout.read()
+        if len(complete_rows(out / "results.csv")[0]) >= count:
+            return
+        time.sleep(0.05)
+    raise AssertionError("no row in time")
+
+
+def test_killed_it_goes_on_and_gives_the_same_table(done, file, phantom, tmp_path, rng):
+    out = tmp_path / "results"
+    process = start(file, phantom, out)
+    wait_for_rows(process, out, 1)
+    time.sleep(rng.random() * 3)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    finished = list(complete_rows(out / "results.csv")[0]["run"])
+    assert 1 <= len(finished) < 5
+    with (out / "results.csv").open("a") as rows:
+        rows.write("0123456789ab,small,segm")  # as if it had been killed while it wrote
+    lines = []
+    sweep(file, out, manifest=phantom, say=lines.append)
+    assert any("ends in half a line, which is dropped" in line for line in lines)
+    assert list(table(out)["run"])[: len(finished)] == finished
+    pd.testing.assert_frame_equal(table(out), table(done[0]), check_exact=True)
+
+
+def test_a_second_sweep_in_the_folder_is_told(done, file, phantom):
+    with run_folder.locked(done[0]), pytest.raises(UserError, match="another process is working on"):
+        sweep(file, done[0], manifest=phantom)
+
+
+def test_the_dry_run_trains_nothing_and_estimates_from_measured_steps(file, phantom, tmp_path, capsys):
+    out = tmp_path / "results"
+    assert run(["sweep", str(file), "--manifest", str(phantom), "--out", str(out), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "8 cells of the tables, 5 runs (0 finished), 30 steps to go" in said
+    assert "5 measured steps of 8" in said and "paper S+C* at 60%, draw 0: 9 masks" in said
+    assert not out.exists()
+
+
+def test_other_data_do_not_go_into_the_same_table(done, file, phantom, tmp_path, capsys):
+    out = tmp_path / "results"
+    shutil.copytree(done[0], out, ignore=shutil.ignore_patterns("runs"))
+    contents = read_manifest(phantom)
+    write_classes(tmp_path, contents.classes)
+    write_patches(tmp_path, contents.classes, contents.patches[1:])
+    command = ["sweep", str(file), "--manifest", str(tmp_path), "--out", str(out), "--allow-outside"]
+    assert run(command) == 2
+    assert "is not the manifest that the results in" in capsys.readouterr().err
+
+
+def test_failed_runs_are_listed_passed_over_and_tried_again_when_asked(
+    file, phantom, tmp_path, monkeypatch, capsys
+):
+    import l2s_jax.sweep as module
+
+    train, out = module.train, tmp_path / "results"
+
+    def fails(manifest, folder, config, **more):
+        if config.setting == "S+C*":
+            raise UserError("the loss is nan at step 3")
+        return train(manifest, folder, config, **more)
+
+    monkeypatch.setattr(module, "train", fails)
+    command = ["sweep", str(file), "--manifest", str(phantom), "--out", str(out)]
+    assert run(command) == 1
+    said = capsys.readouterr()
+    assert "2 run(s) failed; the others are finished" in said.err
+    assert "failed: paper S+C* at 60.0%, draw 0: the loss is nan at step 3" in said.out
+    assert len(table(out)) == 3
+    monkeypatch.setattr(module, "train", train)
+    assert run(command) == 1 and len(table(out)) == 3
+    assert run([*command, "--retry-failed"]) == 0 and len(table(out)) == 5
+    assert not len(read_results(out).failures)
+
+
+def test_fractions_that_leave_nothing_are_named(phantom, tmp_path, capsys):
+    path = tmp_path / "s.toml"
+    path.write_text('draws = 1\npercents = [1, 100]\n[[variant]]\nname = "paper"\nsettings = ["S"]')
+    assert run(["sweep", str(path), "--manifest", str(phantom), "--out", str(tmp_path / "out")]) == 2
+    err = capsys.readouterr().err
+    assert "1 cell(s) of the sweep cannot be run" in err and "paper S at 1%, draw 0" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_classification_study_runs_equal_experiments_once(phantom, tmp_path, capsys):
+    path = tmp_path / "s.toml"
+    path.write_text(
+        'study = "classification"\ndraws = 1\npercents = [0, 50]\n[options]\nweights = "random"\n'
+        "batch_size = 8\nsteps = 6\n"
+    )
+    command = ["sweep", str(path), "--manifest", str(phantom), "--out", str(tmp_path / "out"), "--dry-run"]
+    assert run(command) == 0
+    said = capsys.readouterr().out
+    # No mask and all labels of the training split; all masks and all labels (method.md, D.4).
+    assert "paper S2+C2 at 50%, draw 0 = paper S2+C2* at 50%, draw 0" in said
+    assert "paper S2+C2* at 0%, draw 0 = paper S2*+C2 at 50%, draw 0" in said
+
+
+def test_rows_are_appended_whole_and_only_to_their_own_columns(tmp_path):
+    path = tmp_path / "rows.csv"
+    append_rows(path, [{"run": "a", "score": 0.5}])
+    append_rows(path, [{"run": "b", "score": 0.25}])
+    with path.open("a") as file:
+        file.write("c,0.1")
+    rows, cut = complete_rows(path)
+    assert cut and list(rows["run"]) == ["a", "b"]
+    append_rows(path, [{"run": "d", "score": 1.0}])
+    assert path.read_text() == "run,score\na,0.5\nb,0.25\nd,1\n"
+    with pytest.raises(UserError, match="has other columns"):
+        append_rows(path, [{"run": "e", "points": 1.0}])
