@@ -89,6 +89,30 @@ class PrepareEbhi:
 
 
 @dataclass(frozen=True)
+class PrepareHalves:
+    """Make the manifest of a classification study: half of the image-level training patches become test."""
+
+    manifest: tyro.conf.Positional[Path]
+    """Folder with patches.csv and classes.toml, such as `prepare bach` makes."""
+    out: tyro.conf.Positional[Path]
+    """Folder for the other; its pictures are hard links to the same files where those can be."""
+    seed: int = 0
+    """Which of the many equally good halves."""
+    overwrite: bool = False
+    """Use a folder that holds something else."""
+    config: Config = None
+    """Options from a TOML file; the command line wins."""
+
+    def run(self) -> int:
+        """Splits and checks."""
+        from l2s_jax.data.label_halves import prepare_halves
+
+        _, lines = prepare_halves(self.manifest, self.out, **_options(self, "manifest", "out"))
+        print("\n".join(lines))
+        return _check_and_print(self.out)
+
+
+@dataclass(frozen=True)
 class Check:
     """Read a manifest and every picture in it, and report all problems at once."""
 
@@ -244,6 +268,7 @@ class Doctor:
 COMMANDS: dict[str, Any] = {
     "prepare phantom": PreparePhantom,
     "prepare ebhi": PrepareEbhi,
+    "prepare halves": PrepareHalves,
     "check": Check,
     "train": Train,
     "evaluate": Evaluate,

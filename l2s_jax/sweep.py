@@ -27,6 +27,7 @@ from l2s_jax.sweep_plan import PlannedRun, describe_plan, plan_sweep, plan_table
 from l2s_jax.sweep_row import result_row
 from l2s_jax.train_step import jit_train_step, make_optimizer, make_train_step
 from l2s_jax.training import Stopped, train
+from l2s_jax.types import IGNORE_LABEL
 
 SWEEP, PLAN, RESULTS = "sweep.json", "plan.csv", "results.csv"
 PER_GROUP, FAILURES, RUNS = "per_group.csv", "failures.csv", "runs"
@@ -76,6 +77,13 @@ def sweep(
         say(line)
     if not contents.of_split("test"):
         raise UserError(f"{data} has no patches in the split test: a sweep needs them for its figures")
+    if asked.study == "classification" and all(
+        row.label == IGNORE_LABEL for row in contents.of_split("test")
+    ):
+        raise UserError(
+            f"{data} has no labels in the split test, from which the classification study reads its figures. "
+            f"`l2s prepare halves {data} OUT` makes a manifest that has half of the image-level patches there"
+        )
     patches = load_patches(contents.of_split("train"), contents.classes, asked.variants[0].config.memory_gib)
     planned = plan_sweep(asked, patches, contents.classes, contents.sha256)
     folder = Path(out) if out is not None else Path("runs") / asked.name
