@@ -1,0 +1,53 @@
+"""The sweeps in experiments/ are readable, and ask for what the paper did."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from l2s_jax.config import PRESETS, read_config
+from l2s_jax.results.paper_values import paper_dataset, paper_values
+from l2s_jax.sweep_file import PERCENTS, SETTINGS, read_sweep
+from l2s_jax.sweep_plan import cells_of
+
+FILES = sorted((Path(__file__).parents[1] / "experiments").glob("*.toml"))
+SWEEPS = [file for file in FILES if "name" in tomllib.loads(file.read_text())]
+PAPER = {"bach": "ICIAR BACH 2018", "gleason2019": "Gleason2019", "digestpath2019": "DigestPath2019"}
+STUDIES = {"": "segmentation", "_classification": "classification"}
+
+
+@pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)
+def test_every_sweep_is_read(file):
+    sweep = read_sweep(file)
+    assert sweep.name == file.stem and sweep.manifest is not None and list(cells_of(sweep))
+
+
+@pytest.mark.parametrize("file", sorted(set(FILES) - set(SWEEPS)), ids=lambda file: file.stem)
+def test_every_other_file_is_the_config_of_a_run(file):
+    assert read_config(file, PRESETS["paper"]).weights == "random"
+
+
+@pytest.mark.parametrize("dataset", [*PAPER, "ebhi_full", "phantom"])
+@pytest.mark.parametrize("suffix", STUDIES)
+def test_both_studies_of_every_data_set_are_whole(dataset, suffix):
+    (file,) = (file for file in SWEEPS if file.stem == dataset + suffix)
+    sweep, study = read_sweep(file), STUDIES[suffix]
+    assert sweep.study == study and sweep.draws == (0, 1, 2, 3, 4)
+    assert [(variant.name, variant.preset) for variant in sweep.variants] == [
+        ("paper", "paper"),
+        ("release", "release"),
+    ]
+    for variant in sweep.variants:
+        assert variant.settings == SETTINGS[study] and variant.percents == PERCENTS[study]
+        assert variant.config.select == "validation"
+    assert sweep.variants[1].config.head == "max" and sweep.variants[1].config.routing == "all"
+    indexed = dataset in ("gleason2019", "digestpath2019")
+    assert sweep.variants[1].config.class_weights == ("index" if indexed else "inverse")
+    # S at 0% is not run; the paper counts it.
+    assert (
+        len(list(cells_of(sweep))) == 2 * 5 * ({"segmentation": 3 * 14 - 1, "classification": 3 * 12}[study])
+    )
+    assert paper_dataset(sweep.dataset) == PAPER.get(dataset)
+    assert len(paper_values(sweep.dataset, study)) == (
+        {"segmentation": 84, "classification": 36}[study] if dataset in PAPER else 0
+    )
