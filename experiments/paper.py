@@ -10,9 +10,8 @@ started again.
 import sys
 from pathlib import Path
 
-from l2s_jax import report
+from l2s_jax import report, sweep
 from l2s_jax.compile_cache import use_compile_cache
-from l2s_jax.sweep import sweep
 
 HERE = Path(__file__).parent
 DATASETS = ("bach", "gleason2019", "digestpath2019", "ebhi_full", "phantom")

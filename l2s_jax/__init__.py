@@ -33,7 +33,7 @@ _HOME = {
     "evaluate_slides": "l2s_jax.slide_evaluation",
     "SlideOptions": "l2s_jax.slide_options",
     "load_network": "l2s_jax.networks",
-    "sweep": "l2s_jax.sweep",
+    "sweep": "l2s_jax.sweeping",
     "report": "l2s_jax.reporting",
     "aggregate": "l2s_jax.results.aggregation",
     "plan_masks": "l2s_jax.results.plan_output",

@@ -36,7 +36,7 @@ class Sweep:
     def run(self) -> int:
         """Runs what is not finished; ends with 1 where runs failed."""
         use_compile_cache(self.compile_cache)
-        from l2s_jax.sweep import sweep
+        from l2s_jax.sweeping import sweep
 
         sweep(
             self.file,

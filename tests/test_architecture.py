@@ -26,7 +26,7 @@ LAYERS = (
     ("reporting", "sweep_file"),
     ("sweep_plan",),
     ("sweep_row",),
-    ("sweep",),
+    ("sweeping",),
     ("cli_prepare", "cli_slides", "cli_results"),
     ("cli",),
 )
@@ -107,3 +107,10 @@ def test_flax_stays_inside_models():
     for name, tree in modules():
         if not within(name, ("l2s_jax.models",)):
             assert not any(other.split(".")[0] == "flax" for other in imported(tree)), name
+
+
+def test_public_names_are_not_those_of_modules():
+    """`from l2s_jax import sweep` would give the module, once something has imported it."""
+    import l2s_jax
+
+    assert not set(l2s_jax.__all__) & {path.stem for path in PACKAGE.iterdir()}

@@ -14,7 +14,7 @@ from l2s_jax.csv_rows import append_rows, complete_rows
 from l2s_jax.data.manifest import read_manifest, write_classes, write_patches
 from l2s_jax.errors import UserError
 from l2s_jax.results.reading import read_results
-from l2s_jax.sweep import sweep
+from l2s_jax.sweeping import sweep
 
 SWEEP = """
 name = "small"
@@ -146,7 +146,7 @@ def test_other_data_do_not_go_into_the_same_table(done, file, phantom, tmp_path,
 def test_failed_runs_are_listed_passed_over_and_tried_again_when_asked(
     file, phantom, tmp_path, monkeypatch, capsys
 ):
-    import l2s_jax.sweep as module
+    import l2s_jax.sweeping as module
 
     train, out = module.train, tmp_path / "results"
 
