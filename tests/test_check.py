@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from l2s_jax.data.check import check_manifest, report_text, require_valid
+from l2s_jax.data.check import SHOWN, check_manifest, require_valid
 from l2s_jax.data.pictures import write_png
 from l2s_jax.errors import UserError
 
@@ -245,13 +245,16 @@ def test_a_turned_image_whose_mask_is_not_turned_is_a_problem(folder):
     assert check_manifest(folder).ok
 
 
-def test_long_reports_are_cut_where_asked(folder):
-    for number in range(12):
-        (folder / f"i{number}.png").unlink()
+def test_training_is_refused_with_the_first_problems_the_check_lists_all(folder):
+    rows = [f"absent{number}.png,,a,g{number},train" for number in range(SHOWN + 3)]
+    write_rows(folder, rows)
     report = check_manifest(folder)
-    assert len(report.problems) == 12 and "12 problems:" in str(report)
-    short = report_text(report, limit=3)
-    assert short.count("not found") == 3 and "and 9 more" in short
+    assert str(report).count("not found") == SHOWN + 3 and f"{SHOWN + 3} problems:" in str(report)
+    with pytest.raises(UserError) as refused:
+        require_valid(report)
+    message = str(refused.value)
+    assert message.startswith(f"{folder} has {SHOWN + 3} problems:")
+    assert message.count("not found") == SHOWN and f"and 3 more: `l2s check {folder}`" in message
 
 
 def test_three_thousand_patches_are_checked_in_seconds(tmp_path):

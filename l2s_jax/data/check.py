@@ -20,6 +20,9 @@ from l2s_jax.errors import UserError
 from l2s_jax.progress import track
 from l2s_jax.types import IGNORE_LABEL, SPLITS
 
+SHOWN = 20
+"""So many problems are listed where training is refused; `l2s check` lists all."""
+
 STRIDE = 16
 """The encoder halves a patch four times: its height and width are multiples of this."""
 
@@ -74,8 +77,9 @@ def check_manifest(path: str | Path, *, allow_outside: bool = False) -> Report:
     with ThreadPoolExecutor(max_workers=min(8, (os.cpu_count() or 1) + 1)) as pool:
         looks = pool.map(lambda row: _look(row, manifest.classes), manifest.patches)
         seen = list(track(looks, "checking", total=len(manifest.patches), unit="patches"))
+    problems = _one_class(manifest.classes) + problems
     problems += [f"{_at(one.row)}: {fault}" for one in seen for fault in one.faults]
-    problems += _one_class(manifest.classes) + _straddling(manifest) + _unequal_sizes(seen)
+    problems += _straddling(manifest) + _unequal_sizes(seen)
     duplicates_across, duplicates_within = _duplicates(seen)
     warnings = [f"{_at(one.row)}: {doubt}" for one in seen for doubt in one.doubts]
     warnings += duplicates_within + _absent_classes(manifest.classes, seen) + _one_sided(manifest.patches)
@@ -85,21 +89,25 @@ def check_manifest(path: str | Path, *, allow_outside: bool = False) -> Report:
 
 
 def require_valid(report: Report) -> None:
-    """Raises `UserError` with every problem of the report, if it has any."""
-    if not report.ok:
-        raise UserError(report_text(report, limit=20))
+    """Raises `UserError` naming the report's problems, if it has any."""
+    if report.ok:
+        return
+    folder, left_out = report.manifest.folder, len(report.problems) - SHOWN
+    text = f"{folder} has {_listing('problem', report.problems, SHOWN)}"
+    raise UserError(f"{text}\n  ... and {left_out} more: `l2s check {folder}`" if left_out > 0 else text)
 
 
-def report_text(report: Report, limit: int | None = None) -> str:
-    """The report as lines of text, at most `limit` problems and as many warnings."""
-    parts = [*report.summary]
+def report_text(report: Report) -> str:
+    """The report as lines of text."""
+    parts = ["\n".join(report.summary)]
     for name, lines in (("warning", report.warnings), ("problem", report.problems)):
         if lines:
-            parts += ["", f"{len(lines)} {name}{'s' if len(lines) > 1 else ''}:"]
-            parts += [f"  {line}" for line in lines[:limit]]
-        if limit is not None and len(lines) > limit:
-            parts.append(f"  ... and {len(lines) - limit} more: `l2s check {report.manifest.folder}`")
-    return "\n".join(parts if report.problems else [*parts, "", "No problems."])
+            parts.append(_listing(name, lines))
+    return "\n\n".join(parts if report.problems else [*parts, "No problems."])
+
+
+def _listing(name: str, lines: Sequence[str], shown: int | None = None) -> str:
+    return "\n  ".join([f"{len(lines)} {name}{'s' if len(lines) > 1 else ''}:", *lines[:shown]])
 
 
 def _at(row: PatchRow) -> str:
