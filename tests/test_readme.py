@@ -8,13 +8,15 @@ import pytest
 
 from l2s_jax.cli import _parse, run
 from l2s_jax.data.pictures import write_png
+from l2s_jax.results.confusions import COLUMN
+from l2s_jax.results.names import CELL, FACTS, REQUIRED, SHOWN
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.M | re.S)
+def blocks(language, text=README):
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
 
 
 def commands(text):
@@ -61,6 +63,32 @@ def test_the_python_as_printed(my_data, monkeypatch, capsys):
     exec(text, {})
     assert Path("runs/half/evaluation/test/metrics.json").exists()
     assert Path("predictions_half/d1.png").exists()
+
+
+def test_the_table_of_results_as_printed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (text,) = blocks("python", (ROOT / "docs" / "results_table.md").read_text())
+    exec(text, {})
+    out = capsys.readouterr().out
+    assert "0.504" in out and "S+C, 90%: " in out
+    assert (tmp_path / "my_report" / "report.html").exists() and (
+        tmp_path / "my_report" / "plan_masks.csv"
+    ).exists()
+
+
+def test_the_columns_are_those_that_are_read():
+    text = (ROOT / "docs" / "results_table.md").read_text()
+    named = set(re.findall(r"`(\w+)`", text))
+    assert {
+        *REQUIRED,
+        *CELL,
+        *FACTS,
+        "group",
+        "selection",
+        "n_mask",
+        *COLUMN.values(),
+        *SHOWN["segmentation"][:1],
+    } <= named
 
 
 def test_the_map_names_every_module():
