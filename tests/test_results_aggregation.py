@@ -10,6 +10,7 @@ from l2s_jax import UserError, aggregate
 from l2s_jax.results.aggregation import within_runs
 from l2s_jax.results.differences import differences_table, paired_differences, t_interval
 from l2s_jax.results.names import metric_columns
+from l2s_jax.results.text_table import to_csv
 
 SCORE = st.one_of(st.just(math.nan), st.floats(0, 1, width=32))
 
@@ -142,6 +143,16 @@ def test_differences_are_paired_by_draw():
     assert (row.low, row.high) == pytest.approx((0.02 - half, 0.02 + half), abs=1e-6)
 
 
+def test_each_draw_is_shown_and_leads_to_its_cells():
+    differences = paired_differences(paired([0.01, -0.02]), "segmentation", ["f1"])
+    assert list(differences["draws"]) == ["0 1"] and list(differences["by_draw"]) == ["0.01 -0.02"]
+    table = differences_table(differences)
+    row = dict(zip(table.header, table.rows[0], strict=True))
+    assert row["draw by draw"].text == "0: +1.0, 1: −2.0" and row["difference"].text == "−0.5"
+    assert (row["method"].link, row["less"].link) == ("cell-S_C-5-f1", "cell-S-5-f1")
+    assert ",-0.5," in to_csv(table)
+
+
 def test_one_draw_gives_no_interval_and_says_so():
     differences = paired_differences(paired([0.01]), "segmentation", ["f1"])
     assert math.isnan(differences["low"][0]) and "n = 1" in differences["reason"][0]
@@ -175,6 +186,6 @@ def test_runs_shown_twice_are_not_compared_with_themselves():
 
 
 def test_differences_chosen_on_test_are_marked():
-    found = paired_differences(paired([0.1, 0.2]).assign(selection="test"), "segmentation", ["f1"])
+    found = paired_differences(paired([0.1, 0.2]).assign(selection="test-maximum"), "segmentation", ["f1"])
     table = differences_table(found)
     assert table.rows[0][0].marks == ("a",) and "test split itself" in table.notes[0][1]

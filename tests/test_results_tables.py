@@ -3,11 +3,14 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import PathCollection
 from results_generator import CLASSES, write_results
 
 from l2s_jax import UserError, aggregate
 from l2s_jax.results.confusions import by_truth, confusion_rows, spread_percents, summed
 from l2s_jax.results.curves import draw_study, reference_means
+from l2s_jax.results.difference_figure import against_reference, draw_differences
+from l2s_jax.results.differences import paired_differences
 from l2s_jax.results.paper_tables import paper_confusion_html, with_printed
 from l2s_jax.results.paper_values import paper_confusion, paper_dataset, paper_values
 from l2s_jax.results.reading import read_results
@@ -49,6 +52,16 @@ def test_runs_shown_twice_say_so(tmp_path):
     assert not line(table, "S (paper)", "macro F1")["25%"].marks
 
 
+def test_s_without_masks_is_explained_where_it_is_missing(tmp_path):
+    rows = write_results(tmp_path, dataset="BACH", methods=TWO, percents=(0.0, 100.0))
+    rows[(rows["setting"] != "S") | (rows["percent"] > 0)].to_csv(tmp_path / "results.csv", index=False)
+    results = read_results(tmp_path)
+    table = study_table(aggregate(results.cells), results.cells, "segmentation", METRICS)
+    own = line(table, "S (paper)", "macro F1")["0%"]
+    assert own.text == "–" and "nothing to learn from" in dict(table.notes)[own.marks[0]]
+    assert line(table, "S, as printed", "macro F1")["0%"].text == "26.4 ± 6.1"
+
+
 def test_different_n_stand_in_the_cells(tmp_path):
     rows = write_results(tmp_path, methods=TWO)
     rows.iloc[1:].to_csv(tmp_path / "results.csv", index=False)
@@ -59,7 +72,7 @@ def test_different_n_stand_in_the_cells(tmp_path):
 
 
 def test_rows_chosen_on_test_are_labelled(tmp_path):
-    table, _ = table_of(tmp_path, methods=TWO, selection="test")
+    table, _ = table_of(tmp_path, methods=TWO, selection="test-maximum")
     entry = line(table, "S (paper) [chosen on test]", "macro F1")["method"]
     assert "flatter" in dict(table.notes)[entry.marks[0]]
     assert "chosen on the validation" not in table.caption
@@ -191,6 +204,23 @@ def test_curves_show_means_and_what_was_printed(tmp_path):
     relative = drawn(draw_study(means, results.cells, "segmentation", METRICS, relative=True).axes[0])
     np.testing.assert_allclose(relative["S (paper)"], 100 * own / own.iloc[-1])
     assert relative["S (paper)"][-1] == pytest.approx(100)
+    assert relative["S, as printed"][0] == pytest.approx(100 * 31.3 / 42.0)
+    ticks = [tick.get_text() for tick in axes[0].get_xticklabels()]
+    assert ticks[0] == "1\n6" and ticks[-1] == "100\n615"
+
+
+def test_a_figure_shows_every_draw_s_difference(tmp_path):
+    write_results(tmp_path, methods=[*TWO, ("labelset", "S+C")])
+    differences = paired_differences(read_results(tmp_path).cells, "segmentation", METRICS)
+    own = against_reference(differences, "segmentation")
+    assert set(own["less_setting"]) == {"S"} and len(own) < len(differences)
+    (panel, _) = draw_differences(own, "segmentation", METRICS).axes
+    dots = [one for one in panel.collections if isinstance(one, PathCollection)]
+    points = np.sort(np.concatenate([one.get_offsets()[:, 1] for one in dots]))
+    values = " ".join(own[own["metric"] == "macro_f1"]["by_draw"]).split()
+    np.testing.assert_allclose(points, np.sort(100 * np.array(values, float)))
+    low, high = panel.get_ylim()
+    assert low <= points.min() and points.max() <= high
 
 
 def test_a_variant_without_s_is_related_to_the_first(tmp_path):
@@ -242,6 +272,14 @@ def test_broken_results_are_named_by_line(tmp_path, change, message):
     write_results(tmp_path, methods=TWO)
     with pytest.raises(UserError, match=f"(?s){message}"):
         reading(tmp_path, results=change)
+
+
+def test_runs_of_two_manifests_are_refused(tmp_path):
+    rows = write_results(tmp_path, methods=TWO)
+    rows.loc[:3, "manifest_sha256"] = "a" * 64
+    rows.to_csv(tmp_path / "results.csv", index=False)
+    with pytest.raises(UserError, match=r"ebhi segmentation were made on 2 versions .* 4 of aaaaaaaaaaaa…"):
+        read_results(tmp_path)
 
 
 def test_missing_folders_and_undecodable_files(tmp_path):

@@ -68,6 +68,7 @@ def read_results(path: str | Path) -> Results:
     runs = within_runs(table).drop(columns=LINE)
     if "study" not in runs:
         runs["study"] = study_of(runs["setting"])
+    _one_manifest(file, runs)
     sweep = read_json(folder / SWEEP) if (folder / SWEEP).is_file() else {}
     if not isinstance(sweep, dict) or not str(sweep.get("ddof", 1)).isdigit():
         raise UserError(f"{folder / SWEEP} is no table with a whole number `ddof`: was it edited?")
@@ -97,6 +98,20 @@ def _finite(file: Path, table: pd.DataFrame, name: str) -> pd.Series:
         line = table.loc[wrong, LINE].iloc[0]
         raise UserError(f"{file} line {line}: {name} must be a number from 0 to 100")
     return table[name]
+
+
+def _one_manifest(file: Path, runs: pd.DataFrame) -> None:
+    """Refuses figures of one data set that were made on two versions of it."""
+    if "manifest_sha256" not in runs:
+        return
+    for dataset, own in runs.groupby(["dataset", "study"] if "study" in runs else ["dataset"], sort=False):
+        counts = own["manifest_sha256"].value_counts()
+        if len(counts) > 1:
+            listed = ", ".join(f"{n} of {str(sha)[:12]}…" for sha, n in counts.items())
+            raise UserError(
+                f"{file}: runs of {' '.join(dataset)} were made on {len(counts)} versions of the manifest "
+                f"({listed}): their figures do not compare. Keep those of one version in the file"
+            )
 
 
 def _matrix(text: Any, where: str) -> np.ndarray | None:

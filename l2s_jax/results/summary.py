@@ -43,8 +43,6 @@ def summary_notes(results: Results) -> list[str]:
     flattered = int(runs["selection"].map(on_test).sum())
     if flattered:
         notes.append(f"{flattered} run(s): {ON_TEST}. They are marked wherever they appear")
-    if "manifest_sha256" in runs and runs["manifest_sha256"].nunique() > 1:
-        notes.append("runs were made on different versions of the manifest: their figures do not compare")
     if "versions" in runs and runs["versions"].nunique() > 1:
         notes.append("runs were made with different versions of packages: see the list above")
     if len(results.waiting):
