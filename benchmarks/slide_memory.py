@@ -60,7 +60,7 @@ def measure(path: Path, out: Path, mpp: float, stride: int, entropy: bool) -> di
     network = Network(model, init_variables(model, jax.random.key(0)), half, half)
     forward, tiling = make_forward(network, 20), Tiling(128, stride)
     forward(np.zeros((20, 128, 128, 3), np.uint8))
-    predictor = Predictor(forward, classes, tiling, mpp, None, "random weights")
+    predictor = Predictor(forward, classes, tiling, mpp, None, "", "random weights")
     before, start = peak_mib(), time.perf_counter()
     records, failures = predict_slides([path], out, predictor, SlideOptions(entropy=entropy))
     if failures:

@@ -207,6 +207,8 @@ class Predict(SlideOptions):
     """How the pixels of overlapping tiles count."""
     batch_size: int = 20
     """Tiles a batch; does not change the result."""
+    stain: Literal["run", "off"] = "run"
+    """Give pictures and slides the stains that the run was trained on; or leave them as they are."""
     compile_cache: bool = True
     """Keep compiled programs in the user's cache folder for the next start."""
     config: Config = None
@@ -226,6 +228,7 @@ class Predict(SlideOptions):
             stride=self.stride,
             weighting=self.weighting,
             batch_size=self.batch_size,
+            stain=self.stain,
             slides=slide_options_of(self),
         )
         return 0

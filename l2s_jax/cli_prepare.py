@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from l2s_jax.compile_cache import use_compile_cache
+
 if TYPE_CHECKING:
     from l2s_jax.data.extraction import ExtractionOptions
     from l2s_jax.data.preparing import Work
@@ -101,6 +103,8 @@ class PrepareArguments(ExtractionArguments):
     """Of K-means and of the split, where that is drawn."""
     overwrite: bool = False
     """Use a folder that holds something else."""
+    compile_cache: bool = True
+    """Keep compiled programs in the user's cache folder for the next start."""
     config: Config = None
     """Options from a TOML file; the command line wins."""
 
@@ -117,12 +121,15 @@ class PrepareArguments(ExtractionArguments):
         """Calls one of the `prepare_*` functions; ends with 1 where a slide failed or the check did."""
         from l2s_jax.data.check import check_manifest
 
+        work = self.work()
+        if work.stainer is not None:
+            use_compile_cache(self.compile_cache)
         prepared = function(
             self.folder,
             self.out,
             extraction=self.extraction(self.seed),
             resample=self.chosen("resample"),
-            work=self.work(),
+            work=work,
             **own,
         )
         report = check_manifest(self.out)

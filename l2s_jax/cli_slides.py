@@ -15,6 +15,36 @@ from l2s_jax.slide_options import SlideOptions, slide_options_of
 Config = Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")]
 
 
+@dataclass(frozen=True)
+class PhantomBach:
+    """Draw a phantom of BACH as it is downloaded: slides with annotations, and photos, all of known truth."""
+
+    out: tyro.conf.Positional[Path]
+    """Folder for WSI/ and Photos/."""
+    patch_size: int = 32
+    """Side of the patches that will be cut, a multiple of 16; slides are 6 x 8 of them at 7.5 um/px."""
+    photos: int = 4
+    """Photos of each class."""
+    overlap: float = 0.0
+    """How much the classes resemble each other; 0 keeps them apart."""
+    seed: int = 0
+    """Of everything that is drawn."""
+    overwrite: bool = False
+    """Draw into a folder that holds something already."""
+    config: Config = None
+    """Options from a TOML file; the command line wins."""
+
+    def run(self) -> int:
+        """Draws."""
+        from l2s_jax.data.bach_phantom import draw_bach
+
+        options = dataclasses.asdict(self)
+        del options["config"]
+        draw_bach(**options)
+        print(f"drawn into {self.out}: next, l2s prepare bach {self.out} OUT --patch-size {self.patch_size}")
+        return 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Inspect(CentredArguments, TileArguments):
     """Draw how a slide would be cut into patches, after the paper's Figs. 4, B.7, B.8 and B.9."""
@@ -78,6 +108,8 @@ class EvaluateSlides(SlideOptions):
     """How the pixels of overlapping tiles count."""
     batch_size: int = 20
     """Tiles a batch; does not change the result."""
+    stain: Literal["run", "off"] = "run"
+    """Give slides the stains that the run was trained on; or leave them as they are."""
     compile_cache: bool = True
     """Keep compiled programs in the user's cache folder for the next start."""
     config: Config = None
@@ -115,6 +147,7 @@ def parse_pairs(pairs: tuple[str, ...]) -> dict[str, str]:
 
 
 SLIDE_COMMANDS: dict[str, Any] = {
+    "phantom-bach": PhantomBach,
     "inspect": Inspect,
     "evaluate-slides": EvaluateSlides,
 }

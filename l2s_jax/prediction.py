@@ -1,6 +1,7 @@
 """`predict` and `evaluate`: a trained run on pictures, slides and manifests."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,21 @@ from l2s_jax.data.manifest import Classes, Manifest
 from l2s_jax.data.pictures import read_image, write_png
 from l2s_jax.data.slides import is_slide
 from l2s_jax.errors import UserError
-from l2s_jax.evaluation import figures, judge, read_pictures, write_evaluation
+from l2s_jax.evaluation import Picture, figures, judge, read_pictures, write_evaluation
 from l2s_jax.figures import draw_confusion, overlay, save_figure
 from l2s_jax.files import atomic_path
 from l2s_jax.inference import Weighting, predict_picture
-from l2s_jax.predictor import Predictor, load_predictor
+from l2s_jax.picture_stain import in_stains_of_run, stains_of_manifest
+from l2s_jax.predictor import Predictor, Stain, load_predictor
 from l2s_jax.progress import track
 from l2s_jax.slide_options import SlideOptions
 from l2s_jax.slide_prediction import predict_slides
 from l2s_jax.types import Split
 
+Say = Callable[[str], None]
+
 FRACTIONS = "fractions.csv"
+
 DEFAULT_SLIDES = SlideOptions()
 
 
@@ -39,9 +44,12 @@ def evaluate(
     weighting: Weighting = "gaussian",
     batch_size: int = 20,
     allow_outside: bool = False,
-    say: Callable[[str], None] = print,
+    say: Say = print,
 ) -> dict[str, Any]:
     """Figures of a run on one split of a manifest; see `evaluation.figures` for what they are.
+
+    Where the run was trained on normalised stains, pictures of another reference or of none are normalised
+    to it; those of a manifest with the run's own reference are so already and are left as they are.
 
     Args:
       run: run folder.
@@ -78,7 +86,11 @@ def evaluate(
     config = run_folder.read_run_config(run)
     if split == selection_split(config):
         say(f"the run's epoch was chosen on the split {split}, so its figures flatter")
-    pictures = read_pictures(rows, contents.classes)
+    pictures: Iterable[Picture] = read_pictures(rows, contents.classes)
+    stain = stains_of_manifest(predictor, contents.folder)
+    say(f"stains: {stain.text}")
+    if stain.normalise:
+        pictures = (one._replace(image=in_stains_of_run(predictor, one.image)[0]) for one in pictures)
     judging = judge(predictor.forward, pictures, len(classes), tiling)
     judged = list(track(judging, "evaluating", len(rows), "pictures"))
     folder = Path(out) if out is not None else run / "evaluation" / split
@@ -89,7 +101,7 @@ def evaluate(
         "split": split,
         "selection": config.select,
     }
-    context |= {"stride": tiling.stride, "weighting": weighting}
+    context |= {"stride": tiling.stride, "weighting": weighting, "stain": stain.text}
     write_evaluation(folder, judged, classes, context)
     result = figures(judged, classes)
     if result["n_masks"]:
@@ -149,8 +161,9 @@ def predict(
     stride: int | None = None,
     weighting: Weighting = "gaussian",
     batch_size: int = 20,
+    stain: Stain = "run",
     slides: SlideOptions = DEFAULT_SLIDES,
-    say: Callable[[str], None] = print,
+    say: Say = print,
 ) -> Path:
     """Segments pictures and whole slides.
 
@@ -166,6 +179,8 @@ def predict(
       stride: pixels between tiles; half a patch by default.
       weighting: how the pixels of overlapping tiles count.
       batch_size: tiles a batch; does not change the result.
+      stain: "run" gives pictures and slides the stains that the run was trained on, where it has a reference;
+        "off" leaves them as they are, for pictures that `prepare` has normalised already.
       slides: how slides are read and what is written.
       say: receives what a person should read.
 
@@ -178,11 +193,11 @@ def predict(
     run, out = Path(run), Path(out)
     paths = [Path(image) for image in images]
     require_distinct(paths)
-    predictor = load_predictor(run, stride, weighting, batch_size)
+    predictor = load_predictor(run, stride, weighting, batch_size, stain)
     whole = [path for path in paths if slides.slide or is_slide(path)]
     pictures = [path for path in paths if path not in whole]
     failures = predict_slides(whole, out, predictor, slides, say)[1] if whole else []
-    failures += _predict_pictures(pictures, out, predictor)
+    failures += _predict_pictures(pictures, out, predictor, say) if pictures else []
     say(f"{len(paths) - len(failures)} of {len(paths)} pictures segmented into {out}")
     if failures:
         raise UserError("\n".join([f"{len(failures)} picture(s) failed:", *failures]), exit_code=1)
@@ -199,20 +214,24 @@ def require_distinct(paths: Sequence[Path]) -> None:
         )
 
 
-def _predict_pictures(paths: Sequence[Path], out: Path, predictor: Predictor) -> list[str]:
+def _predict_pictures(paths: Sequence[Path], out: Path, predictor: Predictor, say: Say) -> list[str]:
     """Segments pictures; a message for each that failed."""
     failures = []
+    counts: Counter[str] = Counter()
     for path in track(paths, "predicting", unit="pictures"):
         try:
             image = read_image(path)
         except UserError as error:
             failures.append(str(error))
             continue
-        logits, class_logits = predict_picture(predictor.forward, image, predictor.tiling)
+        seen, stain = in_stains_of_run(predictor, image)
+        counts[stain] += 1
+        logits, class_logits = predict_picture(predictor.forward, seen, predictor.tiling)
         codes, classes = logits.argmax(-1).astype(np.uint8), predictor.classes
         write_class_png(out / f"{path.stem}.png", codes, classes)
         write_png(out / f"{path.stem}_overlay.png", overlay(image, codes, classes))
-        append_fractions(out / FRACTIONS, path.name, codes, int(class_logits.argmax()), classes)
+        append_fractions(out / FRACTIONS, path.name, codes, int(class_logits.argmax()), stain, classes)
+    say("stains: " + "; ".join(f"{count} pictures {stain}" for stain, count in counts.items()))
     return failures
 
 
@@ -231,12 +250,14 @@ def write_class_png(path: Path, codes: np.ndarray, classes: Classes) -> None:
         picture.save(temporary, format="PNG")
 
 
-def append_fractions(path: Path, name: str, codes: np.ndarray, label: int, classes: Classes) -> None:
-    """Adds a picture's row to fractions.csv: share of its pixels by class, 0..1, and the classifier's class.
+def append_fractions(
+    path: Path, name: str, codes: np.ndarray, label: int, stain: str, classes: Classes
+) -> None:
+    """Adds a picture's row to fractions.csv: how its stains were treated, the classifier's class, shares.
 
-    A row of the same picture from an earlier call is replaced.
+    Those are of its pixels by class, 0..1. A row of the same picture from an earlier call is replaced.
     """
     counts = np.bincount(codes.reshape(-1), minlength=len(classes))
-    row = {"image": name, "pixels": codes.size, "classifier": classes.names[label]}
+    row = {"image": name, "pixels": codes.size, "stain": stain, "classifier": classes.names[label]}
     row |= {f"fraction {name}": count / codes.size for name, count in zip(classes.names, counts, strict=True)}
     replace_row(path, row, "image")

@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -23,11 +23,18 @@ class Predictor(NamedTuple):
     classes: Classes
     tiling: Tiling
     mpp: float | None  # um/px of the patches that it was trained on
-    reference: StainFit | None  # the stains that it was trained on; None: slides are left as they are
+    reference: StainFit | None  # the stains that it was trained on; None: pictures are left as they are
+    reference_sha256: str  # of the picture that they are from; "" without one
     identity: str  # changes with the weights and the reference
 
 
-def load_predictor(run: Path, stride: int | None, weighting: Weighting, batch_size: int) -> Predictor:
+Stain = Literal["run", "off"]
+"""Pictures and slides are given the stains that the run was trained on, or are left as they are."""
+
+
+def load_predictor(
+    run: Path, stride: int | None, weighting: Weighting, batch_size: int, stain: Stain = "run"
+) -> Predictor:
     """Reads a run folder.
 
     Args:
@@ -35,6 +42,7 @@ def load_predictor(run: Path, stride: int | None, weighting: Weighting, batch_si
       stride: pixels between tiles; half a patch by default.
       weighting: how the pixels of overlapping tiles count.
       batch_size: tiles a batch; does not change the result.
+      stain: "off" leaves out the run's stain reference.
 
     Raises:
       UserError: the folder is no run, its network or stain reference is damaged, or the options cannot be.
@@ -48,9 +56,9 @@ def load_predictor(run: Path, stride: int | None, weighting: Weighting, batch_si
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves((network.variables, network.mean, network.std)):
         digest.update(np.asarray(leaf).tobytes())
-    reference = None
-    if (run / STAIN).is_file():
+    reference, of_picture = None, ""
+    if stain == "run" and (run / STAIN).is_file():
         reference, of_picture = load_reference(run / STAIN)
         digest.update(of_picture.encode())
     classes, forward = run_folder.read_run_classes(run), make_forward(network, batch_size)
-    return Predictor(forward, classes, tiling, facts.mpp, reference, digest.hexdigest())
+    return Predictor(forward, classes, tiling, facts.mpp, reference, of_picture, digest.hexdigest())

@@ -29,7 +29,7 @@ from l2s_jax.files import write_text
 from l2s_jax.inference import Weighting
 from l2s_jax.metrics import bach_score, confusion_matrix, per_class, spread
 from l2s_jax.metrics import summary as averages
-from l2s_jax.predictor import load_predictor
+from l2s_jax.predictor import Stain, load_predictor
 from l2s_jax.run_folder import write_json
 from l2s_jax.slide_inference import area_of
 from l2s_jax.slide_options import SlideOptions
@@ -62,6 +62,7 @@ def evaluate_slides(
     stride: int | None = None,
     weighting: Weighting = "gaussian",
     batch_size: int = 20,
+    stain: Stain = "run",
     options: SlideOptions | None = None,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
@@ -87,6 +88,7 @@ def evaluate_slides(
       stride: pixels between tiles; half a patch by default.
       weighting: how the pixels of overlapping tiles count.
       batch_size: tiles a batch; does not change the result.
+      stain: "off" leaves slides' stains as they are.
       options: how slides are read.
       say: receives what a person should read.
 
@@ -101,7 +103,7 @@ def evaluate_slides(
     folder = Path(out) if out is not None else run / "evaluation" / "slides"
     predicted = Path(predictions) if predictions is not None else folder / "predictions"
     _refuse_trained_on(run, paths, trained_on)
-    predictor = load_predictor(run, stride, weighting, batch_size)
+    predictor = load_predictor(run, stride, weighting, batch_size, stain)
     classes = predictor.classes
     table = names_table(classes, rename or {}, ignore)
     found, failures = _find_all(paths, annotations)

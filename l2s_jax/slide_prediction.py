@@ -179,7 +179,7 @@ def make_job(
         options.entropy,
         options.readers,
     )
-    stain = "as they are: the run has no stain reference"
+    stain = "as they are: the run has no stain reference, or is not asked for it"
     if predictor.reference is not None:
         fit = fit_slide(job)
         stain = "as they are: none were found in the tissue"

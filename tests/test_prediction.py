@@ -13,10 +13,16 @@ from l2s_jax import checkpoints, run_folder
 from l2s_jax.data.manifest import read_manifest, write_classes, write_patches
 from l2s_jax.data.phantom import phantom_slide
 from l2s_jax.data.pictures import read_image, read_mask, write_png
+from l2s_jax.data.sources import Sheet
+from l2s_jax.data.stain_files import STAIN, save_reference
+from l2s_jax.data.tissue import is_saturated
 from l2s_jax.errors import UserError
-from l2s_jax.inference import enlarge, make_forward
+from l2s_jax.inference import enlarge, make_forward, predict_picture
 from l2s_jax.networks import load_network
 from l2s_jax.prediction import evaluate, predict
+from l2s_jax.predictor import load_predictor
+from l2s_jax.stain_fit import StainFit
+from l2s_jax.stain_patches import normalise_picture
 
 
 def quiet(line):
@@ -162,3 +168,67 @@ def test_a_checkpoint_of_another_network_is_refused(trained, tmp_path):
     write_classes(other, fewer)
     with pytest.raises(UserError, match="checkpoint"):
         load_network(other)
+
+
+REFERENCE = StainFit(
+    np.float32([[0.6, 0.2], [0.7, 0.9], [0.4, 0.4]]),
+    np.float32([1.2, 0.9]),
+    np.bool_(True),
+)
+
+
+def with_reference(folder, sha256="0" * 64):
+    """Gives a manifest's or a run's folder a stain reference."""
+    lengths = np.linalg.norm(REFERENCE.stain_matrix, axis=0)
+    fit = REFERENCE._replace(stain_matrix=REFERENCE.stain_matrix / lengths)
+    save_reference(folder / STAIN, fit, "somewhere", sha256)
+    return fit
+
+
+@pytest.fixture
+def stained_run(trained, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "stained")
+    with_reference(run)
+    return run
+
+
+def test_pictures_are_given_the_stains_of_the_run(stained_run, tmp_path):
+    image, _ = phantom_slide((64, 80), seed=3)
+    write_png(tmp_path / "a.png", image)
+    write_png(tmp_path / "b.png", np.full((40, 40, 3), 255, np.uint8))
+    lines = []
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    predict(stained_run, paths, tmp_path / "o", batch_size=8, say=lines.append)
+    predictor = load_predictor(stained_run, None, "gaussian", 8)
+    expected = normalise_picture(Sheet(image, None, is_saturated(image)), predictor.reference)[0]
+    assert np.abs(expected.astype(int) - image).mean() > 3
+    logits, _ = predict_picture(predictor.forward, expected, predictor.tiling)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "o" / "a.png")), logits.argmax(-1))
+    treated = pd.read_csv(tmp_path / "o" / "fractions.csv", index_col="image")["stain"]
+    assert treated["a.png"].startswith("normalised") and "no two stains" in treated["b.png"]
+    assert any("1 pictures normalised" in line and "1 pictures as they are" in line for line in lines)
+    predict(stained_run, paths[:1], tmp_path / "off", batch_size=8, stain="off", say=quiet)
+    logits, _ = predict_picture(predictor.forward, image, predictor.tiling)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "off" / "a.png")), logits.argmax(-1))
+
+
+def test_pictures_of_a_manifest_are_not_normalised_twice(stained_run, phantom, tmp_path):
+    """With the run's own reference they are as `prepare` left them; otherwise they are brought to it."""
+    said = {}
+    results = {}
+    for name, sha256 in (("none", None), ("same", "0" * 64), ("other", "1" * 64)):
+        folder = shutil.copytree(phantom, tmp_path / name)
+        if sha256 is not None:
+            with_reference(folder, sha256)
+        lines = []
+        out = tmp_path / f"{name}_out"
+        results[name] = evaluate(stained_run, folder, out=out, batch_size=8, say=lines.append)["pooled"]
+        said[name] = next(line for line in lines if line.startswith("stains: "))
+        assert json.loads((out / "metrics.json").read_text())["stain"] in said[name]
+    plain = shutil.copytree(stained_run, tmp_path / "plain")
+    (plain / STAIN).unlink()
+    bare = evaluate(plain, phantom, out=tmp_path / "bare", batch_size=8, say=quiet)["pooled"]
+    assert results["same"] == bare
+    assert results["none"] == results["other"] != bare
+    assert "when the manifest was prepared" in said["same"]
+    assert "has no reference" in said["none"] and "another reference" in said["other"]

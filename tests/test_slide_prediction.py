@@ -62,7 +62,7 @@ def no_network(images):
 
 
 def predictor(forward=by_colour, classes=CLASSES, mpp=WORKING):
-    return Predictor(forward, classes, Tiling(32, 16, "gaussian", 8), mpp, None, "network 1")
+    return Predictor(forward, classes, Tiling(32, 16, "gaussian", 8), mpp, None, "", "network 1")
 
 
 def options(**changes):

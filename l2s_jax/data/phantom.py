@@ -134,7 +134,7 @@ def _planned_rows(out: Path, patches: int, per_slide: int, masks: float, seed: i
 def phantom_patch(
     label: int, size: int, overlap: float, slide_seed: Sequence[int], patch_seed: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws one patch: stroma with glands of class `label` (1 normal, 2 adenoma, 3 carcinoma).
+    """Draws one patch: stroma with glands of class `label` (1 normal, 2 adenoma, 3 carcinoma; 0 no glands).
 
     Returns:
       image uint8[size,size,3] and mask uint8[size,size], 0 or `label`.
@@ -142,6 +142,8 @@ def phantom_patch(
     look = draw_look(np.random.default_rng((0, *slide_seed)))
     rng = np.random.default_rng((1, *patch_seed))
     shape = (size * OVERSAMPLING, size * OVERSAMPLING)
+    if label == 0:
+        return photograph(rng, draw_stroma(rng, shape), look), np.zeros((size, size), np.uint8)
     build = draw_architecture(rng, label - 1, overlap)
     glands, _ = gland_sites(rng, shape, build)
     while glands.mean() < MIN_GLAND:
