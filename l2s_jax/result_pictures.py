@@ -165,7 +165,8 @@ def draw_samples(
 ) -> Figure:
     """A block of rows a picture: methods down, truth and then percentages across."""
     rows, columns = len(choice.methods), len(choice.percents) + 1
-    figure = new_figure(1.25 * columns + 0.9, 1.28 * rows * len(pictures) + 0.7)
+    width = 1.25 * columns + 0.9
+    figure = new_figure(width, 1.28 * rows * len(pictures) + 0.7)
     blocks = figure.subfigures(len(pictures), 1, squeeze=False, hspace=0.03)[:, 0]
     for number, (block, picture) in enumerate(zip(blocks, pictures, strict=True)):
         panels = block.subplots(rows, columns, squeeze=False)
@@ -192,5 +193,8 @@ def draw_samples(
                           bbox={"facecolor": "black", "alpha": 0.65, "pad": 1, "linewidth": 0})  # fmt: skip
         for axes, percent in zip(panels[0, 1:], choice.percents, strict=True):
             axes.set_title(f"{percent_text(percent)}%", fontsize=8)
-    figure.legend(handles=legend(manifest.classes), loc="outside lower center", ncols=5, fontsize=7)
+    longest = max(map(len, manifest.classes.names))
+    across = max(1, int(width / (0.55 + 0.06 * longest)))  # inches of a patch and of a letter at this size
+    handles = legend(manifest.classes)
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(across, len(handles)), fontsize=7)
     return figure

@@ -66,7 +66,8 @@ def failures_html(results: Results) -> str:
         percent, draw = (pd.to_numeric(value, errors="coerce") for value in (row.percent, row.draw))
         rows.append(_line(row.run, row.variant, row.setting, percent, draw, row.error, row.when))
     header = ("run", "variant", "setting", "percent", "draw", "error", "when")
-    text = paragraph(f"{len(results.failures)} run(s) failed and have not finished since.")
+    failed = f"{len(results.failures)} run(s) failed and have not finished since."
+    text = paragraph(f"{len(rows)} planned cell(s) have no run yet. {failed}")
     return text + sortable_table("planned cells that have not finished", header, rows)
 
 
