@@ -58,7 +58,7 @@ def jax_slide(options: argparse.Namespace) -> Callable[[], object]:
     slide, forward = open_slide(options.slide), jax_forward(options)
     size = slide.size_level0
     tiling = Tiling(TILE, TILE // 2, batch_size=options.batch)
-    job = Job(forward, lambda origin, wanted: read_window(slide, 0.5, origin, wanted), size, tiling, CLASSES)
+    job = Job(forward, lambda origin, wanted: read_window(slide, origin, wanted, 0.5), size, tiling, CLASSES)
     return lambda: sum(band.counts.sum() for band in predict_bands(job))
 
 
@@ -92,7 +92,9 @@ VARIANTS = {"jax": jax_tiles, "torch-eager": torch_tiles, "torch-channels_last":
 def write_slide(path: Path, tiles_a_side: int) -> int:
     """A smooth picture as a pyramidal JPEG slide, and how many half-overlapping tiles cover it."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-    from slide_generator import smooth_picture, write_pyramidal_slide
+    from slide_generator import smooth_picture
+
+    from l2s_jax.data.slide_writing import write_pyramidal_slide
 
     side = (tiles_a_side + 1) * TILE // 2
     write_pyramidal_slide(path, smooth_picture(side, side), mpp=0.5)
@@ -127,6 +129,7 @@ def main() -> None:
         rows.append([worker.name, *(results[f"{name}{end}"] for end in ("", "_min", "_max"))])
     results["inference_vs_torch"] = turns.ratio(workers[0], workers[1])
     results["inference_vs_torch_channels_last"] = turns.ratio(workers[0], workers[2])
+    results["inference_vs_torch_processor"] = turns.ratio(workers[0], workers[1], "processor")
     results["slide_vs_tiles"] = turns.ratio(workers[3], workers[0])
     results |= turns.machine(("jax", "torch", "openslide-python", "numpy"), options.device)
     turns.report(results, ("variant", "tiles/s", "min", "max"), rows, options.json)

@@ -148,12 +148,16 @@ def load() -> float:
     return round(os.getloadavg()[0], 1)
 
 
-def report(results: Results, columns: Sequence[str], rows: Sequence[Sequence[object]], path: Path | None) -> None:
+def report(
+    results: Results, columns: Sequence[str], rows: Sequence[Sequence[object]], path: Path | None
+) -> None:
     """Prints a table and the results as one line of JSON, and writes them where asked."""
     lines = [list(map(str, row)) for row in (columns, *rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     for line in lines:
-        first, *rest = (cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths)))
+        first, *rest = (
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths))
+        )
         print("  ".join([first, *rest]))
     for name, value in results.items():
         if "_vs_" in name:

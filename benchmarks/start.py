@@ -1,0 +1,92 @@
+"""From the start of `l2s train` to the end of its first step, with an empty and with a filled compile cache.
+
+    python benchmarks/start.py [--short] [--device cpu|cuda] [--json FILE]
+
+The whole process counts: interpreter, imports, the command line, the check of the manifest, decoding (200
+patches and masks of 128x128), weights, compilation, the first step at batch 20. `first_step_cold_s` has an
+empty cache folder, `first_step_warm_s` the one that the cold run filled.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import turns
+
+
+def child(options: Any) -> None:
+    """Runs `l2s train` in this process and leaves as soon as its first step is done."""
+    import l2s_jax.train_step as train_step
+
+    marks = {"imports": time.time()}
+    jit = train_step.jit_train_step
+
+    def timed_jit(step: Any) -> Any:
+        compiled = jit(step)
+
+        def first(state: Any, batch: Any) -> Any:
+            import jax
+
+            marks["before_step"] = time.time()
+            jax.block_until_ready(compiled(state, batch))
+            marks["first_step"] = time.time()
+            print(json.dumps({name: mark - options.began for name, mark in marks.items()}), flush=True)
+            os._exit(0)
+
+        return first
+
+    train_step.jit_train_step = timed_jit  # type: ignore[assignment]
+    from l2s_jax import cli
+
+    arguments = ["train", str(options.data), "--out", str(options.out), "--weights", "random"]
+    raise SystemExit(cli.run(arguments))
+
+
+def start_once(data: Path, cache: Path, out: Path, device: str) -> dict[str, float]:
+    """Seconds from the start of a fresh process to each mark."""
+    command = [sys.executable, __file__, "--variant", "child", "--data", data, "--out", out]
+    command += ["--began", time.time()]
+    environment = {**os.environ, "L2S_CACHE": str(cache), "JAX_PLATFORMS": device}
+    done = subprocess.run(
+        list(map(str, command)), env=environment, check=True, stdout=subprocess.PIPE, text=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Measures, prints a table and JSON."""
+    parser = turns.parser(__doc__)
+    for name, kind in (("--data", Path), ("--out", Path), ("--began", float)):
+        parser.add_argument(name, type=kind)
+    options = parser.parse_args()
+    if options.variant:
+        return child(options)
+    from png_set import draw_patches, write_png_set
+
+    results: turns.Results = {"start_load_average": turns.load()}
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        data = write_png_set(folder / "data", draw_patches(folder / "drawn", 50), 200)
+        cold, warm = [], []
+        for number in range(2 if options.short else 5):
+            cache = folder / f"cache{number}"
+            cold.append(start_once(data, cache, folder / f"cold{number}", options.device))
+            warm.append(start_once(data, cache, folder / f"warm{number}", options.device))
+    for what, runs in (("cold", cold), ("warm", warm)):
+        for mark in ("imports", "before_step", "first_step"):
+            key = f"{mark}_{what}_s"
+            key = key if mark == "first_step" else f"start_{key}"
+            results |= turns.spread(key, [run[mark] for run in runs])
+            rows.append([key, *(results[f"{key}{end}"] for end in ("", "_min", "_max"))])
+    results |= turns.machine(("jax", "jaxlib", "flax", "orbax-checkpoint"), options.device)
+    turns.report(results, ("what", "median", "min", "max"), rows, options.json)
+
+
+if __name__ == "__main__":
+    main()
