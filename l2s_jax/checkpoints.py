@@ -1,5 +1,8 @@
 """The only caller of Orbax: a folder with the last state of a run, and one with its best variables."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +11,6 @@ import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from l2s_jax.errors import UserError
-from l2s_jax.files import unwritable
 
 NEWEST = ocp.training.preservation_policies.LatestN(1)
 
@@ -26,25 +28,46 @@ def save(folder: Path, step: int, items: dict[str, Any], note: dict[str, Any]) -
       UserError: the folder cannot be written.
     """
     try:
-        with ocp.training.Checkpointer(
-            folder.absolute(), preservation_policy=NEWEST, cleanup_tmp_directories=True
-        ) as checkpointer:
+        with (
+            _without_log(),
+            ocp.training.Checkpointer(
+                folder.absolute(), preservation_policy=NEWEST, cleanup_tmp_directories=True
+            ) as checkpointer,
+        ):
             checkpointer.save_checkpointables(step, items, custom_metadata=note, overwrite=True)
     except OSError as error:
-        raise unwritable(folder, error) from error
+        raise _not_saved(folder, error.strerror or str(error)) from error
     except ValueError as error:
         # TensorStore wraps the operating system's error, a full disk's among them, in a ValueError.
         if "os_error_code" not in str(error):
             raise
-        reason = str(error).rsplit(": ", 1)[-1].split(" [")[0]
-        raise unwritable(folder, OSError(0, reason)) from error
+        raise _not_saved(folder, str(error).rsplit(": ", 1)[-1].split(" [")[0]) from error
+
+
+def _not_saved(folder: Path, reason: str) -> UserError:
+    return UserError(
+        f"cannot write a checkpoint to {folder}: {reason}. Free some space, then go on with --resume: "
+        "the checkpoint before it is untouched"
+    )
+
+
+@contextmanager
+def _without_log() -> Iterator[None]:
+    """Keeps Orbax from logging: what goes wrong is raised as well, and its warnings tell a user nothing."""
+    log = logging.getLogger("absl")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def latest_step(folder: Path) -> int | None:
     """Step of the newest complete checkpoint, None where there is none."""
     if not folder.is_dir():
         return None
-    with ocp.training.Checkpointer(folder.absolute()) as checkpointer:
+    with _without_log(), ocp.training.Checkpointer(folder.absolute()) as checkpointer:
         return None if checkpointer.latest is None else checkpointer.latest.step
 
 
@@ -64,7 +87,7 @@ def load(folder: Path, like: dict[str, Any]) -> tuple[dict[str, Any], dict[str, 
             f"no checkpoint in {folder}: the run was stopped before its first one, or it is no run"
         )
     try:
-        with ocp.training.Checkpointer(folder.absolute()) as checkpointer:
+        with _without_log(), ocp.training.Checkpointer(folder.absolute()) as checkpointer:
             items = checkpointer.load_checkpointables(step, like)
             note = checkpointer.checkpointables_metadata(step).custom_metadata or {}
     except (ValueError, KeyError, OSError, TypeError) as error:

@@ -8,7 +8,9 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 from l2s_jax.types import IGNORE_PIXEL
 
 
-def cell_counts(mask: UInt8[Array, "b h w"], classes: int, cell: int) -> Float[Array, "b h//cell w//cell c"]:
+def cell_counts(
+    mask: UInt8[Array, "b h w"], classes: int, cell: int
+) -> Float[Array, "b h//{cell} w//{cell} {classes}"]:
     """How many pixels of each class lie in each square cell of `cell` pixels a side.
 
     Ignored pixels are counted nowhere. With nearest-neighbour enlargement every pixel of a cell has the same

@@ -1,7 +1,15 @@
 """Imports point one way. The order is written once, here; the README's map follows it."""
 
 import ast
+import re
+import tomllib
 from pathlib import Path
+
+import jax.numpy as jnp
+import jaxtyping
+import pytest
+
+from l2s_jax.losses import classification_loss
 
 PACKAGE = Path(__file__).parents[1] / "l2s_jax"
 
@@ -122,3 +130,13 @@ def test_public_names_are_not_those_of_modules():
     import l2s_jax
 
     assert not set(l2s_jax.__all__) & {path.stem for path in PACKAGE.iterdir()}
+
+
+def test_shapes_in_signatures_are_checked_while_the_tests_run():
+    table = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())
+    options = table["tool"]["pytest"]["ini_options"]["addopts"]
+    checked = re.search(r"--jaxtyping-packages=(\S+),", options)[1].split(",")
+    for name, tree in modules():
+        assert "jaxtyping" not in imported(tree) or within(name, checked), f"{name} is not in {checked}"
+    with pytest.raises(jaxtyping.TypeCheckError, match="class_logits"):
+        classification_loss(jnp.ones(3), jnp.ones(3, int), jnp.ones(3, bool), jnp.ones(3))

@@ -18,7 +18,7 @@ from l2s_jax.types import IGNORE_PIXEL
 
 def pixelwise(coarse, mask, weights):
     """The loss as the paper words it: enlarge, then a weighted mean over all known pixels, in float64."""
-    logits = np.asarray(enlarge(coarse), np.float64)
+    logits = np.asarray(enlarge(jnp.asarray(coarse)), np.float64)
     log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     known = mask != IGNORE_PIXEL
     code = np.where(known, mask, 0).astype(int)

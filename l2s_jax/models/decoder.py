@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from l2s_jax.models.layers import BatchNorm, Conv
@@ -14,7 +15,7 @@ SCALE = 8
 """Pixels a side of the square that one low-resolution logit stands for."""
 
 
-def torch_uniform(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
+def torch_uniform(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
     """Torch's default for convolutions: uniform within 1/sqrt(fan_in); `shape` is [k,k,I,O]."""
     bound = 1 / math.sqrt(math.prod(shape[:-1]))
     return jax.random.uniform(key, shape, dtype, -bound, bound)

@@ -15,7 +15,7 @@ FIRST, MIDDLE, LAST = range(3)
 
 
 @jax.custom_vjp
-def _pool(x: Float[Array, "B 2*h 2*w C"]) -> Float[Array, "B h w C"]:
+def _pool(x: Float[Array, "b h w c"]) -> Float[Array, "b h//2 w//2 c"]:
     return _forward(x)[0]
 
 

@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from l2s_jax.models.classifier import Classifier, spatial_maximum
@@ -27,7 +28,7 @@ class L2S(nn.Module):
 
     classes: int
     head: Literal["a3", "max"] = "a3"
-    dtype: jnp.dtype = jnp.float32  # of the encoder's and decoder's activations; logits are always f32
+    dtype: DTypeLike = jnp.float32  # of the encoder's and decoder's activations; logits are always f32
 
     @nn.compact
     def __call__(

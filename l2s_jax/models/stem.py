@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 def _windows(
     x: Float[Array, "H W I"], size: int, stride: int, padding: int, out: tuple[int, int]
-) -> Float[Array, "size*size*I h*w"]:
+) -> Float[Array, "{size}*{size}*I {out[0]}*{out[1]}"]:
     """Row (i, j, c): pixel (i, j), channel c of every window."""
     height, width, channels = x.shape
     h, w = out
@@ -30,7 +30,7 @@ def _windows(
 
 def weight_gradient(
     x: Float[Array, "B H W I"], dy: Float[Array, "B h w O"], *, size: int, stride: int, padding: int
-) -> Float[Array, "size size I O"]:
+) -> Float[Array, "{size} {size} I O"]:
     """The gradient of a convolution's kernel."""
     _, h, w, channels = dy.shape
 
