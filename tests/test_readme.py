@@ -1,15 +1,24 @@
 """What the README prints, runs: its data set, its commands in their order, its Python."""
 
+import json
 import re
 from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 import pytest
+import tifffile
 
-from l2s_jax.cli import _parse, run
+from l2s_jax.cli import COMMANDS, _parse, run
+from l2s_jax.config import TrainConfig
+from l2s_jax.data.annotations import BACH_CLASSES, class_table, paint, read_annotations
+from l2s_jax.data.bach_phantom import phantom_section
+from l2s_jax.data.overview import find_tissue
 from l2s_jax.data.pictures import write_png
+from l2s_jax.data.slides import open_slide
 from l2s_jax.results.confusions import COLUMN
 from l2s_jax.results.names import CELL, FACTS, REQUIRED, SHOWN
+from l2s_jax.slide_inference import area_of
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -57,6 +66,41 @@ def test_own_data_as_printed(my_data, monkeypatch):
         assert Path(name).exists()
 
 
+def test_whole_slides_as_printed(tmp_path, monkeypatch):
+    """From a generated BACH folder to outlines for QuPath, with the right names in the right places."""
+    monkeypatch.chdir(tmp_path)
+    (text,) = (text for text in blocks("sh") if "phantom-bach" in text)
+    for words in commands(text):
+        assert run(words[1:]) == 0, words
+    slide = open_slide("BACH/WSI/A04.svs")
+    factor = 7.5 / slide.mpp[0]
+    with tifffile.TiffFile("slides/A04.ome.tif") as file:
+        codes = file.asarray()
+    features = json.loads(Path("slides/A04.geojson").read_text())["features"]
+    names = {feature["properties"]["classification"]["name"] for feature in features}
+    assert names == {BACH_CLASSES.names[code] for code in np.unique(codes)} - {"normal"} and names
+    for feature in features:
+        for ring in feature["geometry"]["coordinates"]:
+            assert ring[0] == ring[-1]
+            columns, rows = np.array(ring).T
+            assert 0 <= rows.min() < rows.max() <= slide.size_level0[0]
+            assert 0 <= columns.min() < columns.max() <= slide.size_level0[1]
+    outlines = read_annotations(Path("slides/A04.geojson"), class_table(BACH_CLASSES))
+    np.testing.assert_array_equal(paint(outlines, codes.shape, (factor, factor), background=0), codes)
+    # Classes are on tissue only, and that is where the phantom has its regions.
+    tissue = find_tissue(slide)
+    area = area_of(tissue.mask, codes.shape, 7.5 / tissue.mpp)
+    inside = area.mask[np.ix_(area.rows, area.columns)]
+    truth = phantom_section(codes.shape, 4).mask
+    assert not codes[~inside].any() and inside[truth > 0].mean() > 0.9
+    figures = json.loads(Path("figures/metrics.json").read_text())
+    assert figures["n_slides"] == 1 and figures["mpp"] == 7.5
+    pooled = np.array(figures["slide"]["confusion_matrix"])
+    np.testing.assert_array_equal(pooled.sum(1), np.bincount(truth.ravel(), minlength=4))
+    np.testing.assert_array_equal(pooled.sum(0), np.bincount(codes.ravel(), minlength=4))
+    assert Path("looks/tissue.png").exists()
+
+
 def test_the_python_as_printed(my_data, monkeypatch, capsys):
     monkeypatch.chdir(my_data)
     (text,) = blocks("python")
@@ -96,6 +140,17 @@ def test_the_map_names_every_module():
     for path in (ROOT / "l2s_jax").glob("*.py"):
         if path.name != "__init__.py":
             assert path.name in shown, f"{path.name} is missing from the README's map"
+
+
+def test_the_table_of_differences_is_whole_and_its_options_exist():
+    text = (ROOT / "docs" / "paper_and_release.md").read_text()
+    numbers = [int(number) for number in re.findall(r"^\| (\d+) \|", text, re.M)]
+    assert numbers == list(range(1, 74))
+    known = {name for command in COMMANDS.values() for name in get_type_hints(command)}
+    known |= set(get_type_hints(TrainConfig))
+    for option in re.findall(r"`[^`|]*?--([a-z][a-z-]*)", text):
+        name = option.removeprefix("no-").replace("-", "_")
+        assert name in known, option
 
 
 def test_links_lead_somewhere():
