@@ -3,11 +3,11 @@
     python benchmarks/five_seeds.py [--short] [--strategies unroll vmap map] [--seeds 5] [--device cpu|cuda]
         [--tf32] [--json FILE]
 
-`five_seeds_vs_single` is the time of one step of five seeds by the strategy that `auto` picks over that of the
-single step (the goal: at most 5), `five_seeds_vs_torch` the same over five times torch eager's step. Other
-strategies are measured where they are named: on a CPU `vmap` and `map` take seconds to minutes a step, which
-is why `auto` tries them only within its limit of time; what it tried and found is in the results. Every variant
-is a process of its own; they take turns.
+`five_seeds_vs_single` is the time of one step of five seeds by the strategy that `auto` picks over that of
+the single step (the goal: at most 5), `five_seeds_vs_torch` the same over five times torch eager's step.
+Other strategies are measured where they are named: on a CPU `vmap` and `map` take seconds to minutes a step, which
+is why `auto` tries them only within its limit of time; what it tried and found is in the results. Every
+variant is a process of its own; they take turns.
 """
 
 import argparse

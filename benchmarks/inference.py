@@ -2,8 +2,8 @@
 
     python benchmarks/inference.py [--short] [--batch 20] [--device cpu|cuda] [--tf32] [--json FILE]
 
-`inference_vs_torch` is our time over torch eager's for the same uint8 tiles of 128x128 in memory, to logits on
-the host: normalisation, network, nothing else. Variants are processes of their own that take turns.
+`inference_vs_torch` is our time over torch eager's for the same uint8 tiles of 128x128 in memory, to logits
+on the host: normalisation, network, nothing else. Variants are processes of their own that take turns.
 `slide_vs_tiles` is the time of predicting a slide from its JPEG file (reading, tiles with half overlap,
 weighted mean, classes) over that of the network alone on as many tiles in memory: 1 where all else is hidden.
 """

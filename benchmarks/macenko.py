@@ -7,15 +7,11 @@ Both fit every patch and normalise it to one reference. The patches are made up:
 take turns, so that both meet the same load on the machine.
 """
 
-import argparse
-import importlib.metadata
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
+
+import turns
 
 
 def he_patches(count: int, size: int = 128):
@@ -66,47 +62,24 @@ def measure(rounds: int, batch: int) -> dict[str, list[float]]:
     return rates
 
 
-def summary(rates: dict[str, list[float]], batch: int) -> dict[str, object]:
-    """The flat results: medians, spreads, versions, device and threads."""
-    import jax
-
-    medians = {name: statistics.median(values) for name, values in rates.items()}
-    return {
-        "macenko_per_s": round(medians["l2s_jax"], 1),
-        "macenko_per_s_min": round(min(rates["l2s_jax"]), 1),
-        "macenko_per_s_max": round(max(rates["l2s_jax"]), 1),
-        "torchstain_per_s": round(medians["torchstain"], 1),
-        "torchstain_per_s_min": round(min(rates["torchstain"]), 1),
-        "torchstain_per_s_max": round(max(rates["torchstain"]), 1),
-        "macenko_vs_torchstain": round(medians["l2s_jax"] / medians["torchstain"], 2),
-        "macenko_batch": batch,
-        "macenko_rounds": len(rates["l2s_jax"]),
-        "device": jax.devices()[0].device_kind,
-        "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "python": platform.python_version(),
-        **{f"{name}_version": importlib.metadata.version(name) for name in ("jax", "numpy", "torchstain")},
-    }
-
-
 def main() -> None:
-    """Measures, prints a table and writes the JSON where one is asked for."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--short", action="store_true", help="5 rounds instead of 25")
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: what jax picks")
+    """Measures, prints a table and JSON."""
+    parser = turns.parser(__doc__)
     parser.add_argument("--batch", type=int, default=16, help="patches a call (default 16)")
-    parser.add_argument("--json", type=Path, help="write the results here")
     options = parser.parse_args()
-    if options.device:
-        os.environ["JAX_PLATFORMS"] = options.device  # before jax is imported
-    results = summary(measure(5 if options.short else 25, options.batch), options.batch)
-    for name in ("macenko", "torchstain"):
-        spread = f"({results[f'{name}_per_s_min']} to {results[f'{name}_per_s_max']})"
-        print(f"{name:12} {results[f'{name}_per_s']:>8} patches/s  {spread}")
-    print(f"ratio        {results['macenko_vs_torchstain']:>8}")
-    print(json.dumps(results))
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(results, indent=2) + "\n")
+    turns.use_device(options.device)
+    results: turns.Results = {"macenko_load_average": turns.load(), "macenko_batch": options.batch}
+    rates = measure(5 if options.short else 25, options.batch)
+    results |= turns.spread("macenko_per_s", rates["l2s_jax"])
+    results |= turns.spread("torchstain_per_s", rates["torchstain"])
+    pairs = zip(rates["l2s_jax"], rates["torchstain"], strict=True)
+    results["macenko_vs_torchstain"] = round(statistics.median(a / b for a, b in pairs), 2)
+    results |= turns.machine(("jax", "numpy", "torchstain"), options.device)
+    rows = [
+        [who, *(results[f"{name}{end}"] for end in ("", "_min", "_max"))]
+        for who, name in (("l2s_jax", "macenko_per_s"), ("torchstain", "torchstain_per_s"))
+    ]
+    turns.report(results, ("who", "patches/s", "min", "max"), rows, options.json)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """What the benchmarks share: variants that take turns, each in a process of its own, and how results look.
 
-A benchmark is run twice over: its main process starts a worker for each variant and holds the clock's figures,
-a worker (`--variant NAME`) warms up and then answers each line of its standard input, a number of repetitions,
-with the seconds that one took. So torch and jax never share a process, and both meet the same load.
+A benchmark's main process starts a worker for each variant and collects the figures. A worker
+(`--variant NAME`) warms up and then answers each line of its standard input, a number of repetitions, with
+the seconds that one took. So torch and jax never share a process, and both meet the same load.
 """
 
 import argparse
@@ -154,11 +154,9 @@ def report(
     """Prints a table and the results as one line of JSON, and writes them where asked."""
     lines = [list(map(str, row)) for row in (columns, *rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    for line in lines:
-        first, *rest = (
-            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths))
-        )
-        print("  ".join([first, *rest]))
+    for first, *rest in lines:
+        cells = [first.ljust(widths[0])]
+        print("  ".join(cells + [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]))
     for name, value in results.items():
         if "_vs_" in name:
             print(f"{name}: {value}")

@@ -1,0 +1,91 @@
+"""Runs every benchmark and writes their results as one flat object.
+
+    python benchmarks/bench.py [--long] [--device cpu|cuda] [--only step macenko ...]
+
+The short forms take less than ten minutes together on two idle cores. `benchmarks/results/latest.json` is
+written after each part; a part that fails is named in it under `failed`, costs the others nothing, and makes
+the exit code 1. `python benchmarks/table.py` then puts the figures into benchmarks/README.md.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import turns
+
+HERE = Path(__file__).parent
+LATEST = HERE / "results" / "latest.json"
+
+PARTS = {
+    "step": ("train_step.py", ["--all"]),
+    "five_seeds": ("five_seeds.py", []),
+    "loop": ("loop.py", []),
+    "inference": ("inference.py", []),
+    "macenko": ("macenko.py", []),
+    "start": ("start.py", []),
+    "extraction": ("extraction.py", []),
+}
+"""Script of each part, and the options of its long form."""
+
+SHORT_LIMIT_S, LONG_LIMIT_S = 240, 3600
+"""A part that takes longer has failed."""
+
+
+def run_part(name: str, options: argparse.Namespace, folder: Path) -> tuple[turns.Results, str]:
+    """A part's results, and what went wrong, empty where nothing did."""
+    script, long_options = PARTS[name]
+    out = folder / f"{name}.json"
+    command = [sys.executable, str(HERE / script), "--device", options.device, "--json", str(out)]
+    command += long_options if options.long else ["--short"]
+    print(f"== {name}", flush=True)
+    try:
+        code = subprocess.run(command, timeout=LONG_LIMIT_S if options.long else SHORT_LIMIT_S).returncode
+    except subprocess.TimeoutExpired as error:
+        return {}, f"took more than {error.timeout} s"
+    if code or not out.is_file():
+        return {}, f"ended with exit code {code}"
+    return json.loads(out.read_text()), ""
+
+
+def write(results: turns.Results) -> None:
+    """Writes the results so far, whole or not at all."""
+    LATEST.parent.mkdir(exist_ok=True)
+    temporary = LATEST.with_suffix(".tmp")
+    temporary.write_text(json.dumps(results, indent=1) + "\n")
+    os.replace(temporary, LATEST)
+
+
+def main() -> None:
+    """Runs the parts one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--long", action="store_true", help="the long forms, about half an hour")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--only", nargs="+", default=list(PARTS), choices=list(PARTS))
+    options = parser.parse_args()
+    began = time.monotonic()
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    results: turns.Results = {"date": now, "form": "long" if options.long else "short"}
+    results |= {"load_average_before": turns.load(), "failed": ""}
+    failed = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in options.only:
+            found, fault = run_part(name, options, Path(folder))
+            results |= found
+            if fault:
+                print(f"{name} failed: it {fault}", file=sys.stderr)
+                failed.append(name)
+            results["failed"] = ", ".join(failed)
+            results["bench_s"] = round(time.monotonic() - began, 1)
+            write(results)
+    print(f"written: {LATEST}" + (f"; failed: {results['failed']}" if failed else ""))
+    raise SystemExit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Puts the figures of benchmarks/results/latest.json beside their goals into benchmarks/README.md.
+
+python benchmarks/table.py
+"""
+
+import json
+from pathlib import Path
+
+HERE = Path(__file__).parent
+BEGIN, END = "<!-- results of table.py -->", "<!-- end of results -->"
+
+GOALS: dict[str, tuple[str, str, float]] = {
+    "step_vs_torch_eager": ("train step, time over torch eager's", "<=", 1.0),
+    "step_vs_torch_channels_last": ("train step, time over torch channels_last's", "<=", 1.0),
+    "five_seeds_vs_single": ("five seeds as one program, time over the single step's", "<=", 5.0),
+    "five_seeds_vs_torch": ("five seeds, time over five torch eager steps", "<=", 1.0),
+    "loop_vs_step": ("training loop from PNG files, time over the bare step's", "<=", 1.05),
+    "loader_vs_step": ("loader alone, rate over the step's", ">=", 20),
+    "startup_3000_s": ("checking and decoding 3,000 patches, s", "<=", 15),
+    "inference_vs_torch": ("inference, time over torch eager's", "<=", 1.0),
+    "slide_vs_tiles": ("a slide from its file, time over its tiles' in memory", "<=", 1.1),
+    "macenko_per_s": ("Macenko, patches of 128x128 a second", ">=", 1000),
+    "macenko_vs_torchstain": ("Macenko, speed over torchstain's", ">=", 3),
+    "first_step_cold_s": ("`l2s train` to its first step, empty compile cache, s", "<=", 12),
+    "first_step_warm_s": ("the same, filled compile cache, s", "<=", 5),
+    "extraction_s": ("60,000 x 60,000 slide, 200 regions: cut at 7.5 um/px, s", "<=", 60),
+    "painting_0.25_s": ("the same slide's annotations painted at 0.25 um/px, s", "<=", 60),
+}
+"""Names in the results: what it is, and the goal."""
+
+
+def table(results: dict) -> str:
+    """Markdown: what, figure, spread where there is one, goal, whether it is met."""
+    lines = ["| what | name | measured | spread | goal | met |", "|---|---|---|---|---|---|"]
+    for name, (what, sign, goal) in GOALS.items():
+        if name not in results:
+            lines.append(f"| {what} | `{name}` | failed | | {sign} {goal:g} | no |")
+            continue
+        value = results[name]
+        low, high = results.get(f"{name}_min"), results.get(f"{name}_max")
+        spread = "" if low is None else f"{low} to {high}"
+        met = value <= goal if sign == "<=" else value >= goal
+        lines.append(
+            f"| {what} | `{name}` | {value} | {spread} | {sign} {goal:g} | {'yes' if met else 'no'} |"
+        )
+    versions = [name.removeprefix("version_") for name in results if name.startswith("version_")]
+    versions = [f"{name} {results[f'version_{name}']}" for name in ("jax", "torch") if name in versions]
+    loads = [value for name, value in results.items() if name.endswith("load_average")]
+    return "\n".join(
+        [
+            f"Form {results['form']}, {results['date']}, {results.get('bench_s')} s in all. "
+            f"{results.get('processor')}, {results.get('threads')} threads, device {results.get('device')}, "
+            f"{', '.join(versions)}. Load average when a part began to measure: "
+            f"{min(loads, default='?')} to {max(loads, default='?')}, the benchmark's own processes included."
+            + (f" Failed: {results['failed']}." if results.get("failed") else ""),
+            "",
+            *lines,
+        ]
+    )
+
+
+def main() -> None:
+    """Rewrites the part of README.md between the two marks."""
+    results = json.loads((HERE / "results" / "latest.json").read_text())
+    page = HERE / "README.md"
+    before, _, rest = page.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    page.write_text(f"{before}{BEGIN}\n\n{table(results)}\n\n{END}{after}")
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()
