@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from l2s_jax.compile_cache import use_compile_cache
+from l2s_jax.errors import UserError
 
 if TYPE_CHECKING:
     from l2s_jax.data.extraction import ExtractionOptions
@@ -166,6 +167,10 @@ class PrepareBach(PrepareArguments, CentredArguments):
     """CSV with the columns slide,split instead."""
     class_ids: tuple[str, ...] = ()
     """Class of each Annotation Id, for files without labels: 1=benign "2=in situ" 3=invasive."""
+    rename: tuple[str, ...] = ()
+    """What other names in the annotations mean: Tumour=invasive "Normal tissue=normal"."""
+    ignore: tuple[str, ...] = ()
+    """Names in the annotations whose regions are left out."""
     photos: bool = True
     """Use the photos of part A as image-level patches."""
     patients: Path | None = None
@@ -181,9 +186,10 @@ class PrepareBach(PrepareArguments, CentredArguments):
 
     def run(self) -> int:
         """Cuts, writes and checks."""
-        from l2s_jax.data.bach import parse_class_ids, prepare_bach
+        from l2s_jax.data.bach import prepare_bach
 
-        own = {"split": self.chosen("split"), "class_ids": parse_class_ids(self.class_ids)}
+        own = {"split": self.chosen("split"), "rename": parse_pairs(self.rename, "--rename")}
+        own["class_ids"] = parse_pairs(self.class_ids, "--class-ids")
         return self.prepare(prepare_bach, **own_options(self) | own)
 
 
@@ -230,6 +236,17 @@ class PrepareDigestPath(_PrepareTiles):
 
         own = {"slide_rule": self.slide_rule or SLIDE_RULE}
         return self.prepare(prepare_digestpath, seed=self.seed, **own_options(self) | own)
+
+
+def parse_pairs(pairs: tuple[str, ...], option: str) -> dict[str, str]:
+    """{name: class} from NAME=CLASS. Raises `UserError` for anything else, naming the option."""
+    meanings = {}
+    for pair in pairs:
+        name, _, meaning = (part.strip() for part in pair.rpartition("="))
+        if not name or not meaning:
+            raise UserError(f"{option} {pair!r}: expected NAME=CLASS, such as 1=benign")
+        meanings[name] = meaning
+    return meanings
 
 
 def _stainer(stain: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from l2s_jax.cli_prepare import CentredArguments, TileArguments
+from l2s_jax.cli_prepare import CentredArguments, TileArguments, parse_pairs
 from l2s_jax.compile_cache import use_compile_cache
 from l2s_jax.errors import UserError
 from l2s_jax.slide_options import SlideOptions, slide_options_of
@@ -57,6 +57,10 @@ class Inspect(CentredArguments, TileArguments):
     """ImageScope or ASAP XML, GeoJSON, or a mask."""
     classes: Path | None = None
     """classes.toml, or the folder with it; BACH's four classes by default."""
+    rename: tuple[str, ...] = ()
+    """What names in the annotations mean: Tumour=invasive "Normal tissue=normal"."""
+    ignore: tuple[str, ...] = ()
+    """Names in the annotations to leave out."""
     mpp: float = 7.5
     """Micrometres a pixel at which it is cut; 7.5 is the paper's 1.25x."""
     slide_mpp: float | None = None
@@ -73,6 +77,8 @@ class Inspect(CentredArguments, TileArguments):
             self.out,
             annotations=self.annotations,
             classes=self.classes,
+            rename=parse_pairs(self.rename, "--rename"),
+            ignore=self.ignore,
             mpp=self.mpp,
             slide_mpp=self.slide_mpp,
             options=self.extraction(),
@@ -128,22 +134,11 @@ class EvaluateSlides(SlideOptions):
         evaluate_slides(
             self.folder,
             self.slides,
-            rename=parse_pairs(self.rename),
+            rename=parse_pairs(self.rename, "--rename"),
             options=slide_options_of(self),
             **{name: getattr(self, name) for name in names},
         )
         return 0
-
-
-def parse_pairs(pairs: tuple[str, ...]) -> dict[str, str]:
-    """{name: class} from NAME=CLASS. Raises `UserError` for anything else."""
-    meanings = {}
-    for pair in pairs:
-        name, equals, meaning = pair.rpartition("=")
-        if not equals:
-            raise UserError(f"--rename {pair!r}: expected NAME=CLASS")
-        meanings[name] = meaning
-    return meanings
 
 
 SLIDE_COMMANDS: dict[str, Any] = {

@@ -1,6 +1,6 @@
 """`l2s inspect`: what patch extraction would do to a slide, in pictures and in words."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,8 @@ def inspect(
     *,
     annotations: str | Path | None = None,
     classes: str | Path | None = None,
+    rename: Mapping[str, str] | None = None,
+    ignore: Sequence[str] = (),
     mpp: float = 7.5,
     slide_mpp: float | None = None,
     options: ExtractionOptions | None = None,
@@ -43,6 +45,8 @@ def inspect(
         these names are replaced.
       annotations: of any format that `read_annotations` reads.
       classes: `classes.toml`, or the folder with it; BACH's four by default.
+      rename: {name in the annotation: class}, beside the classes' own names (and BACH's wordings).
+      ignore: names in the annotation that are left out.
       mpp: working scale, um/px; 7.5 is the paper's 1.25x.
       slide_mpp: level-0 um/px where neither slide nor annotation says.
       options: of extraction; the paper's by default.
@@ -58,7 +62,8 @@ def inspect(
     drawn = Path(annotations) if annotations is not None else None
     slide = open_slide_with(Path(path), drawn, slide_mpp)
     task = read_classes(classes)
-    table = bach_table() if classes is None else class_table(task)
+    make = bach_table if classes is None else class_table
+    table = make(task, synonyms=rename, ignored=ignore)
     found = read_annotations(drawn, table, size_level0=slide.size_level0) if drawn is not None else None
     image = whole_slide(slide, mpp)
     tissue = tissue_mask(image, morphology=options.morphology, opening=opening_at(mpp))

@@ -143,9 +143,8 @@ def _refuse_trained_on(run: Path, slides: Sequence[Path], accepted: bool) -> Non
 
 def names_table(classes: Classes, rename: Mapping[str, str], ignore: Sequence[str]) -> ClassTable:
     """Which names in annotations mean which class."""
-    contains = bach_table(classes).contains if classes.names == BACH_CLASSES.names else ()
-    own = class_table(classes, synonyms=rename, ignored=ignore)
-    return ClassTable(classes, own.exact, contains, own.ids, own.ignored)
+    make = bach_table if classes.names == BACH_CLASSES.names else class_table
+    return make(classes, synonyms=rename, ignored=ignore)
 
 
 def _find_all(slides: Sequence[Path], folder: str | Path | None) -> tuple[dict[Path, Path], list[str]]:

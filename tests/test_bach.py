@@ -26,7 +26,8 @@ from PIL import Image
 from slide_generator import corrupt_tile, cut_off
 
 from l2s_jax import cli
-from l2s_jax.data.bach import SPLIT_TABLES, parse_class_ids, prepare_bach
+from l2s_jax.data.annotations import BACH_CLASSES
+from l2s_jax.data.bach import SPLIT_TABLES, prepare_bach
 from l2s_jax.data.check import check_manifest
 from l2s_jax.data.extraction import PAPER, RELEASE, ExtractionOptions
 from l2s_jax.data.fig5 import compared, paper_counts
@@ -300,10 +301,22 @@ def test_classes_by_annotation_id(own, tmp_path):
     xml.write_text(text.replace("Carcinoma in situ", "").replace('Annotation Id="1"', 'Annotation Id="2"'))
     with pytest.raises(UserError, match="class name that is not known"):
         prepare_own(own, tmp_path / "o")
-    result = prepare_own(own, tmp_path / "o2", class_ids=parse_class_ids(("1=benign", "2=in situ")))
+    result = prepare_own(own, tmp_path / "o2", class_ids={"1": "benign", "2": "in situ"})
     assert set(np.unique(read_mask(result.manifest.patches[0].mask, result.manifest.classes))) == {0, 2}
-    with pytest.raises(UserError, match="expected ID=CLASS"):
-        parse_class_ids(("benign",))
+
+
+def test_other_names_are_given_a_meaning_or_left_out(own, tmp_path, capsys):
+    xml = own / "WSI" / "B1.xml"
+    xml.write_text(xml.read_text().replace("Benign", "Fat").replace("Carcinoma in situ", "DCIS"))
+    words = ["prepare", "bach", str(own), str(tmp_path / "o"), "--patch-size", "32", "--stain", "off"]
+    words += ["--splits-file", str(own / "splits.csv")]
+    assert cli.run(words) == 2
+    assert "'Fat' (2), 'DCIS' (1)" in capsys.readouterr().err
+    assert cli.run([*words, "--ignore", "Fat", "--rename", "DCIS=in situ", "--overwrite"]) == 0
+    masks = [read_mask(row.mask, BACH_CLASSES) for row in read_manifest(tmp_path / "o").patches]
+    assert set(np.unique(np.concatenate(masks))) == {0, 2, 3}
+    assert cli.run([*words, "--rename", "DCIS"]) == 2
+    assert "--rename 'DCIS': expected NAME=CLASS" in capsys.readouterr().err
 
 
 def test_started_again_it_does_only_what_is_not_finished(own, tmp_path):

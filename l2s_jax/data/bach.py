@@ -12,7 +12,7 @@ about 6.7 x 5.0 um/px at 128. The challenge has photos of one patient under diff
 list they count as patients of their own, which does not matter as long as all of them are training patches.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal, cast
@@ -68,6 +68,8 @@ def prepare_bach(
     split: Literal["paper", "printed"] = "paper",
     splits_file: str | Path | None = None,
     class_ids: Mapping[str, str] | None = None,
+    rename: Mapping[str, str] | None = None,
+    ignore: Sequence[str] = (),
     photos: bool = True,
     patients: str | Path | None = None,
     slide_mpp: float | None = None,
@@ -86,6 +88,8 @@ def prepare_bach(
       splits_file: CSV with the columns slide,split instead, for slides of other names.
       class_ids: {Annotation Id: class name}, for files with an Annotation element for each class and no
         other name for it.
+      rename: {name in the annotations: class name}, beside BACH's own wordings.
+      ignore: names in the annotations whose regions are left out.
       photos: use part A.
       patients: CSV with the columns photo,patient; photos of one patient become one group.
       slide_mpp: level-0 um/px of slides where neither slide, table nor XML says.
@@ -98,7 +102,7 @@ def prepare_bach(
       UserError: nothing of the layout is there, slides of no split, or see `prepare_sources`.
     """
     folder, work = require_folder(folder), work or Work()
-    table = bach_table(ids=class_ids)
+    table = bach_table(synonyms=rename, ids=class_ids, ignored=ignore)
     scales = read_mpp_table(mpp_table) if mpp_table is not None else None
     read = partial(
         read_slide_sheet,
@@ -129,6 +133,8 @@ def prepare_bach(
         "mpp": mpp,
         "split": {source.name: source.split for source in sources if source.name in slides},
         "class_ids": dict(class_ids or {}),
+        "rename": dict(rename or {}),
+        "ignore": sorted(ignore),
         "photos": photos,
         "resample": resample,
         "patients": {one.name: one.group for one in sources if patients and one.name not in slides},
@@ -232,17 +238,6 @@ def read_photo(path: Path, code: int, size: int, resample: Resample) -> Sheet:
     """A photo squeezed into one square patch; its class is known for all of it."""
     image = resized(read_image(path), (size, size), FILTERS[resample])
     return Sheet(image, None, label=code)
-
-
-def parse_class_ids(items: tuple[str, ...]) -> dict[str, str]:
-    """`("1=benign", "2=in situ")` as a dict. Raises `UserError` for another form."""
-    ids = {}
-    for item in items:
-        ident, equals, name = item.partition("=")
-        if not equals or not ident.strip() or not name.strip():
-            raise UserError(f"--class-ids {item!r}: expected ID=CLASS, such as 1=benign")
-        ids[ident.strip()] = name.strip()
-    return ids
 
 
 def _class_folders(place: Path) -> list[Path]:

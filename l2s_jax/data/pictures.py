@@ -5,6 +5,7 @@ be had without a guess is refused with a `UserError` that names it and says how 
 """
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ COLOUR_MODES = ("1", "L", "P", "LA", "PA", "RGB", "RGBA", "RGBX", "YCbCr")
 MASK_MODES = ("1", "L", "P", "I;16", "I;16L", "I;16B", "I;16N", "I")
 _UNKNOWN = 254  # a mask value of no class; never a code, since `types.MAX_CLASSES` is 254
 _ORIENTATION = 0x0112  # EXIF tag
+
+# Said of pictures that are cut short, without their name; the error that follows names them.
+warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
 
 
 def read_image(path: str | Path) -> np.ndarray:

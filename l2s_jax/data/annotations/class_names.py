@@ -69,7 +69,13 @@ def class_table(
     )
 
 
-def bach_table(classes: Classes = BACH_CLASSES, *, ids: Mapping[str, str] | None = None) -> ClassTable:
+def bach_table(
+    classes: Classes = BACH_CLASSES,
+    *,
+    synonyms: Mapping[str, str] | None = None,
+    ids: Mapping[str, str] | None = None,
+    ignored: Collection[str] = (),
+) -> ClassTable:
     """BACH's rule: a label that contains "benign", else "in situ" (or "insitu"), else "invasive".
 
     The authors' reader has this rule and this order, so "in situ and invasive" is in situ. It meets
@@ -77,12 +83,14 @@ def bach_table(classes: Classes = BACH_CLASSES, *, ids: Mapping[str, str] | None
 
     Args:
       classes: four classes in BACH's order, under any names.
+      synonyms: see `class_table`; whole names come before parts of names.
+      ignored: see `class_table`.
       ids: see `class_table`; {"1": "benign", "2": "in situ", "3": "invasive"} fits files with an Annotation
         for each class.
     """
     _, benign, in_situ, invasive = classes.names
     parts = (("benign", benign), ("in situ", in_situ), ("insitu", in_situ), ("invasive", invasive))
-    return class_table(classes, contains=parts, ids=ids)
+    return class_table(classes, synonyms=synonyms, contains=parts, ids=ids, ignored=ignored)
 
 
 def code_of(table: ClassTable, names: Sequence[str], ident: str = "") -> int | None:

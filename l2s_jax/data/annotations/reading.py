@@ -231,6 +231,6 @@ def _unknown_names(path: Path, unknown: Counter[str], table: ClassTable) -> User
     known = ", ".join(sorted(table.exact)) + (f", {parts}" if parts else "")
     return UserError(
         f"{path}: {unknown.total()} region(s) have a class name that is not known: {found}"
-        f"{' and more' if len(unknown) > 20 else ''}. Known are: {known}. Rename them, map their names to "
-        "classes, or list them as ignored"
+        f"{' and more' if len(unknown) > 20 else ''}. Known are: {known}. Rename them in the file, say what "
+        "they mean with --rename NAME=CLASS, or leave them out with --ignore NAME"
     )
