@@ -5,6 +5,7 @@ The four verbs, importable from here without importing what they need until they
   prepare_phantom, prepare_ebhi, prepare_bach, prepare_gleason, prepare_digestpath
                                   a data set becomes a manifest
   train                           a manifest becomes a run folder
+  train_many, train_together      several run folders, trained as one program
   evaluate                        a run's figures on one split of a manifest
   predict                         pictures become class maps
 
@@ -28,6 +29,8 @@ _HOME = {
     "prepare_gleason": "l2s_jax.data.gleason",
     "prepare_digestpath": "l2s_jax.data.digestpath",
     "train": "l2s_jax.training",
+    "train_together": "l2s_jax.training",
+    "train_many": "l2s_jax.train_many",
     "evaluate": "l2s_jax.prediction",
     "predict": "l2s_jax.prediction",
     "evaluate_slides": "l2s_jax.slide_evaluation",

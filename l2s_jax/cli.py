@@ -135,14 +135,21 @@ class Train:
     manifest: tyro.conf.Positional[Path]
     """Folder with patches.csv and classes.toml."""
     out: Path
-    """Run folder: config, metrics, checkpoints, curves, samples and report.html."""
+    """Run folder: config, metrics, checkpoints, curves, samples and report.html; with --seeds, of such."""
     training: tyro.conf.OmitArgPrefixes[TrainConfig]
     preset: Preset = "paper"
     """`paper`: what the paper says. `release`: what its authors' released code does."""
     config: Config = None
     """Options from a TOML file; they win over the preset, the command line wins over both."""
+    seeds: tuple[int, ...] = ()
+    """Train one network a seed as one program, in OUT/seed0 and so on, instead of one with --seed."""
+    own_draws: bool = False
+    """With --seeds: take the seed for the draw too, so that each learns from a subset of its own."""
+    strategy: Literal["auto", "vmap", "unroll", "map"] = "auto"
+    """With --seeds: how they share the program. `auto` measures; `unroll` gives each the very result that it
+    would have alone, on a CPU; the others but for rounding."""
     resume: bool = False
-    """Go on with the run in --out from its last checkpoint."""
+    """Go on with what is in --out from the last checkpoint."""
     allow_outside: bool = False
     """Accept paths in the manifest that lead out of its folder."""
     compile_cache: bool = True
@@ -151,9 +158,18 @@ class Train:
     def run(self) -> int:
         """Trains, or goes on training."""
         use_compile_cache(self.compile_cache)
-        from l2s_jax.training import train
+        data: Any = self.manifest, self.out, self.training
+        how: Any = {"resume": self.resume, "allow_outside": self.allow_outside}
+        if self.seeds:
+            from l2s_jax.train_many import train_many
 
-        train(self.manifest, self.out, self.training, resume=self.resume, allow_outside=self.allow_outside)
+            train_many(*data, self.seeds, own_draws=self.own_draws, strategy=self.strategy, **how)
+        elif self.own_draws or self.strategy != "auto":
+            raise UserError("--own-draws and --strategy are for several networks at once: give --seeds")
+        else:
+            from l2s_jax.training import train
+
+            train(*data, **how)
         return 0
 
 

@@ -1,6 +1,6 @@
 """Batches through Grain: a pure function of the step number, so any number of threads gives the same."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import grain
@@ -91,6 +91,24 @@ def make_batch(patches: PatchSet, subset: Subset, rows: np.ndarray, epochs: np.n
     label = np.where(has_label, patches.label[index], IGNORE_LABEL).astype(np.int32)
     allowed = patches.allowed[index] | ~has_label[:, None]
     return Batch(images, masks, label, has_mask, has_label, rows.astype(np.int32), epochs, allowed)
+
+
+EMPTY = Batch(0, IGNORE_PIXEL, IGNORE_LABEL, False, False, PADDING, 0, True)
+"""What stands in an empty place of a batch."""
+
+
+def of_one_size(unequal: Sequence[Batch]) -> list[Batch]:
+    """Batches as large as the largest of them, filled up with empty places."""
+    most = max(len(batch.index) for batch in unequal)
+    return [_filled(batch, most - len(batch.index)) for batch in unequal]
+
+
+def _filled(batch: Batch, places: int) -> Batch:
+    if not places:
+        return batch
+    parts = zip(batch, EMPTY, strict=True)
+    empty = ((part, np.full((places, *part.shape[1:]), value, part.dtype)) for part, value in parts)
+    return Batch(*(np.concatenate(pair) for pair in empty))
 
 
 def batches(

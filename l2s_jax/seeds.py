@@ -1,0 +1,203 @@
+"""Many seeds in one program: the train step under `vmap`, `unroll` or `map`, and which to take.
+
+Seeds share shapes and a compiled program, and nothing else: each has its own patches, order, keys and task.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from l2s_jax.data.loader import of_one_size
+from l2s_jax.train_step import StepFunction
+
+Strategy = Literal["vmap", "unroll", "map"]
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+
+ManyStep = Callable[[Any, Any], tuple[Any, Any]]
+"""States and batches of n seeds to states and metrics of n seeds, in the strategy's form (`as_form`)."""
+
+MEASURED_STEPS = 3
+
+PROMISE: dict[str, dict[Strategy, float]] = {
+    "cpu": {"unroll": 1, "vmap": 10, "map": 100},
+    "other": {"vmap": 1, "unroll": 2, "map": 10},
+}
+"""Strategies by platform, the most promising first, with the largest time relative to that one which is
+feared of each. On CPUs convolutions of several kernels at once, which `vmap` asks for, take a slow path, and
+those inside a loop, which is `map`, a ruinous one (benchmarks/README.md)."""
+
+
+def stack(trees: Sequence[Any]) -> Any:
+    """Equal trees into one with a leading axis, of NumPy arrays where all leaves are."""
+
+    def together(*leaves: Any) -> Any:
+        return (np if all(isinstance(leaf, np.ndarray) for leaf in leaves) else jnp).stack(leaves)
+
+    return jax.tree.map(together, *trees)
+
+
+def unstack(seeds: Any, n: int) -> tuple[Any, ...]:
+    """A tree for each seed, from `stack`'s form or from a sequence that it is already."""
+    if _is_sequence(seeds):
+        return tuple(seeds)
+    return tuple(jax.tree.map(lambda leaf: leaf[i], seeds) for i in range(n))  # noqa: B023
+
+
+def as_form(seeds: Any, n: int, strategy: Strategy) -> Any:
+    """Seeds as a strategy keeps them: `vmap` and `map` stacked on a leading axis, `unroll` as a tuple.
+
+    A stacked state would have to be cut and put together again in each unrolled step. That costs time and
+    fuses with the arithmetic, which moves last bits, and XLA would not see that the n bodies are equal: it
+    compiles n equal bodies in little more time than one.
+
+    Args:
+      seeds: in either form.
+      n: number of seeds.
+      strategy: as given to `many_step`.
+    """
+    if strategy == "unroll":
+        return unstack(seeds, n)
+    return stack(seeds) if _is_sequence(seeds) else seeds
+
+
+def _is_sequence(seeds: Any) -> bool:
+    return type(seeds) in (tuple, list)  # states and batches are named tuples, metrics a dict
+
+
+def many_step(step: StepFunction, strategy: Strategy) -> ManyStep:
+    """The step for several seeds; pure, not yet jitted, and strict about the strategy's form.
+
+    Args:
+      step: from `make_train_step`.
+      strategy: `vmap`, one batched computation; `unroll`, a loop that is unrolled, whose seeds come out on a
+        CPU with the very bits of `jit_train_step`; `map`, a loop that is not.
+    """
+    if strategy == "vmap":
+        return jax.vmap(step)
+    if strategy == "map":
+        return lambda states, batches: jax.lax.map(lambda pair: step(*pair), (states, batches))
+    body = jax.jit(step)  # traced once
+
+    def unrolled(states: Any, batches: Any) -> tuple[Any, Any]:
+        done = [body(state, batch) for state, batch in zip(states, batches, strict=True)]
+        return tuple(state for state, _ in done), tuple(metrics for _, metrics in done)
+
+    return unrolled
+
+
+def jit_many_step(step: StepFunction, n: int, strategy: Strategy) -> ManyStep:
+    """Compiles the step of n seeds; the states that go in are given up (donated).
+
+    Args:
+      step: from `make_train_step`.
+      n: number of seeds.
+      strategy: see `many_step`.
+
+    Returns:
+      A function that takes states and batches in either form of `as_form` and gives states and metrics in
+      the strategy's own. Batches in a sequence can differ in size: `unroll` takes them as they are, the
+      others with empty places, which change nothing but rounding.
+    """
+    program = jax.jit(many_step(step, strategy), donate_argnums=0)
+
+    def run(states: Any, batches: Any) -> tuple[Any, Any]:
+        if strategy != "unroll" and _is_sequence(batches):
+            batches = of_one_size(batches)
+        return program(as_form(states, n, strategy), as_form(batches, n, strategy))
+
+    return run
+
+
+class Measured(NamedTuple):
+    """A strategy that was tried."""
+
+    program: ManyStep
+    ms: float  # a step of all seeds, the fastest of a few
+    first_s: float  # the first step, compilation included
+
+
+def measure_strategies(
+    step: StepFunction,
+    states: Any,
+    batches: Any,
+    n: int,
+    *,
+    strategies: Sequence[Strategy] | None = None,
+    limit_s: float = 60.0,
+) -> tuple[dict[Strategy, Measured], dict[Strategy, str]]:
+    """Tries strategies on real states and batches, the most promising first, within a limit of time.
+
+    The first is always tried. Another is left out where the time that is feared of it (`PROMISE`, times the
+    best so far) is more than what is left, and is not repeated where its first step shows it slower.
+
+    Args:
+      step: from `make_train_step`.
+      states: of n seeds, in either form; they stay valid.
+      batches: likewise.
+      n: number of seeds.
+      strategies: those to try, all by default.
+      limit_s: seconds for all together, compilation included. Overrun by one compilation at most, or by a
+        step that is slower than feared.
+
+    Returns:
+      What was measured, and why the others were not, in words.
+    """
+    feared = PROMISE.get(jax.default_backend(), PROMISE["other"])
+    measured: dict[Strategy, Measured] = {}
+    left_out: dict[Strategy, str] = {}
+    began = time.perf_counter()
+    for strategy in sorted(strategies or STRATEGIES, key=lambda name: feared[name]):
+        best = min((one.ms for one in measured.values()), default=0.0)
+        fear = feared[strategy] * best / 1e3
+        left = limit_s - (time.perf_counter() - began)
+        if measured and fear >= left:
+            left_out[strategy] = f"a step may take {fear:.3g} s, with {max(left, 0):.3g} s left to try it"
+            continue
+        measured[strategy] = _measure(step, states, batches, n, strategy, best)
+    return measured, left_out
+
+
+def _measure(
+    step: StepFunction, states: Any, batches: Any, n: int, strategy: Strategy, best_ms: float
+) -> Measured:
+    program = jit_many_step(step, n, strategy)
+    states = jax.tree.map(jnp.copy, as_form(states, n, strategy))  # the program takes what it is given
+    times: list[float] = []
+    for _ in range(MEASURED_STEPS + 1):
+        start = time.perf_counter()
+        states, metrics = program(states, batches)
+        jax.block_until_ready((states, metrics))
+        times.append(time.perf_counter() - start)
+        if best_ms and min(times[1:], default=0.0) * 1e3 > 1.5 * best_ms:
+            break
+    return Measured(program, min(times[1:]) * 1e3, times[0])
+
+
+def pick_strategy(
+    step: StepFunction,
+    states: Any,
+    batches: Any,
+    n: int | None = None,
+    *,
+    strategies: Sequence[Strategy] | None = None,
+    limit_s: float = 60.0,
+) -> tuple[Strategy, dict[Strategy, float]]:
+    """The strategy that measures fastest here, and the milliseconds of all that were measured.
+
+    Args:
+      step: from `make_train_step`.
+      states: of n seeds, in either form of `as_form`; they stay valid.
+      batches: likewise.
+      n: number of seeds; the length of `states` where that is a sequence of states.
+      strategies: those to try, all by default.
+      limit_s: see `measure_strategies`.
+    """
+    if n is None:
+        n = len(states) if _is_sequence(states) else len(jax.tree.leaves(states)[0])
+    measured, _ = measure_strategies(step, states, batches, n, strategies=strategies, limit_s=limit_s)
+    times = {name: one.ms for name, one in measured.items()}
+    return min(times, key=times.__getitem__), times

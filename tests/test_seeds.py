@@ -1,0 +1,234 @@
+"""Seeds in one program come out as they would alone."""
+
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import TINY
+
+from l2s_jax import seeds
+from l2s_jax.data.loader import PADDING, of_one_size
+from l2s_jax.models.convolution import conv2d, plain_conv2d
+from l2s_jax.models.network import L2S
+from l2s_jax.seeds import (
+    as_form,
+    jit_many_step,
+    many_step,
+    measure_strategies,
+    pick_strategy,
+    stack,
+    unstack,
+)
+from l2s_jax.train_step import Task, init_state, jit_train_step, make_optimizer, make_train_step
+from l2s_jax.types import IGNORE_LABEL, IGNORE_PIXEL, Batch
+
+N, STEPS, B, SIZE, C = 2, 4, 8, 32, 4
+MODEL, OPTIMIZER = L2S(C), make_optimizer(TINY.learning_rate)
+STEP = make_train_step(MODEL, OPTIMIZER, TINY)
+
+
+def task(seed):
+    """Class weights and channel statistics of a seed's own subset."""
+    rng = np.random.default_rng(seed)
+    ones = [np.float32(rng.uniform(0.5, 1, n)) for n in (C, C, 3, 3)]
+    return Task(*ones, np.array([1, 0, 0], np.float32))
+
+
+def batch(seed, number, rows=B):
+    rng = np.random.default_rng((seed, number))
+    has_mask = rng.random(rows) < 0.6
+    has_label = ~has_mask | (rng.random(rows) < 0.3)
+    mask = rng.integers(0, C, (rows, SIZE, SIZE)).astype(np.uint8)
+    mask[~has_mask] = IGNORE_PIXEL
+    label = np.where(has_label, rng.integers(0, C, rows), IGNORE_LABEL).astype(np.int32)
+    image = rng.integers(0, 256, (rows, SIZE, SIZE, 3)).astype(np.uint8)
+    index = rng.permutation(40)[:rows].astype(np.int32)
+    epoch = np.full(rows, number // 2, np.int32)
+    return Batch(image, mask, label, has_mask, has_label, index, epoch, np.ones((rows, C), bool))
+
+
+@pytest.fixture(scope="module")
+def fresh():
+    """States of the seeds at step 0, as NumPy but for the keys: nobody's buffers are given up."""
+    states = [init_state(MODEL, OPTIMIZER, task(seed), jax.random.key(seed)) for seed in range(N)]
+    return lambda: tuple(jax.tree.map(jnp.copy, state) for state in states)
+
+
+@pytest.fixture(scope="module")
+def alone(fresh):
+    """Each seed by `jit_train_step`: its last state, and its metrics by step."""
+    step = jit_train_step(STEP)
+    out = []
+    for seed, state in enumerate(fresh()):
+        metrics = []
+        for number in range(STEPS):
+            state, latest = step(state, batch(seed, number))
+            metrics.append(jax.device_get(latest))
+        out.append((state, metrics))
+    return out
+
+
+def together(fresh, strategy, stacked):
+    """The same seeds in one program."""
+    step = jit_many_step(STEP, N, strategy)
+    states = stack(fresh()) if stacked else fresh()
+    metrics = []
+    for number in range(STEPS):
+        batches = [batch(seed, number) for seed in range(N)]
+        states, latest = step(states, stack(batches) if stacked else batches)
+        metrics.append(unstack(jax.device_get(latest), N))
+    return list(zip(unstack(states, N), zip(*metrics, strict=True), strict=True))
+
+
+def leaves(state):
+    state = state._replace(key=jax.random.key_data(state.key))
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_unrolled_seeds_have_the_bits_of_single_ones(fresh, alone, stacked):
+    for (state, metrics), (single, single_metrics) in zip(
+        together(fresh, "unroll", stacked), alone, strict=True
+    ):
+        for ours, theirs in zip(leaves(state), leaves(single), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        assert list(metrics) == single_metrics
+
+
+@pytest.mark.parametrize("strategy", ["vmap", "map"])
+def test_other_strategies_agree_but_for_rounding(fresh, alone, strategy):
+    """Stated in the README: losses within 1% over the first steps."""
+    for (state, metrics), (single, single_metrics) in zip(
+        together(fresh, strategy, True), alone, strict=True
+    ):
+        ours, theirs = (np.array([step["loss"] for step in steps]) for steps in (metrics, single_metrics))
+        np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-5)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-2)
+        assert int(state.step) == STEPS
+        moved = 2 * STEPS * TINY.learning_rate  # Adam turns a gradient's rounding about zero into whole steps
+        for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(single.params), strict=True):
+            np.testing.assert_allclose(a, b, atol=moved)
+        for a, b in zip(jax.tree.leaves(state.batch_stats), jax.tree.leaves(single.batch_stats), strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-2, atol=2e-2)
+
+
+def test_seeds_do_not_see_each_other(fresh, alone):
+    a, b = (single[1][0]["loss"] for single in alone)
+    assert a != b
+    step = jit_many_step(STEP, N, "unroll")
+    _, first = step(fresh(), [batch(0, 0), batch(1, 0)])
+    _, swapped = step(fresh()[::-1], [batch(1, 0), batch(0, 0)])
+    assert [m["loss"] for m in first] == [m["loss"] for m in swapped][::-1] == [a, b]
+
+
+def test_fast_convolutions_under_vmap():
+    """The formulations for CPUs, with a kernel a seed, forward and backward."""
+    rng = np.random.default_rng(0)
+    for shape, kernel_shape, stride, padding in (
+        ((8, 32, 32, 64), (3, 3, 64, 64), 1, 1),
+        ((8, 64, 64, 3), (7, 7, 3, 64), 2, 3),
+    ):
+        x = jnp.asarray(rng.standard_normal((2, *shape)), jnp.float32)
+        kernel = jnp.asarray(rng.standard_normal((2, *kernel_shape)), jnp.float32)
+        out = jax.eval_shape(lambda x, k: plain_conv2d(x, k, stride=stride, padding=padding), x[0], kernel[0])  # noqa: B023
+        weight = jnp.asarray(rng.standard_normal(out.shape), jnp.float32)
+
+        def gradient(conv, x, kernel):
+            loss = lambda x, k: (conv(x, k, stride=stride, padding=padding) * weight).sum()  # noqa: B023, E731
+            return jax.grad(loss, (0, 1))(x, kernel)
+
+        ours = jax.jit(jax.vmap(lambda *a: gradient(conv2d, *a)))(x, kernel)  # noqa: B023
+        for i in range(2):
+            theirs = jax.jit(lambda *a: gradient(plain_conv2d, *a))(x[i], kernel[i])  # noqa: B023
+            for a, b in zip(ours, theirs, strict=True):
+                np.testing.assert_allclose(a[i], b, atol=2e-5 * np.abs(b).max())
+
+
+def test_stacking_and_its_inverse():
+    trees = [{"a": np.full(2, i), "b": jnp.full((), i)} for i in range(3)]
+    stacked = stack(trees)
+    assert stacked["a"].shape == (3, 2) and isinstance(stacked["a"], np.ndarray)
+    assert [int(tree["b"]) for tree in unstack(stacked, 3)] == [0, 1, 2]
+    assert unstack(trees, 3) == tuple(trees)
+    assert type(as_form(stacked, 3, "unroll")) is tuple and as_form(stacked, 3, "vmap") is stacked
+
+
+def test_unequal_batches_are_filled_up():
+    small, large = of_one_size([batch(0, 0, rows=3), batch(1, 0)])
+    assert len(small.index) == B and (small.index[3:] == PADDING).all()
+    assert not small.has_mask[3:].any() and not small.has_label[3:].any() and small.allowed.all()
+    assert (small.mask[3:] == IGNORE_PIXEL).all() and (small.label[3:] == IGNORE_LABEL).all()
+    for part, was, dtype in zip(small, batch(0, 0, rows=3), batch(1, 0), strict=True):
+        np.testing.assert_array_equal(part[:3], was)
+        assert part.dtype == dtype.dtype
+    assert all((a == b).all() for a, b in zip(large, batch(1, 0), strict=True))
+
+
+def toy_step(state, batch):
+    """Cheap, and of the step's form: counts rows and adds them up."""
+    return {"sum": state["sum"] + batch.image.sum()}, {"loss": batch.has_mask.sum()}
+
+
+@pytest.mark.parametrize("strategy", seeds.STRATEGIES)
+def test_batches_may_differ_in_size(strategy):
+    states = tuple({"sum": jnp.zeros((), jnp.float32)} for _ in range(2))
+    pair = [batch(0, 0, rows=3), batch(1, 0)]
+    states, metrics = jit_many_step(toy_step, 2, strategy)(states, pair)
+    for i, one in enumerate(unstack(states, 2)):
+        assert float(one["sum"]) == pair[i].image.sum()
+        assert int(unstack(metrics, 2)[i]["loss"]) == pair[i].has_mask.sum()
+
+
+def slow(seconds, calls, name):
+    def run(states, batches):
+        calls.append(name)
+        time.sleep(seconds)
+        return states, {}
+
+    return run
+
+
+@pytest.fixture
+def timed(monkeypatch):
+    """Programs that take a set time, and the order in which they are called."""
+    calls = []
+    seconds = {"unroll": 0.02, "vmap": 0.1, "map": 0.004}
+    monkeypatch.setattr(
+        seeds, "jit_many_step", lambda step, n, strategy: slow(seconds[strategy], calls, strategy)
+    )
+    return seconds, calls
+
+
+def test_the_fastest_is_picked_and_the_slow_tried_once(timed):
+    _, calls = timed
+    states = ({"sum": jnp.zeros(())},) * 2
+    name, times = pick_strategy(toy_step, states, ())
+    assert (
+        name == "map" and min(times, key=times.__getitem__) == "map" and set(times) == set(seeds.STRATEGIES)
+    )
+    assert 20 <= times["unroll"] < times["vmap"]
+    assert calls.count("vmap") == 2 and calls[0] == "unroll"
+    assert float(states[0]["sum"]) == 0  # still there
+
+
+def test_what_may_take_too_long_is_not_tried(timed):
+    seconds, calls = timed
+    states = ({"sum": jnp.zeros(())},) * 2
+    measured, left_out = measure_strategies(toy_step, states, (), 2, limit_s=1.0)
+    assert set(measured) == {"unroll", "vmap"} and "map" not in calls
+    assert "a step may take 2" in left_out["map"]
+    measured, left_out = measure_strategies(toy_step, states, (), 2, limit_s=0.0)
+    assert set(measured) == {"unroll"} and set(left_out) == {"vmap", "map"}
+    seconds["unroll"] = 0.2
+    measured, _ = measure_strategies(toy_step, states, (), 2, strategies=("vmap", "map"), limit_s=0.5)
+    assert set(measured) == {"vmap"}
+
+
+def test_measuring_takes_nobodys_states():
+    states = tuple({"sum": jnp.zeros((), jnp.float32)} for _ in range(2))
+    for given in (states, stack(states)):
+        pick_strategy(toy_step, given, [batch(0, 0), batch(1, 0)])
+        assert all(float(one["sum"]) == 0 for one in unstack(given, 2))
+    assert callable(many_step(toy_step, "vmap"))
