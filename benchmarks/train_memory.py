@@ -2,9 +2,9 @@
 
     python benchmarks/train_memory.py [--patches 1015] [--steps 12] [--limit-gib 4]
 
-Ends with 1 where the peak is beyond the limit. Memory is the greatest resident set of the training process from
-its start to its end, as the kernel counts it; the cache of compiled programs is empty. A quarter of the patches
-is validated on, so the report's pictures are in it too.
+Ends with 1 where the peak is beyond the limit. Memory is the greatest resident set of the training process
+from its start to its end, as the kernel counts it; the cache of compiled programs is empty. A quarter as many
+patches are validated on, so the report's pictures are in it too.
 """
 
 import argparse
@@ -66,7 +66,9 @@ def main() -> None:
             *map(str, arguments),
         ]
         environment = {**os.environ, "L2S_CACHE": str(Path(folder) / "cache")}
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+        subprocess.run(
+            [*command, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL, env=environment
+        )
         seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     figures = {"patches": options.patches, "seconds": round(seconds, 1), "peak_gib": round(peak, 2)}
