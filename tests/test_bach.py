@@ -312,7 +312,7 @@ def test_other_names_are_given_a_meaning_or_left_out(own, tmp_path, capsys):
     words += ["--splits-file", str(own / "splits.csv")]
     assert cli.run(words) == 2
     assert "'Fat' (2), 'DCIS' (1)" in capsys.readouterr().err
-    assert cli.run([*words, "--ignore", "Fat", "--rename", "DCIS=in situ", "--overwrite"]) == 0
+    assert cli.run([*words, "--ignore", "Fat", "--rename", "DCIS=in situ"]) == 0
     masks = [read_mask(row.mask, BACH_CLASSES) for row in read_manifest(tmp_path / "o").patches]
     assert set(np.unique(np.concatenate(masks))) == {0, 2, 3}
     assert cli.run([*words, "--rename", "DCIS"]) == 2
@@ -334,6 +334,9 @@ def test_started_again_it_does_only_what_is_not_finished(own, tmp_path):
     assert second.failures == () and {row.group for row in second.manifest.patches} == {"B1", "B2", "B3"}
     for path, stamp in stamps.items():
         assert (path.stat().st_mtime_ns == stamp) == (path.parent.name == "B1"), path
+    for suffix in (".svs", ".xml"):  # slides may come later
+        shutil.copy(own / "WSI" / f"B2{suffix}", own / "WSI" / f"B4{suffix}")
+    assert len({row.group for row in prepare_own(own, out).manifest.patches}) == 4
     write_boxes(own / "WSI" / "B1.xml", BOXES[:2])  # a mended annotation is noticed
     assert sum(row.group == "B1" for row in prepare_own(own, out).manifest.patches) == 2
 
@@ -349,6 +352,18 @@ def test_a_folder_made_otherwise_is_refused(own, tmp_path):
         work=Work(workers=1, overwrite=True),
     )
     assert result.manifest.patches
+
+
+def test_a_scale_given_later_mends_what_failed(own, tmp_path):
+    """The message of a slide without a scale asks for an option; with it the rest is not made again."""
+    add_slide(own, "B2", mpp=None)
+    first = prepare_own(own, tmp_path / "o")
+    assert "--mpp-table" in first.failures[0]
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "o" / "images" / "B1").iterdir()}
+    (tmp_path / "mpp.csv").write_text(f"slide,mpp\nB2,{BACH_MPP}\n")
+    second = prepare_own(own, tmp_path / "o", mpp_table=tmp_path / "mpp.csv")
+    assert second.failures == () and {row.group for row in second.manifest.patches} == {"B1", "B2"}
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
 
 
 def test_overwriting_leaves_no_stains_of_another_kind(own, tmp_path):
@@ -466,7 +481,7 @@ def test_the_preset_of_the_release_on_the_command_line(bach, tmp_path, capsys):
     recipe = prepared_on_the_command_line(bach, tmp_path / "o", "--preset", "release")
     assert recipe["extraction"] == asdict(replace(RELEASE, size=SIZE))
     assert recipe["stain"] == "macenko, labels" and recipe["resample"] == "nearest"
-    assert {name for name, split in recipe["split"].items() if split == "train"} == {"A01", "A06", "A08"}
+    assert recipe["split"] == "printed" and recipe["reading"]["splits"]["A06"] == "train"
     assert "stains of image-level patches only normalised" in capsys.readouterr().out
     assert not (tmp_path / "o" / STAIN).exists()  # slides are predicted as they are
     manifest = read_manifest(tmp_path / "o")

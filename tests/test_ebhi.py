@@ -179,7 +179,7 @@ def test_other_folders_are_refused_and_overwritten_on_request(published, tmp_pat
     with pytest.raises(UserError, match="holds other files.*--overwrite"):
         prepare_ebhi(published, out, patch_size=16)
     prepare_ebhi(published, out, patch_size=16, overwrite=True)
-    with pytest.raises(UserError, match="prepared with.*patch_size=16"):
+    with pytest.raises(UserError, match="prepared with patch_size 16, now 32"):
         prepare_ebhi(published, out, patch_size=32)
     assert len(check_manifest(out).manifest.patches) == 80  # still whole
     prepare_ebhi(published, out, classes=7, patch_size=32, overwrite=True)

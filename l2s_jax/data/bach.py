@@ -15,7 +15,7 @@ list they count as patients of their own, which does not matter as long as all o
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from l2s_jax.data.annotations import BACH_CLASSES, bach_table
 from l2s_jax.data.extraction import PAPER, ExtractionOptions
@@ -112,10 +112,23 @@ def prepare_bach(
         slide_mpp=slide_mpp,
         mpp_table=scales,
     )
+    reading: dict[str, Any] = {
+        "class_ids": dict(class_ids or {}),
+        "rename": dict(rename or {}),
+        "ignore": sorted(ignore),
+        "slide_mpp": slide_mpp or 0.0,
+    }
     slides, found = find_slides(folder)
     assigned, missing = assign_splits(slides, split, splits_file)
     sources = [
-        Source(name, name, assigned[name], (path, xml), partial(read, path, xml))
+        Source(
+            name,
+            name,
+            assigned[name],
+            (path, xml),
+            partial(read, path, xml),
+            repr((reading, [(scales or {}).get(key) for key in (path.name, path.stem)])),
+        )
         for name, (path, xml) in slides.items()
     ]
     shown = {part: listed((one.name for one in sources if one.split == part), 20) for part in SPLITS}
@@ -131,21 +144,20 @@ def prepare_bach(
     recipe = {
         "what": "bach",
         "mpp": mpp,
-        "split": {source.name: source.split for source in sources if source.name in slides},
-        "class_ids": dict(class_ids or {}),
-        "rename": dict(rename or {}),
-        "ignore": sorted(ignore),
+        "split": split if splits_file is None else "of a file",
         "photos": photos,
         "resample": resample,
+    }
+    reading |= {
+        "splits": {source.name: source.split for source in sources if source.name in slides},
         "patients": {one.name: one.group for one in sources if patients and one.name not in slides},
-        "slide_mpp": slide_mpp or 0.0,
         "mpp_table": {name: list(value) for name, value in (scales or {}).items()},
     }
     job = Job(Path(out), BACH_CLASSES, extraction, "centred")
     found.insert(
         0, f"BACH at {mpp:g} um/px ({WORKING_MPP} is the paper's 1.25x), patches of {extraction.size}"
     )
-    return prepare_sources(out, sources, job, recipe, work, dataset=DATASET, found=found)
+    return prepare_sources(out, sources, job, recipe, work, dataset=DATASET, reading=reading, found=found)
 
 
 def find_slides(folder: Path) -> tuple[dict[str, tuple[Path, Path]], list[str]]:

@@ -93,8 +93,8 @@ def record_path(source: Source, out: Path) -> Path:
 
 
 def source_key(source: Source, job: Job) -> str:
-    """A hash of the job, the split and the state of the source's files (path, size, time of change)."""
-    content = [job.key, source.name, source.group, source.split]
+    """A hash of the job, the split, how the source is read, and its files' path, size and time of change."""
+    content = [job.key, source.name, source.group, source.split, source.reading]
     for path in source.files:
         try:
             stat = path.stat()

@@ -14,12 +14,19 @@ from l2s_jax.errors import UserError
 from l2s_jax.files import unwritable, write_text
 
 RECIPE = "prepared.toml"
+READING = "reading"
 PICTURES = ("images", "masks", "parts")
 STAIN_PICTURE = "stain_reference.png"
 STAIN_OF_LABELS = "stain_of_labels.json"
 
 
-def claim_folder(out: str | Path, recipe: dict[str, Any], *, overwrite: bool = False) -> Path:
+def claim_folder(
+    out: str | Path,
+    recipe: dict[str, Any],
+    *,
+    reading: dict[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Path:
     """Makes `out` ready for a manifest and writes into it by what it is made (`prepared.toml`).
 
     A folder with the same recipe is one whose making was interrupted, or is made again: it is used as it is.
@@ -28,6 +35,8 @@ def claim_folder(out: str | Path, recipe: dict[str, Any], *, overwrite: bool = F
     Args:
       out: the folder.
       recipe: options that decide the content; values that TOML can hold.
+      reading: options that were added for sources that could not be read without them. They are written down
+        too, but others than before do not make it another folder.
       overwrite: use a folder that holds something else. What an earlier `prepare` wrote there is deleted;
         files of other origin stay, unless they have a name that is written.
 
@@ -38,11 +47,12 @@ def claim_folder(out: str | Path, recipe: dict[str, Any], *, overwrite: bool = F
     recipe = {"version": __version__, **recipe}
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; expected a folder for the manifest. Choose another name")
-    if out.is_dir() and any(out.iterdir()) and _recipe_of(out) != recipe:
+    before = _recipe_of(out)
+    if out.is_dir() and any(out.iterdir()) and before != recipe:
         if not overwrite:
             raise UserError(
-                f"{out} holds other files{_made_as(out)}. Choose an empty folder, or write into it with "
-                "--overwrite"
+                f"{out} holds other files{_differences(before, recipe)}. Choose an empty folder, or write "
+                "into it with --overwrite"
             )
         if (out / RECIPE).exists():
             for name in PICTURES:
@@ -53,19 +63,32 @@ def claim_folder(out: str | Path, recipe: dict[str, Any], *, overwrite: bool = F
         (out / PATCHES).unlink(missing_ok=True)
     except OSError as error:
         raise unwritable(out / PATCHES, error) from error
-    write_text(out / RECIPE, tomli_w.dumps(recipe))
+    write_text(out / RECIPE, tomli_w.dumps(recipe | {READING: reading or {}}))
     return out
 
 
 def _recipe_of(out: Path) -> dict[str, Any] | None:
     try:
-        return tomllib.loads((out / RECIPE).read_text(encoding="utf-8"))
+        recipe = tomllib.loads((out / RECIPE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    recipe.pop(READING, None)
+    return recipe
 
 
-def _made_as(out: Path) -> str:
-    recipe = _recipe_of(out)
-    if recipe is None:
+def _differences(before: dict[str, Any] | None, now: dict[str, Any]) -> str:
+    """What two recipes differ in, in words."""
+    if before is None:
         return ""
-    return f" (prepared with {', '.join(f'{key}={value!r}' for key, value in recipe.items())})"
+    old, new = _flat(before), _flat(now)
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    said = ", ".join(f"{name} {old.get(name)!r}, now {new.get(name)!r}" for name in names[:8])
+    return f" (prepared with {said}{' and more' if len(names) > 8 else ''})"
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{a: {b: 1}} as {"a.b": 1}."""
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

@@ -64,6 +64,7 @@ def prepare_sources(
     work: Work,
     *,
     dataset: str,
+    reading: dict[str, Any] | None = None,
     found: Iterable[str] = (),
     failures: Iterable[str] = (),
 ) -> Prepared:
@@ -77,6 +78,7 @@ def prepare_sources(
       recipe: options that decide the content; values that TOML can hold.
       work: stains, workers, overwriting.
       dataset: its name in Fig. 5.
+      reading: options of `Source.read`, see `claim_folder`.
       found: lines on what the adapter met, for the report.
       failures: of sources that were not even begun.
 
@@ -90,7 +92,7 @@ def prepare_sources(
     if names and max(names.values()) > 1:
         raise UserError(f"two sources are named {names.most_common(1)[0][0]!r}: rename or leave out one")
     recipe = _full_recipe(recipe, job, work)
-    out = claim_folder(out, recipe, overwrite=work.overwrite)
+    out = claim_folder(out, recipe, reading=reading, overwrite=work.overwrite)
     key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
     job = replace(job, out=out, stainer=work.stainer, stained=work.stained, held_out=work.held_out, key=key)
     if work.stainer is not None:

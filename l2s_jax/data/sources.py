@@ -45,6 +45,7 @@ class Source:
     split: Split
     files: tuple[Path, ...]  # what `read` reads; when one changes, the source is worked on again
     read: Callable[[], Sheet]  # raises `UserError`
+    reading: str = ""  # options of `read`; when they change, the source is worked on again
 
 
 class Stainer(NamedTuple):
