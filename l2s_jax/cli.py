@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import sys
+import threading
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -303,13 +304,14 @@ COMMANDS: dict[str, Any] = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs `l2s`; ends the process with 0, 1 (something found or failed), 2 (wrong use), 3, 130."""
     code = run(sys.argv[1:] if arguments is None else list(arguments))
-    if code:
+    busy = [thread for thread in threading.enumerate() if not thread.daemon]
+    if code and len(busy) > 1:
         # A checkpoint that could not be written can leave writer threads behind; do not wait for them.
         with contextlib.suppress(OSError):
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
-    sys.exit(0)
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
