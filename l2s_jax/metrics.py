@@ -82,6 +82,13 @@ def bach_score(matrix: np.ndarray) -> float:
     return float(1 - (counted * np.abs(predicted - truth)).sum() / worst) if worst else float("nan")
 
 
+def spread_text(one: dict[str, float], what: str) -> str:
+    """What `spread` gives, in words; a single value has no deviation."""
+    if one["n"] <= one["ddof"]:
+        return f"{one['mean']:.4f} over {one['n']} {what}"
+    return f"{one['mean']:.4f} +- {one['sd']:.4f} over {one['n']} {what} (sd, ddof {one['ddof']})"
+
+
 def spread(values: Any, ddof: int = 1) -> dict[str, float]:
     """Mean, standard deviation and n of the values that are not NaN, with the ddof that was used."""
     kept = np.asarray([value for value in values if np.isfinite(value)], np.float64)

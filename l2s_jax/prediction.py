@@ -20,6 +20,7 @@ from l2s_jax.evaluation import Picture, figures, judge, read_pictures, write_eva
 from l2s_jax.figures import draw_confusion, overlay, save_figure
 from l2s_jax.files import atomic_path
 from l2s_jax.inference import Weighting, predict_picture
+from l2s_jax.metrics import spread_text
 from l2s_jax.picture_stain import in_stains_of_run, stains_of_manifest
 from l2s_jax.predictor import Predictor, Stain, load_predictor
 from l2s_jax.progress import track
@@ -136,8 +137,8 @@ def describe(result: dict[str, Any]) -> list[str]:
             ("weighted_f1", "weighted F1"), ("mean_iou", "mean IoU"),
         ):  # fmt: skip
             lines.append(
-                f"{title}: {pooled[name]:.4f} pooled; {_spread(images[name], 'images')}; "
-                f"{_spread(groups[name], 'groups')}"
+                f"{title}: {pooled[name]:.4f} pooled; {spread_text(images[name], 'images')}; "
+                f"{spread_text(groups[name], 'groups')}"
             )
         for name, f1, iou in zip(
             result["classes"], result["per_class"]["f1"], result["per_class"]["iou"], strict=True
@@ -147,10 +148,6 @@ def describe(result: dict[str, Any]) -> list[str]:
         classifier = result["classifier"]
         lines.append(f"classifier accuracy: {classifier['accuracy']:.4f} on {classifier['n']} labels")
     return lines
-
-
-def _spread(one: dict[str, float], what: str) -> str:
-    return f"{one['mean']:.4f} +- {one['sd']:.4f} over {one['n']} {what} (sd, ddof {one['ddof']})"
 
 
 def predict(

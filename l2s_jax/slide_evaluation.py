@@ -27,7 +27,7 @@ from l2s_jax.errors import UserError
 from l2s_jax.figures import draw_confusion, save_figure
 from l2s_jax.files import write_text
 from l2s_jax.inference import Weighting
-from l2s_jax.metrics import bach_score, confusion_matrix, per_class, spread
+from l2s_jax.metrics import bach_score, confusion_matrix, per_class, spread, spread_text
 from l2s_jax.metrics import summary as averages
 from l2s_jax.predictor import Stain, load_predictor
 from l2s_jax.run_folder import write_json
@@ -268,11 +268,8 @@ def describe(result: dict[str, Any]) -> list[str]:
             ("weighted_f1", "weighted F1"), ("mean_iou", "mean IoU"),
             ("bach_score", "BACH score (classes as grades 0, 1, ...)"),
         ):  # fmt: skip
-            one = part["per_slide"][name]
-            lines.append(
-                f"  {title}: {part['pooled'][name]:.4f} pooled; {one['mean']:.4f} +- {one['sd']:.4f} over "
-                f"{one['n']} slides (sd, ddof {one['ddof']})"
-            )
+            each = spread_text(part["per_slide"][name], "slides")
+            lines.append(f"  {title}: {part['pooled'][name]:.4f} pooled; {each}")
         for name, f1, iou in zip(
             result["classes"], part["per_class"]["f1"], part["per_class"]["iou"], strict=True
         ):
