@@ -159,18 +159,27 @@ class Train:
     def run(self) -> int:
         """Trains, or goes on training."""
         use_compile_cache(self.compile_cache)
-        data: Any = self.manifest, self.out, self.training
-        how: Any = {"resume": self.resume, "allow_outside": self.allow_outside}
         if self.seeds:
             from l2s_jax.train_many import train_many
 
-            train_many(*data, self.seeds, own_draws=self.own_draws, strategy=self.strategy, **how)
+            train_many(
+                self.manifest,
+                self.out,
+                self.training,
+                self.seeds,
+                own_draws=self.own_draws,
+                strategy=self.strategy,
+                resume=self.resume,
+                allow_outside=self.allow_outside,
+            )
         elif self.own_draws or self.strategy != "auto":
             raise UserError("--own-draws and --strategy are for several networks at once: give --seeds")
         else:
             from l2s_jax.training import train
 
-            train(*data, **how)
+            train(
+                self.manifest, self.out, self.training, resume=self.resume, allow_outside=self.allow_outside
+            )
         return 0
 
 
