@@ -5,11 +5,13 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from skimage.segmentation import find_boundaries
 
@@ -18,6 +20,7 @@ from l2s_jax.files import atomic_path
 from l2s_jax.types import IGNORE_PIXEL
 
 OVERLAY_OPACITY = 0.35
+LINE: dict[str, Any] = {"linewidth": 1.4, "marker": ".", "markersize": 3}  # a run of one epoch is a point
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -105,9 +108,9 @@ def draw_curves(rows: Sequence[dict[str, float]], judged_on: str = "validation")
     parts = {"loss_seg": "segmentation", "loss_cls": "classification"}
     used = [name for name in parts if not all(math.isnan(row[name]) for row in rows)]
     for name in used:
-        losses.plot(epochs, [row[name] for row in rows], label=parts[name], linewidth=1.4)
+        losses.plot(epochs, [row[name] for row in rows], label=parts[name], **LINE)
     if len(used) == 2:
-        losses.plot(epochs, [row["loss"] for row in rows], label="sum", linewidth=1.4, color="grey")
+        losses.plot(epochs, [row["loss"] for row in rows], label="sum", color="grey", **LINE)
     losses.set(xlabel="epoch", ylabel="loss (training)", ylim=(0, None))
     if used:
         losses.legend(frameon=False, fontsize=8)
@@ -120,13 +123,15 @@ def draw_curves(rows: Sequence[dict[str, float]], judged_on: str = "validation")
         points = [(row["epoch"], row[name]) for row in rows if not math.isnan(row[name])]
         # A classifier that no label has trained says nothing.
         if points and (name != "val_label_accuracy" or "loss_cls" in used):
-            scores.plot(*zip(*points, strict=True), label=label, linewidth=1.4, marker=".", markersize=3)
+            scores.plot(*zip(*points, strict=True), label=label, **LINE)
             drawn = True
     best = [row for row in rows if not math.isnan(row["val_score"])]
     if best:
         top = max(best, key=lambda row: row["val_score"])
         scores.axvline(top["epoch"], color="grey", linewidth=0.8, linestyle=":")
-        scores.text(top["epoch"], 0.02, " best", color="grey", fontsize=8)
+        at_the_end = top["epoch"] > sum(scores.get_xlim()) / 2
+        side = {"s": "best ", "ha": "right"} if at_the_end else {"s": " best", "ha": "left"}
+        scores.text(top["epoch"], 0.02, color="grey", fontsize=8, **side)
     scores.set(xlabel="epoch", ylabel=judged_on, ylim=(0, 1))
     if drawn:
         scores.legend(frameon=False, fontsize=8)
@@ -135,6 +140,7 @@ def draw_curves(rows: Sequence[dict[str, float]], judged_on: str = "validation")
     for axes in (losses, scores):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 

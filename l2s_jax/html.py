@@ -18,6 +18,8 @@ table { border-collapse: collapse; margin: .6rem 0 }
 td, th { padding: .2rem .7rem; border: 1px solid var(--line) }
 th { background: var(--head); text-align: left }
 caption { text-align: left; color: var(--quiet); padding: .3rem 0 }
+.facts th { white-space: nowrap; vertical-align: top; font-weight: 600 }
+.facts td { overflow-wrap: anywhere }
 td.number { text-align: right; font-variant-numeric: tabular-nums }
 tr.quiet td, tr.quiet th { color: var(--quiet); font-style: italic; font-weight: normal }
 tr:target { background: var(--mark) }
@@ -131,6 +133,12 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
     lines = "".join(f"<tr>{''.join(map(_cell, row))}</tr>\n" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>\n{lines}</tbody></table>"
+
+
+def facts(rows: Iterable[tuple[str, str]]) -> str:
+    """A table of names and what they stand for."""
+    lines = "".join(f'<tr><th scope="row">{escape(name)}</th>{_cell(value)}</tr>\n' for name, value in rows)
+    return f'<table class="facts"><tbody>\n{lines}</tbody></table>'
 
 
 def _cell(value: object) -> str:

@@ -153,13 +153,18 @@ def write_subset(folder: Path, patches: PatchSet, subset: Subset, base: Path) ->
     write_text(folder / SUBSET, out.getvalue())
 
 
-def training_groups(folder: Path) -> set[str]:
-    """Groups that the run learned from."""
+def read_subset(folder: Path) -> list[dict[str, str]]:
+    """Rows of subset.csv. Raises `UserError` where the run never got that far."""
     path = folder / SUBSET
     if not path.is_file():
         raise UserError(f"{folder} is no complete run folder: {SUBSET} not found in it")
     with path.open(newline="", encoding="utf-8") as file:
-        return {record["group"] for record in csv.DictReader(file)}
+        return list(csv.DictReader(file))
+
+
+def training_groups(folder: Path) -> set[str]:
+    """Groups that the run learned from."""
+    return {record["group"] for record in read_subset(folder)}
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:

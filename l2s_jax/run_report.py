@@ -1,6 +1,7 @@
 """The pictures and the page of a finished run: curves, samples of the validation split, figures."""
 
 import math
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,9 +23,15 @@ from l2s_jax.figures import (
 from l2s_jax.files import write_text
 from l2s_jax.inference import Tiling, enlarge, make_forward, predict_picture
 from l2s_jax.networks import load_network
-from l2s_jax.run_folder import CONFIG, ENVIRONMENT, FINISHED
+from l2s_jax.run_folder import CONFIG, ENVIRONMENT, FINISHED, MANIFEST
 
-SAMPLES = 8
+SAMPLES = 6
+FIGURES = {
+    "val_macro_f1": "macro F1, pixels",
+    "val_accuracy": "accuracy, pixels (micro F1)",
+    "val_label_accuracy": "accuracy, classifier",
+}
+"""What the columns of metrics.csv are called on the page."""
 
 
 def write_run_report(folder: Path, pictures: Sequence[Picture], batch_size: int = 20) -> None:
@@ -40,14 +47,15 @@ def write_run_report(folder: Path, pictures: Sequence[Picture], batch_size: int 
     judged_on = "test split, on which epochs were chosen" if on_test else "validation"
     curves = draw_curves(rows, judged_on)
     save_figure(curves, folder / "curves.png")
-    sections = [("Training", inline_png(png_of(curves), f"losses and figures by epoch, {judged_on}"))]
-    finished = run_folder.read_json(folder / FINISHED)
-    sections.insert(0, ("Result", _result(finished, rows, on_test)))
+    sections = [
+        ("Result", _result(run_folder.read_json(folder / FINISHED), rows, on_test)),
+        ("Data", _data(folder, pictures, judged_on)),
+        ("Training", inline_png(png_of(curves), f"losses and figures by epoch, {judged_on}")),
+    ]
     if pictures:
         sections += _judged(folder, pictures, batch_size, judged_on)
-    sections.append(("Options", html.preformatted((folder / CONFIG).read_text(encoding="utf-8"))))
-    environment = (folder / ENVIRONMENT).read_text(encoding="utf-8")
-    sections.append(("Environment", html.preformatted(environment)))
+    sections.append((f"Options ({CONFIG})", html.preformatted((folder / CONFIG).read_text(encoding="utf-8"))))
+    sections.append(("Environment", _environment(run_folder.read_json(folder / ENVIRONMENT))))
     write_text(folder / "report.html", html.page(f"Run {folder.resolve().name}", sections))
 
 
@@ -57,8 +65,10 @@ def _result(finished: dict, rows: Sequence[dict[str, float]], on_test: bool) -> 
     if best["score"] is None:
         return html.paragraph(text + "No validation figure: the network of the last epoch is kept.")
     at = next(row for row in rows if row["epoch"] == best["epoch"])
-    names = ("val_macro_f1", "val_accuracy", "val_label_accuracy")
-    values = [(name, at[name]) for name in names if not math.isnan(at[name])]
+    # A classifier that no label has trained says nothing.
+    untrained = {"val_label_accuracy"} if all(math.isnan(row["loss_cls"]) for row in rows) else set()
+    columns = [name for name in FIGURES if not math.isnan(at[name]) and name not in untrained]
+    values = [(FIGURES[name], at[name]) for name in columns]
     note = (
         "Chosen on the test split itself, as in the release: these figures flatter, and so do the test's."
         if on_test
@@ -68,6 +78,33 @@ def _result(finished: dict, rows: Sequence[dict[str, float]], on_test: bool) -> 
     split = "test" if on_test else "validation"
     text += f"Best epoch {best['epoch']}, {split} score {best['score']:.4f}."
     return html.paragraph(text) + html.table(("figure", "value"), values) + html.paragraph(note, "note")
+
+
+def _data(folder: Path, pictures: Sequence[Picture], judged_on: str) -> str:
+    manifest = run_folder.read_json(folder / MANIFEST)
+    used = run_folder.read_subset(folder)
+    masks, labels = (sum(row[name] == "1" for row in used) for name in ("mask_used", "label_used"))
+    groups = len({row["group"] for row in used})
+    with_mask = sum(picture.mask is not None for picture in pictures)
+    judged = (
+        f"{len(pictures)} patches of {len({p.row.group for p in pictures})} groups, {with_mask} with a mask"
+    )
+    rows = (
+        ("manifest", manifest["path"]),
+        ("its SHA-256", manifest["sha256"]),
+        ("learned from", f"{masks} masks and {labels} labels, {len(used)} patches of {groups} groups"),
+        (judged_on, judged if pictures else "none"),
+    )
+    return html.facts(rows)
+
+
+def _environment(facts: dict) -> str:
+    packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items() if version)
+    told = {**facts, "command": shlex.join(facts["command"]), "packages": packages}
+    return html.facts(
+        (name, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+        for name, value in told.items()
+    )
 
 
 def _judged(
@@ -100,13 +137,19 @@ def _judged(
         captions,
     )
     save_figure(samples, folder / "samples.png")
+    of_class = result["per_class"]
     per_class = [
-        (name, *(result["per_class"][key][code] for key in ("precision", "recall", "f1", "iou")))
+        (
+            name,
+            int(of_class["truth"][code]),
+            *(of_class[key][code] for key in ("precision", "recall", "f1", "iou")),
+        )
         for code, name in enumerate(classes.names)
     ]
+    header = ("class", "pixels", "precision", "recall", "F1", "IoU")
     return [
         (f"Samples ({judged_on})", inline_png(png_of(samples), "pictures, truth and prediction")),
-        (f"By class ({judged_on})", html.table(("class", "precision", "recall", "F1", "IoU"), per_class)),
+        (f"By class ({judged_on})", html.table(header, per_class)),
         (f"Confusion matrix ({judged_on})", inline_png(png_of(confusion), "confusion matrix")),
     ]
 
