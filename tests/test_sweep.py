@@ -59,7 +59,7 @@ def table(folder):
 def test_one_row_a_run_and_one_run_for_cells_that_are_the_same(done, phantom):
     out, lines = done
     rows, plan = pd.read_csv(out / "results.csv"), pd.read_csv(out / "plan.csv")
-    assert len(rows) == 5 and rows["run"].is_unique and set(plan["run"]) == set(rows["run"])
+    assert len(rows) == 6 and rows["run"].is_unique and set(plan["run"]) == set(rows["run"])
     assert len(plan) == 8  # S, S+C, S+C* and labelset's S+C, at two percents
     same = "run once: paper S at 100%, draw 0 = paper S+C at 100%, draw 0 = labelset S+C at 100%, draw 0"
     assert any(same in line for line in lines)
@@ -70,7 +70,7 @@ def test_one_row_a_run_and_one_run_for_cells_that_are_the_same(done, phantom):
         assert (
             subset["mask_used"].sum() == record["n_mask"] and subset["label_used"].sum() == record["n_label"]
         )
-        figures = run_folder.read_json(folder / "evaluation" / "test" / "figures.json")
+        figures = run_folder.read_json(folder / "evaluation" / "test" / "metrics.json")
         assert record["macro_f1"] == pytest.approx(figures["pooled"]["macro_f1"], rel=1e-8)
         assert record["manifest_sha256"] == read_manifest(phantom).sha256
         assert {"f1_background", "iou_carcinoma", "versions", "device", "config_hash"} <= record.keys()
@@ -82,7 +82,7 @@ def test_started_again_it_repeats_nothing(done, file, phantom):
     before, lines = (done[0] / "results.csv").read_bytes(), []
     sweep(file, done[0], manifest=phantom, say=lines.append)
     assert (done[0] / "results.csv").read_bytes() == before
-    assert any("5 runs (5 finished), 0 steps to go" in line for line in lines)
+    assert any("6 runs (6 finished), 0 steps to go" in line for line in lines)
 
 
 def start(file, phantom, out):
@@ -108,7 +108,7 @@ def test_killed_it_goes_on_and_gives_the_same_table(done, file, phantom, tmp_pat
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     finished = list(complete_rows(out / "results.csv")[0]["run"])
-    assert 1 <= len(finished) < 5
+    assert 1 <= len(finished) < 6
     with (out / "results.csv").open("a") as rows:
         rows.write("0123456789ab,small,segm")  # as if it had been killed while it wrote
     lines = []
@@ -127,7 +127,7 @@ def test_the_dry_run_trains_nothing_and_estimates_from_measured_steps(file, phan
     out = tmp_path / "results"
     assert run(["sweep", str(file), "--manifest", str(phantom), "--out", str(out), "--dry-run"]) == 0
     said = capsys.readouterr().out
-    assert "8 cells of the tables, 5 runs (0 finished), 30 steps to go" in said
+    assert "8 cells of the tables, 6 runs (0 finished), 36 steps to go" in said
     assert "5 measured steps of 8" in said and "paper S+C* at 60%, draw 0: 9 masks" in said
     assert not out.exists()
 
@@ -160,11 +160,11 @@ def test_failed_runs_are_listed_passed_over_and_tried_again_when_asked(
     assert run(command) == 1
     said = capsys.readouterr()
     assert "2 run(s) failed; the others are finished" in said.err
-    assert "failed: paper S+C* at 60.0%, draw 0: the loss is nan at step 3" in said.out
-    assert len(table(out)) == 3
+    assert "failed: paper S+C* at 60%, draw 0: the loss is nan at step 3" in said.out
+    assert len(table(out)) == 4
     monkeypatch.setattr(module, "train", train)
-    assert run(command) == 1 and len(table(out)) == 3
-    assert run([*command, "--retry-failed"]) == 0 and len(table(out)) == 5
+    assert run(command) == 1 and len(table(out)) == 4
+    assert run([*command, "--retry-failed"]) == 0 and len(table(out)) == 6
     assert not len(read_results(out).failures)
 
 
