@@ -184,7 +184,7 @@ def test_other_folders_are_refused_and_overwritten_on_request(published, tmp_pat
     assert len(check_manifest(out).manifest.patches) == 80  # still whole
     prepare_ebhi(published, out, classes=7, patch_size=32, overwrite=True)
     pictures = list((out / "images").rglob("*.png"))
-    assert len(pictures) == 96 and all(Image.open(path).size == (32, 32) for path in pictures)
+    assert len(pictures) == 96 and all(read_image(path).shape[:2] == (32, 32) for path in pictures)
     assert (out / "thesis.tex").read_text() == "mine"
     with pytest.raises(UserError, match="is a file"):
         prepare_ebhi(published, out / "thesis.tex")

@@ -10,7 +10,7 @@ import numpy as np
 import openslide
 import pytest
 import tifffile
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from slide_generator import corrupt_tile, cut_off, ellipses, smooth_picture
@@ -500,6 +500,7 @@ def test_scales_that_cannot_be_read(sharp):
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 4000), st.binary(min_size=1, max_size=40), st.booleans())
+@example(286, b"\x80", False)  # a property whose name is no text
 @pytest.mark.filterwarnings("ignore")
 def test_damaged_headers_never_give_a_traceback(tiny_slide, position, junk, at_end):
     """Bytes of the file overwritten, near its beginning or its end (where the directories are)."""

@@ -171,7 +171,9 @@ def test_pictures_without_stains_fall_back(name):
     np.testing.assert_array_equal(ours[0], picture)
     with_slide, status = macenko(images, reference, slide)
     assert np.asarray(status).tolist() == [SLIDE_FIT, OWN_FIT]
-    np.testing.assert_array_equal(with_slide[0], normalise_stain(picture[None], slide, reference)[0])
+    expected = np.asarray(normalise_stain(picture[None], slide, reference)[0])
+    # Two programs: a value half-way between grey levels may be rounded either way.
+    assert np.abs(np.asarray(with_slide[0]).astype(int) - expected).max() <= 1
     np.testing.assert_array_equal(with_slide[1], ours[1])
 
 

@@ -92,7 +92,7 @@ def open_slide(
     handle = _open_with_openslide(path)
     picture: np.ndarray | None = None
     if handle is not None:
-        properties, downsamples = dict(handle.properties), tuple(handle.level_downsamples)
+        properties, downsamples = _properties(handle), tuple(handle.level_downsamples)
         sizes = tuple((height, width) for width, height in handle.level_dimensions)
     else:
         picture, properties = _read_picture(path)
@@ -142,6 +142,15 @@ def _open_with_openslide(path: Path) -> openslide.OpenSlide | None:
             f"{path} is a slide that OpenSlide cannot open ({error}). It may be cut off: compare its size "
             "with the original's, and copy or download it again."
         ) from error
+
+
+def _properties(handle: openslide.OpenSlide) -> dict[str, str]:
+    """OpenSlide's properties; it lists damaged names that it then does not know."""
+    found = {}
+    for name in handle.properties:
+        with contextlib.suppress(KeyError):
+            found[name] = handle.properties[name]
+    return found
 
 
 def downsample_at(slide: Slide, mpp: float) -> tuple[float, float]:
