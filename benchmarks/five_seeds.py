@@ -5,9 +5,9 @@
 
 `five_seeds_vs_single` is the time of one step of five seeds by the strategy that `auto` picks over that of
 the single step (the goal: at most 5), `five_seeds_vs_torch` the same over five times torch eager's step.
-Other strategies are measured where they are named: on a CPU `vmap` and `map` take seconds to minutes a step, which
-is why `auto` tries them only within its limit of time; what it tried and found is in the results. Every
-variant is a process of its own; they take turns.
+Other strategies are measured where they are named: on a CPU `vmap` and `map` take seconds to minutes a step,
+which is why `auto` tries them only within its limit of time; what it tried and found is in the results.
+Every variant is a process of its own; they take turns.
 """
 
 import argparse

@@ -5,8 +5,8 @@
 `loop_vs_step` is the time a step takes in `l2s_jax.train`, with Grain, augmentation, losses fetched and
 metrics written, after the first epoch, over the time of the same compiled step on one batch again and again;
 the step is measured before and after, the mean counts. `loader_vs_step` is how many times more batches a
-second the loader makes than the step takes. `startup_3000_s` is reading 3,000 patches and masks for a run: the
-check of the whole manifest, then decoding once into memory.
+second the loader makes than the step takes. `startup_3000_s` is reading 3,000 patches and masks for a run:
+the check of the whole manifest, then decoding once into memory.
 """
 
 import csv

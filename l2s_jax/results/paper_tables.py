@@ -1,5 +1,7 @@
 """The paper's printed values beside results: as columns of the long table, and its Table 1."""
 
+from typing import Any
+
 import pandas as pd
 
 from l2s_jax.html import Html, paragraph, table
@@ -19,7 +21,7 @@ def with_printed(means: pd.DataFrame, study: str) -> pd.DataFrame:
         printed = paper_values(str(dataset), study)
         of = {(row.setting, row.percent, row.metric): row for row in printed.itertuples()}
         found = [of.get((row.setting, row.percent, row.metric)) for row in own.itertuples()]
-        values = (
+        values: tuple[list[Any], ...] = (
             [row.mean if row else float("nan") for row in found],
             [row.sd if row else float("nan") for row in found],
             [row.printed_as if row else "" for row in found],
