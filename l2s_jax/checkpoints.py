@@ -91,13 +91,20 @@ def load(folder: Path, like: dict[str, Any]) -> tuple[dict[str, Any], dict[str, 
             items = checkpointer.load_checkpointables(step, like)
             note = checkpointer.checkpointables_metadata(step).custom_metadata or {}
     except (ValueError, KeyError, OSError, TypeError) as error:
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"the checkpoint in {folder} does not fit this run's config, or is damaged: {first_line}"
+            f"the checkpoint in {folder} does not fit this run's config, or is damaged: {_reason(error)}"
         ) from error
     for name, tree in items.items():
         _check(folder, name, tree, like[name])
     return items, dict(note), step
+
+
+def _reason(error: BaseException) -> str:
+    """What lies at the bottom of Orbax's errors, which quote whole arrays on the way up."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return first_line if len(first_line) <= 300 else f"{first_line[:300]} ..."
 
 
 def _check(folder: Path, name: str, tree: Any, like: Any) -> None:
