@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import tyro
+from docstring_parser import parse_from_object
 
 from l2s_jax import __version__
 from l2s_jax.cli_prepare import PREPARE_COMMANDS
@@ -24,6 +25,7 @@ from l2s_jax.slide_options import SlideOptions, slide_options_of
 from l2s_jax.types import Split
 
 Config = Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")]
+Manifest = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MANIFEST")]
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class PrepareEbhi:
 class PrepareHalves:
     """Make the manifest of a classification study: half of the image-level training patches become test."""
 
-    manifest: tyro.conf.Positional[Path]
+    manifest: Manifest
     """Folder with patches.csv and classes.toml, such as `prepare bach` makes."""
     out: tyro.conf.Positional[Path]
     """Folder for the other; its pictures are hard links to the same files where those can be."""
@@ -117,7 +119,7 @@ class PrepareHalves:
 class Check:
     """Read a manifest and every picture in it, and report all problems at once."""
 
-    manifest: tyro.conf.Positional[Path]
+    manifest: Manifest
     """Folder with patches.csv and classes.toml."""
     allow_outside: bool = False
     """Accept paths that lead out of the manifest's folder."""
@@ -133,7 +135,7 @@ class Check:
 class Train:
     """Train a segmentation network on a manifest, from masks and image-level labels."""
 
-    manifest: tyro.conf.Positional[Path]
+    manifest: Manifest
     """Folder with patches.csv and classes.toml."""
     out: Path
     """Run folder: config, metrics, checkpoints, curves, samples and report.html; with --seeds, of such."""
@@ -189,7 +191,7 @@ class Evaluate:
 
     folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Run folder."""
-    manifest: tyro.conf.Positional[Path]
+    manifest: Manifest
     """Folder with patches.csv and classes.toml, of the same classes."""
     split: Split = "test"
     """Which rows of the manifest."""
@@ -223,7 +225,7 @@ class Predict(SlideOptions):
 
     folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Run folder."""
-    images: tyro.conf.Positional[tuple[Path, ...]]
+    images: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGE...")]
     """Slides, and pictures of any size at the scale of the training patches."""
     out: Path
     """Output folder; slides that are finished in it are not done again."""
@@ -297,16 +299,16 @@ class Doctor:
 COMMANDS: dict[str, Any] = {
     "prepare phantom": PreparePhantom,
     "prepare ebhi": PrepareEbhi,
+    **PREPARE_COMMANDS,
     "prepare halves": PrepareHalves,
     "check": Check,
     "train": Train,
     "evaluate": Evaluate,
     "predict": Predict,
     "export": Export,
-    "doctor": Doctor,
-    **PREPARE_COMMANDS,
     **SLIDE_COMMANDS,
     **RESULT_COMMANDS,
+    "doctor": Doctor,
 }
 
 
@@ -373,7 +375,19 @@ def _parse(name: str, arguments: list[str]) -> Any:
         default = _train_default(_value_of("--preset", arguments), file)
     else:
         default = command(**_required(command), **(_table(command, Path(file)) if file else {}))
+    for described in (command, TrainConfig):
+        _join_help_lines(described)
     return tyro.cli(command, prog=f"l2s {name}", args=arguments, default=default)
+
+
+def _join_help_lines(described: Any) -> None:
+    """Makes a paragraph of each option's text; tyro would break its lines where the source does."""
+    texts = {param.arg_name: param.description or "" for param in parse_from_object(described).params}
+    for name, text in texts.items():
+        if "\n" in text:
+            hint = get_type_hints(described, include_extras=True)[name]
+            help_text = tyro.conf.arg(help=" ".join(text.split()))
+            described.__annotations__[name] = Annotated[hint, help_text]
 
 
 def _train_default(preset: str | None, file: str | None) -> Train:

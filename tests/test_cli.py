@@ -24,6 +24,14 @@ def test_every_command_explains_itself(name, capsys):
     assert COMMANDS[name].__doc__.splitlines()[0][:30] in " ".join(out.split())
 
 
+def test_the_text_of_an_option_is_a_paragraph(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "500")
+    assert l2s("train", "--help") == 0
+    lines = capsys.readouterr().out.splitlines()
+    (setting,) = [line for line in lines if "percent of the masks, all labels. The classification" in line]
+    assert "S: masks only." in setting and "(default: 'S+C*')" in setting
+
+
 def test_overview_version_and_unknown_commands(capsys):
     assert l2s("--help") == 0
     out = capsys.readouterr().out
