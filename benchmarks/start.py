@@ -21,29 +21,30 @@ import turns
 
 def child(options: Any) -> None:
     """Runs `l2s train` in this process and leaves as soon as its first step is done."""
-    import l2s_jax.train_step as train_step
+    import l2s_jax.seeds as seeds
 
     marks = {"imports": time.time()}
-    jit = train_step.jit_train_step
+    jit = seeds.jit_many_step
 
-    def timed_jit(step: Any) -> Any:
-        compiled = jit(step)
+    def timed_jit(*arguments: Any) -> Any:
+        compiled = jit(*arguments)
 
-        def first(state: Any, batch: Any) -> Any:
+        def first(states: Any, batches: Any) -> Any:
             import jax
 
             marks["before_step"] = time.time()
-            jax.block_until_ready(compiled(state, batch))
+            jax.block_until_ready(compiled(states, batches))
             marks["first_step"] = time.time()
-            print(json.dumps({name: mark - options.began for name, mark in marks.items()}), flush=True)
+            seconds = {name: mark - options.began for name, mark in marks.items()}
+            print(json.dumps(seconds | {"processor": time.process_time()}), flush=True)
             os._exit(0)
 
         return first
 
-    train_step.jit_train_step = timed_jit  # type: ignore[assignment]
+    seeds.jit_many_step = timed_jit  # `training` takes it from there when it is imported
     from l2s_jax import cli
 
-    arguments = ["train", str(options.data), "--out", str(options.out), "--weights", "random"]
+    arguments = ["train", str(options.data), "--out", str(options.out), "--weights", "random", "--steps", "1"]
     raise SystemExit(cli.run(arguments))
 
 
@@ -79,7 +80,7 @@ def main() -> None:
             cold.append(start_once(data, cache, folder / f"cold{number}", options.device))
             warm.append(start_once(data, cache, folder / f"warm{number}", options.device))
     for what, runs in (("cold", cold), ("warm", warm)):
-        for mark in ("imports", "before_step", "first_step"):
+        for mark in ("imports", "before_step", "processor", "first_step"):
             key = f"{mark}_{what}_s"
             key = key if mark == "first_step" else f"start_{key}"
             results |= turns.spread(key, [run[mark] for run in runs])

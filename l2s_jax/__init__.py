@@ -30,7 +30,7 @@ _HOME = {
     "prepare_digestpath": "l2s_jax.data.digestpath",
     "train": "l2s_jax.training",
     "train_together": "l2s_jax.training",
-    "train_many": "l2s_jax.train_many",
+    "train_many": "l2s_jax.training_many",
     "evaluate": "l2s_jax.prediction",
     "predict": "l2s_jax.prediction",
     "evaluate_slides": "l2s_jax.slide_evaluation",

@@ -1,8 +1,10 @@
 """The only caller of Orbax: a folder with the last state of a run, and one with its best variables."""
 
+import asyncio
+import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,16 @@ from orbax.checkpoint import v1 as ocp
 
 from l2s_jax.errors import UserError
 
+POSITION = "process_0-of-1.json"
+"""Grain's own name for it in a run of one process."""
+
 NEWEST = ocp.training.preservation_policies.LatestN(1)
 
 
 def save(folder: Path, step: int, items: dict[str, Any], note: dict[str, Any]) -> None:
     """Writes a checkpoint, whole or not at all, and then removes the one before it.
+
+    Where several processes train together, all of them call this, and the arrays are on devices of all.
 
     Args:
       folder: made where it does not exist.
@@ -34,7 +41,8 @@ def save(folder: Path, step: int, items: dict[str, Any], note: dict[str, Any]) -
                 folder.absolute(), preservation_policy=NEWEST, cleanup_tmp_directories=True
             ) as checkpointer,
         ):
-            checkpointer.save_checkpointables(step, items, custom_metadata=note, overwrite=True)
+            wrapped = {name: _wrapped(item) for name, item in items.items()}
+            checkpointer.save_checkpointables(step, wrapped, custom_metadata=note, overwrite=True)
     except OSError as error:
         raise _not_saved(folder, error.strerror or str(error)) from error
     except ValueError as error:
@@ -67,8 +75,9 @@ def latest_step(folder: Path) -> int | None:
     """Step of the newest complete checkpoint, None where there is none."""
     if not folder.is_dir():
         return None
-    with _without_log(), ocp.training.Checkpointer(folder.absolute()) as checkpointer:
-        return None if checkpointer.latest is None else checkpointer.latest.step
+    # Unfinished ones bear another name.
+    steps = [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
+    return max((step for step in steps if ocp.is_orbax_checkpoint(folder / str(step))), default=None)
 
 
 def load(folder: Path, like: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], int]:
@@ -87,9 +96,12 @@ def load(folder: Path, like: dict[str, Any]) -> tuple[dict[str, Any], dict[str, 
             f"no checkpoint in {folder}: the run was stopped before its first one, or it is no run"
         )
     try:
-        with _without_log(), ocp.training.Checkpointer(folder.absolute()) as checkpointer:
-            items = checkpointer.load_checkpointables(step, like)
-            note = checkpointer.checkpointables_metadata(step).custom_metadata or {}
+        path = folder.absolute() / str(step)
+        with _without_log(), _alone():
+            wrapped = {name: _wrapped(item) for name, item in like.items()}
+            items = ocp.load_checkpointables(path, wrapped)
+            items = {name: getattr(item, "iterator", item) for name, item in items.items()}
+            note = ocp.checkpointables_metadata(path).custom_metadata or {}
     except (ValueError, KeyError, OSError, TypeError) as error:
         raise UserError(
             f"the checkpoint in {folder} does not fit this run's config, or is damaged: {_reason(error)}"
@@ -97,6 +109,44 @@ def load(folder: Path, like: dict[str, Any]) -> tuple[dict[str, Any], dict[str, 
     for name, tree in items.items():
         _check(folder, name, tree, like[name])
     return items, dict(note), step
+
+
+class _Position:
+    """A Grain iterator whose state is one file, whatever number of processes there is.
+
+    Grain itself writes one a process, which only as many processes could read again. All are at one place.
+    """
+
+    def __init__(self, iterator: Any):
+        self.iterator = iterator
+
+    async def save(self, directory: Any) -> Any:
+        """Begins to write; gives what is left to be awaited."""
+        state = json.dumps(self.iterator.get_state(), indent=4)
+
+        async def write() -> None:
+            (await directory.await_creation() / POSITION).write_text(state)
+
+        return write() if jax.process_index() == 0 else asyncio.sleep(0)
+
+    async def load(self, directory: Any) -> Any:
+        """Begins to read; gives what is left to be awaited."""
+
+        async def read() -> None:
+            self.iterator.set_state(json.loads((directory / POSITION).read_text()))
+
+        return read()
+
+
+def _wrapped(item: Any) -> Any:
+    return _Position(item) if hasattr(item, "get_state") else item
+
+
+def _alone() -> Any:
+    """Orbax for this process only: reading needs no meeting point."""
+    me = jax.process_index()
+    options = ocp.options.MultiprocessingOptions(primary_host=me, active_processes={me})
+    return ocp.Context(multiprocessing_options=options) if jax.process_count() > 1 else nullcontext()
 
 
 def _reason(error: BaseException) -> str:

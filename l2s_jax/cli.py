@@ -151,6 +151,15 @@ class Train:
     strategy: Literal["auto", "vmap", "unroll", "map"] = "auto"
     """With --seeds: how they share the program. `auto` measures; `unroll` gives each the very result that it
     would have alone, on a CPU; the others but for rounding."""
+    devices: int | Literal["all"] = 1
+    """Spread seeds and batches over so many devices, or `all`."""
+    coordinator: str | None = None
+    """Train with several processes on all their devices: `auto` under Slurm or Open MPI, else HOST:PORT of
+    process 0. Start the same command in each; all must see the same files."""
+    processes: int | None = None
+    """With --coordinator HOST:PORT: how many processes there are."""
+    process: int | None = None
+    """With --coordinator HOST:PORT: which of them this is, from 0."""
     resume: bool = False
     """Go on with what is in --out from the last checkpoint."""
     allow_outside: bool = False
@@ -161,8 +170,16 @@ class Train:
     def run(self) -> int:
         """Trains, or goes on training."""
         use_compile_cache(self.compile_cache)
+        devices = self.devices
+        if self.coordinator is not None:
+            from l2s_jax.mesh import start_processes
+
+            start_processes(self.coordinator, self.processes, self.process)
+            devices = "all"
+        elif self.processes is not None or self.process is not None:
+            raise UserError("--processes and --process are for --coordinator HOST:PORT")
         if self.seeds:
-            from l2s_jax.train_many import train_many
+            from l2s_jax.training_many import train_many
 
             train_many(
                 self.manifest,
@@ -171,6 +188,7 @@ class Train:
                 self.seeds,
                 own_draws=self.own_draws,
                 strategy=self.strategy,
+                devices=devices,
                 resume=self.resume,
                 allow_outside=self.allow_outside,
             )
@@ -180,7 +198,12 @@ class Train:
             from l2s_jax.training import train
 
             train(
-                self.manifest, self.out, self.training, resume=self.resume, allow_outside=self.allow_outside
+                self.manifest,
+                self.out,
+                self.training,
+                devices=devices,
+                resume=self.resume,
+                allow_outside=self.allow_outside,
             )
         return 0
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from l2s_jax.data.manifest import Classes, PatchRow
 from l2s_jax.data.pictures import read_image, read_mask
@@ -135,18 +134,21 @@ def write_evaluation(
       classes: the classes.
       context: run, manifest and split, kept at the top of metrics.json.
     """
+    import pandas as pd  # here, since training imports this module and needs no table before its first step
+
     result = figures(judged, classes)
     write_json(folder / "metrics.json", {**context, **result})
     table = pd.DataFrame(result["per_class"], index=pd.Index(classes.names, name="class"))
     write_text(folder / "per_class.csv", table.to_csv(float_format="%.6g"))
     matrix = pd.DataFrame(result["confusion_matrix"], classes.names, classes.names)
     write_text(folder / "confusion_matrix.csv", matrix.rename_axis("truth \\ predicted").to_csv())
-    write_text(folder / "per_image.csv", _per_image(judged, classes).to_csv(index=False, float_format="%.6g"))
+    images = pd.DataFrame(_per_image(judged, classes))
+    write_text(folder / "per_image.csv", images.to_csv(index=False, float_format="%.6g"))
     groups = [{"group": name, **summary(matrix)} for name, matrix in group_matrices(judged).items()]
     write_text(folder / "per_group.csv", pd.DataFrame(groups).to_csv(index=False, float_format="%.6g"))
 
 
-def _per_image(judged: Sequence[Judged], classes: Classes) -> pd.DataFrame:
+def _per_image(judged: Sequence[Judged], classes: Classes) -> list[dict[str, Any]]:
     records = []
     for one in judged:
         record: dict[str, Any] = {"image": one.row.image.name, "line": one.row.line, "group": one.row.group}
@@ -155,4 +157,4 @@ def _per_image(judged: Sequence[Judged], classes: Classes) -> pd.DataFrame:
         if one.matrix is not None:
             record |= summary(one.matrix)
         records.append(record)
-    return pd.DataFrame(records)
+    return records

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from l2s_jax import checkpoints, run_folder
@@ -46,16 +47,25 @@ class RunLoop:
       failure: why the run cannot go on, None as long as it can.
     """
 
-    def __init__(self, setup: Setup, encoder: dict[str, np.ndarray] | None, share: float = 1.0):
+    def __init__(
+        self,
+        setup: Setup,
+        encoder: dict[str, np.ndarray] | None,
+        share: float = 1.0,
+        writes: bool = True,
+        agreed: Callable[[Any], Any] = lambda value: value,
+    ):
         """Starts at the newest checkpoint, or at step 0.
 
         Args:
           setup: the run.
           encoder: the encoder's first weights; not looked at where there is a checkpoint.
           share: of the time on the clock that is put down to this run, 1 / n where n are trained together.
+          writes: whether this process writes; of several that train the run, one does. All save checkpoints.
+          agreed: a number of one process, made that of all.
         """
         config, plan = setup.config, setup.plan
-        self.setup, self.share = setup, share
+        self.setup, self.share, self.writes, self.agreed = setup, share, writes, agreed
         self.first: TrainState = fresh_state(config, setup.model, plan.task, encoder)
         self.note: dict[str, Any] = {"sums": {}, "best": None, "seconds": 0.0}
         data = batches(plan.patches, plan.subset, plan.schedule, plan.steps, config.loader_threads)
@@ -145,17 +155,18 @@ class RunLoop:
         due = self.validation_is_due
         row |= self.validate(state) if due else dict.fromkeys(VALIDATION, math.nan)
         self.rows.append(row)
-        run_folder.write_metrics(self.setup.folder, self.rows)
-        for name, value in row.items():
-            if name not in ("epoch", "step") and math.isfinite(value):
-                board.add_scalar(name, value, self.number)
+        if self.writes:
+            run_folder.write_metrics(self.setup.folder, self.rows)
+            for name, value in row.items():
+                if name not in ("epoch", "step") and math.isfinite(value):
+                    board.add_scalar(name, value, self.number)
         if due:
             self.save(state)
 
     def validate(self, state: TrainState) -> dict[str, float]:
         """Figures on the validation split; the best epoch's variables are kept."""
         scores = validation_scores(self.setup, state)
-        score = scores["val_score"]
+        score = self.agreed(scores["val_score"])
         best = self.note["best"]
         # Without a validation split every epoch is the best so far: the last one is kept.
         if best is None or best["score"] is None or not math.isfinite(score) or score > best["score"]:
@@ -173,10 +184,14 @@ class RunLoop:
         self.saved = time.monotonic()
 
     def finish(self) -> None:
-        """Writes what came out, after the last step."""
+        """Writes what came out, after the last step, and the report."""
         best = self.note["best"] or {"epoch": None, "score": None}
         facts = {"steps": self.setup.plan.steps, "seconds": self.seconds(), "best": best}
-        run_folder.write_json(self.setup.folder / FINISHED, facts)
+        if self.writes:
+            run_folder.write_json(self.setup.folder / FINISHED, facts)
+            from l2s_jax.run_report import write_run_report  # not before the first step: it takes a second
+
+            write_run_report(self.setup.folder, self.setup.pictures)
 
 
 VALIDATION = ("val_score", "val_macro_f1", "val_accuracy", "val_label_accuracy")
@@ -191,6 +206,7 @@ def validation_scores(setup: Setup, state: TrainState) -> dict[str, float]:
     if not setup.pictures:
         return dict.fromkeys(VALIDATION, math.nan)
     variables = {"params": state.params, "batch_stats": state.batch_stats}
+    variables = jax.tree.map(lambda leaf: leaf.addressable_data(0), variables)  # one device is enough
     network = Network(setup.model, variables, setup.plan.eval_mean, setup.plan.eval_std)
     forward = make_forward(network, setup.tiling.batch_size)
     judged = list(judge(forward, setup.pictures, setup.model.classes, setup.tiling))
@@ -229,8 +245,30 @@ def stop_requests() -> Iterator[threading.Event]:
 
 @contextmanager
 def tensorboard(folder: Path, step: int) -> Iterator[Any]:
-    """A TensorBoard writer that forgets what an earlier sitting wrote after `step`."""
-    from tensorboardX import SummaryWriter
-
-    with SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1) as board:
+    """A `Board` that forgets what an earlier sitting wrote after `step`, and is closed in the end."""
+    board = Board(folder / "tensorboard", step)
+    try:
         yield board
+    finally:
+        board.close()
+
+
+class Board:
+    """TensorBoard's events, begun with the first value: the writer imports torch where there is one."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self.folder, self.step = folder, step
+        self.writer: Any = None
+
+    def add_scalar(self, name: str, value: float, step: int) -> None:
+        """Adds a value."""
+        if self.writer is None:
+            from tensorboardX import SummaryWriter
+
+            self.writer = SummaryWriter(str(self.folder), purge_step=self.step + 1)
+        self.writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Writes what is not written yet."""
+        if self.writer is not None:
+            self.writer.close()

@@ -42,7 +42,7 @@ def stack(trees: Sequence[Any]) -> Any:
 
 def unstack(seeds: Any, n: int) -> tuple[Any, ...]:
     """A tree for each seed, from `stack`'s form or from a sequence that it is already."""
-    if _is_sequence(seeds):
+    if is_sequence(seeds):
         return tuple(seeds)
     return tuple(jax.tree.map(lambda leaf: leaf[i], seeds) for i in range(n))  # noqa: B023
 
@@ -61,10 +61,11 @@ def as_form(seeds: Any, n: int, strategy: Strategy) -> Any:
     """
     if strategy == "unroll":
         return unstack(seeds, n)
-    return stack(seeds) if _is_sequence(seeds) else seeds
+    return stack(seeds) if is_sequence(seeds) else seeds
 
 
-def _is_sequence(seeds: Any) -> bool:
+def is_sequence(seeds: Any) -> bool:
+    """Whether there is a tree for each seed, and not one with a leading axis."""
     return type(seeds) in (tuple, list)  # states and batches are named tuples, metrics a dict
 
 
@@ -105,11 +106,24 @@ def jit_many_step(step: StepFunction, n: int, strategy: Strategy) -> ManyStep:
     program = jax.jit(many_step(step, strategy), donate_argnums=0)
 
     def run(states: Any, batches: Any) -> tuple[Any, Any]:
-        if strategy != "unroll" and _is_sequence(batches):
+        if strategy != "unroll" and is_sequence(batches):
             batches = of_one_size(batches)
         return program(as_form(states, n, strategy), as_form(batches, n, strategy))
 
     return run
+
+
+def _feared() -> dict[Strategy, float]:
+    return PROMISE.get(jax.default_backend(), PROMISE["other"])
+
+
+def most_promising() -> Strategy:
+    """The strategy that is tried first on this platform."""
+    return min(_feared(), key=_feared().__getitem__)
+
+
+Compiler = Callable[[StepFunction, int, Strategy], ManyStep]
+"""What `jit_many_step` is; `mesh.jit_mesh_step` on several devices."""
 
 
 class Measured(NamedTuple):
@@ -128,6 +142,7 @@ def measure_strategies(
     *,
     strategies: Sequence[Strategy] | None = None,
     limit_s: float = 60.0,
+    compiler: Compiler | None = None,
 ) -> tuple[dict[Strategy, Measured], dict[Strategy, str]]:
     """Tries strategies on real states and batches, the most promising first, within a limit of time.
 
@@ -142,11 +157,12 @@ def measure_strategies(
       strategies: those to try, all by default.
       limit_s: seconds for all together, compilation included. Overrun by one compilation at most, or by a
         step that is slower than feared.
+      compiler: `jit_many_step`, or another like it.
 
     Returns:
       What was measured, and why the others were not, in words.
     """
-    feared = PROMISE.get(jax.default_backend(), PROMISE["other"])
+    feared = _feared()
     measured: dict[Strategy, Measured] = {}
     left_out: dict[Strategy, str] = {}
     began = time.perf_counter()
@@ -157,15 +173,13 @@ def measure_strategies(
         if measured and fear >= left:
             left_out[strategy] = f"a step may take {fear:.3g} s, with {max(left, 0):.3g} s left to try it"
             continue
-        measured[strategy] = _measure(step, states, batches, n, strategy, best)
+        program = (compiler or jit_many_step)(step, n, strategy)
+        measured[strategy] = _measure(program, states, batches, best)
     return measured, left_out
 
 
-def _measure(
-    step: StepFunction, states: Any, batches: Any, n: int, strategy: Strategy, best_ms: float
-) -> Measured:
-    program = jit_many_step(step, n, strategy)
-    states = jax.tree.map(jnp.copy, as_form(states, n, strategy))  # the program takes what it is given
+def _measure(program: ManyStep, states: Any, batches: Any, best_ms: float) -> Measured:
+    states = jax.tree.map(jnp.copy, states)  # the program takes what it is given
     times: list[float] = []
     for _ in range(MEASURED_STEPS + 1):
         start = time.perf_counter()
@@ -197,7 +211,7 @@ def pick_strategy(
       limit_s: see `measure_strategies`.
     """
     if n is None:
-        n = len(states) if _is_sequence(states) else len(jax.tree.leaves(states)[0])
+        n = len(states) if is_sequence(states) else len(jax.tree.leaves(states)[0])
     measured, _ = measure_strategies(step, states, batches, n, strategies=strategies, limit_s=limit_s)
     times = {name: one.ms for name, one in measured.items()}
     return min(times, key=times.__getitem__), times

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
+from jax.sharding import Mesh
 
 from l2s_jax import checkpoints, run_folder
 from l2s_jax.config import TrainConfig, selection_split, validate
@@ -20,13 +21,21 @@ from l2s_jax.errors import UserError
 from l2s_jax.evaluation import Picture, read_pictures
 from l2s_jax.files import atomic_path
 from l2s_jax.inference import Tiling
+from l2s_jax.mesh import agreed, describe_mesh, is_first_process, jit_mesh_step, make_mesh, state_on_mesh
 from l2s_jax.models.network import L2S, count_parameters
 from l2s_jax.progress import track
 from l2s_jax.run_folder import ENVIRONMENT, FINISHED, LAST, NetworkFacts
 from l2s_jax.run_loop import RunLoop, Setup, stop_requests, tensorboard
 from l2s_jax.run_plan import RunPlan, describe_splits, describe_subset, plan_run
-from l2s_jax.run_report import write_run_report
-from l2s_jax.seeds import ManyStep, Strategy, as_form, jit_many_step, measure_strategies, unstack
+from l2s_jax.seeds import (
+    Compiler,
+    ManyStep,
+    Strategy,
+    jit_many_step,
+    measure_strategies,
+    most_promising,
+    unstack,
+)
 from l2s_jax.train_step import TrainState, make_optimizer, make_train_step
 from l2s_jax.weights import encoder_weights
 
@@ -46,6 +55,7 @@ def train(
     out: str | Path,
     config: TrainConfig | None = None,
     *,
+    devices: int | Literal["all"] = 1,
     resume: bool = False,
     allow_outside: bool = False,
     say: Callable[[str], None] = print,
@@ -56,6 +66,7 @@ def train(
       manifest: folder with `patches.csv` and `classes.toml`.
       out: run folder, new or empty; with `resume`, one that was begun with the same options and data.
       config: options; the preset `paper` by default.
+      devices: how many to spread each batch over, or all of them; see docs/scale_out.md.
       resume: go on from the last checkpoint. On CPU the result is bit for bit that of an unbroken run.
       allow_outside: accept paths in the manifest that lead out of its folder.
       say: receives what a person should read.
@@ -68,7 +79,9 @@ def train(
       Stopped: interrupted; the run can be resumed.
     """
     runs = [(out, config or TrainConfig())]
-    return train_together(manifest, runs, resume=resume, allow_outside=allow_outside, say=say)[0]
+    return train_together(
+        manifest, runs, devices=devices, resume=resume, allow_outside=allow_outside, say=say
+    )[0]
 
 
 def train_together(
@@ -76,6 +89,7 @@ def train_together(
     runs: Sequence[tuple[str | Path, TrainConfig]],
     *,
     strategy: Strategy | Literal["auto"] = "auto",
+    devices: int | Literal["all"] = 1,
     resume: bool = False,
     allow_outside: bool = False,
     say: Callable[[str], None] = print,
@@ -90,6 +104,7 @@ def train_together(
       manifest: folder with `patches.csv` and `classes.toml`.
       runs: run folder and options of each; folders as in `train`.
       strategy: how the runs share the program (`seeds.many_step`); `auto` measures and takes the fastest.
+      devices: how many to spread the runs and their batches over, or all of them; see docs/scale_out.md.
       resume: go on from each run's last checkpoint; runs that are finished are left alone.
       allow_outside: accept paths in the manifest that lead out of its folder.
       say: receives what a person should read.
@@ -106,6 +121,12 @@ def train_together(
     for config in configs:
         validate(config)
     _require_one_program(folders, configs)
+    if len(runs) > 1 and jax.process_count() > 1:
+        # Checkpoints of several runs in turn made Orbax's processes wait for each other for ever.
+        raise UserError(
+            "several seeds train on the devices of one process. With --coordinator leave --seeds out, and "
+            "start a group of processes for each seed"
+        )
     contents = _read_manifest(manifest, allow_outside, say)
     patches = load_patches(contents.of_split("train"), contents.classes, configs[0].memory_gib)
     plans = [plan_run(config, patches, contents.classes) for config in configs]
@@ -116,10 +137,17 @@ def train_together(
     # Read before a folder is made: a missing file must not leave a half-begun run behind.
     needed = {config.weights for config, old in zip(configs, begun, strict=True) if not old}
     encoders = {source: encoder_weights(source, say=say) for source in sorted(needed)}
+    first = is_first_process()
+    make_mesh(len(runs), devices)  # refuses devices that there are not, before a folder is made
     with ExitStack() as locks:
-        for folder, config in zip(folders, configs, strict=True):
-            locks.enter_context(run_folder.locked(folder))
-            run_folder.open_run(folder, config, contents, resume=resume)
+        if first:
+            with _told_to_others():
+                for folder, config in zip(folders, configs, strict=True):
+                    locks.enter_context(run_folder.locked(folder))
+                    run_folder.open_run(folder, config, contents, resume=resume)
+        else:
+            say = _silent
+            _wait_for_first()
         loops = []
         pictures = _pictures(configs[0], contents, say)
         for folder, config, plan, old in zip(folders, configs, plans, begun, strict=True):
@@ -127,15 +155,36 @@ def train_together(
                 say(f"{folder} is finished")
                 continue
             setup = _set_up(config, folder, plan, contents, pictures, say)
-            _describe_run(setup, contents)
-            loops.append(RunLoop(setup, encoders.get(config.weights), share=1 / len(runs)))
-        _fit(loops, strategy, say)
+            if first:
+                _describe_run(setup, contents)
+            loops.append(RunLoop(setup, encoders.get(config.weights), 1 / len(runs), first, agreed))
+        _fit(loops, strategy, devices, say)
     failures = [(loop.setup.folder, loop.failure) for loop in loops if loop.failure is not None]
     if failures:
         raise _failed(failures, len(runs))
     for folder in folders:
         say(f"done: {folder} (open {folder / 'report.html'})")
     return folders
+
+
+def _silent(line: str) -> None:
+    """What a person should read is read once, from the first process."""
+
+
+@contextmanager
+def _told_to_others() -> Iterator[None]:
+    """Lets the other processes go on, or end where this one cannot."""
+    try:
+        yield
+    except UserError:
+        agreed(False)
+        raise
+    agreed(True)
+
+
+def _wait_for_first() -> None:
+    if not agreed(True):
+        raise UserError("the first process could not begin; its message says why")
 
 
 def _require_one_program(folders: Sequence[Path], configs: Sequence[TrainConfig]) -> None:
@@ -213,47 +262,55 @@ def _describe_run(setup: Setup, manifest: Manifest) -> None:
 class Program(NamedTuple):
     """The device's side of the loop."""
 
-    states: Any  # of all runs, in the form that `step` takes
     step: ManyStep
     state_of: Callable[[Any, int], TrainState]
 
 
-def _fit(loops: Sequence[RunLoop], strategy: Strategy | Literal["auto"], say: Callable[[str], None]) -> None:
+def _fit(
+    loops: Sequence[RunLoop],
+    strategy: Strategy | Literal["auto"],
+    devices: int | Literal["all"],
+    say: Callable[[str], None],
+) -> None:
     """Trains all runs until each has taken its last step or has failed."""
     for loop in loops:
         if loop.resumed:
             name = f"{loop.setup.folder.name}: " if len(loops) > 1 else ""
-            loop.setup.say(f"{name}resuming after step {loop.number} of {loop.setup.plan.steps}")
+            say(f"{name}resuming after step {loop.number} of {loop.setup.plan.steps}")
     going = [loop for loop in loops if loop.going]
     if going:
         if not going[0].resumed:
             say(f"{count_parameters(going[0].first.params):,} parameters on {jax.devices()[0].device_kind}")
-        _take_steps(going, _program(going, strategy, say))
+        mesh = make_mesh(len(going), devices)
+        if mesh is not None:
+            say(describe_mesh(mesh))
+        _take_steps(going, _program(going, strategy, mesh, say))
     for loop in loops:
         if loop not in going:
-            _finish(loop)
+            loop.finish()
 
 
-def _program(loops: Sequence[RunLoop], strategy: Strategy | Literal["auto"], say: Callable) -> Program:
+def _program(
+    loops: Sequence[RunLoop], strategy: Strategy | Literal["auto"], mesh: Mesh | None, say: Callable
+) -> Program:
     """The runs' step as one program, by the strategy that is asked for or measures fastest."""
     n, setup = len(loops), loops[0].setup
     train_step = make_train_step(setup.model, make_optimizer(setup.config.learning_rate), setup.config)
-    states = tuple(loop.first for loop in loops)
-    chosen: Strategy = "unroll" if strategy == "auto" else strategy
-    if strategy == "auto" and n > 1:
-        first = [_coming_batch(loop) for loop in loops]
-        measured, left_out = measure_strategies(train_step, states, first, n)
-        chosen = min(measured, key=lambda name: measured[name].ms)
-        say(f"strategy {chosen} for {n} runs at once. Time of a step of all: " + "; ".join(
-            [f"{name} {one.ms:.0f} ms" for name, one in measured.items()]
-            + [f"{name} not tried ({why})" for name, why in left_out.items()]
-        ))  # fmt: skip
-        step = measured[chosen].program
-    else:
-        step = jit_many_step(train_step, n, chosen)
-    for loop in loops:
-        del loop.first  # the program gives it up (donates it) in its first step
-    return Program(as_form(states, n, chosen), step, lambda states, i: unstack(states, n)[i])
+    compiler: Compiler = jit_many_step if mesh is None else partial(jit_mesh_step, mesh=mesh)
+    state_of = (
+        (lambda states, i: unstack(states, n)[i]) if mesh is None else partial(state_on_mesh, mesh=mesh)
+    )
+    if strategy != "auto":
+        return Program(compiler(train_step, n, strategy), state_of)
+    if n == 1 or jax.process_count() > 1:  # the clocks of several processes could choose differently
+        return Program(compiler(train_step, n, most_promising()), state_of)
+    states, batches = [loop.first for loop in loops], [_coming_batch(loop) for loop in loops]
+    measured, left_out = measure_strategies(train_step, states, batches, n, compiler=compiler)
+    chosen = min(measured, key=lambda name: measured[name].ms)
+    times = [f"{name} {one.ms:.0f} ms" for name, one in measured.items()]
+    times += [f"{name} not tried ({why})" for name, why in left_out.items()]
+    say(f"strategy {chosen} for {n} runs at once. Time of a step of all: " + "; ".join(times))
+    return Program(measured[chosen].program, state_of)
 
 
 def _coming_batch(loop: RunLoop) -> Any:
@@ -263,7 +320,11 @@ def _coming_batch(loop: RunLoop) -> Any:
 
 def _take_steps(loops: Sequence[RunLoop], program: Program) -> None:
     """The loop over steps. Runs that have ended keep their place, with a batch that is of no consequence."""
-    states, n = program.states, len(loops)
+    states: Any = tuple(loop.first for loop in loops)
+    n = len(loops)
+    for loop in loops:
+        del loop.first  # the program gives it up (donates it) in its first step
+    alone = jax.process_count() == 1
     latest: list[Any] = [None] * n
     pending: list[Any] = []
     going = list(loops)
@@ -275,16 +336,18 @@ def _take_steps(loops: Sequence[RunLoop], program: Program) -> None:
                     latest[i] = loop.next_batch()
             states, metrics = program.step(states, latest)
             pending.append(metrics)
-            due = any(loop.epoch_ends or loop.save_is_due for loop in going)
-            if not due and len(pending) < FETCH_EVERY and not stop.is_set():
+            due = len(pending) == FETCH_EVERY or any(loop.epoch_ends for loop in going)
+            # The clocks and signals of several processes are compared only where all take a look anyway.
+            if not due and not (alone and (stop.is_set() or any(loop.save_is_due for loop in going))):
                 continue
+            stopping = agreed(stop.is_set())
             fetched, pending = [unstack(step, n) for step in jax.device_get(pending)], []
             for i, loop in enumerate(loops):
                 if loop in going:
                     loop.collect([step[i] for step in fetched])
-                    _look(loop, partial(program.state_of, states, i), boards[i], stop.is_set())
+                    _look(loop, partial(program.state_of, states, i), boards[i], stopping)
             going = [loop for loop in going if loop.going]
-            if going and stop.is_set():
+            if going and stopping:
                 raise _stopped(loops)
             if not going:
                 return
@@ -297,22 +360,20 @@ def _look(loop: RunLoop, state: Callable[[], TrainState], board: Any, stopping: 
         return
     if loop.epoch_ends:
         loop.end_epoch(state(), board)
-    if loop.save_is_due or (stopping and loop.going):
+    if agreed(loop.save_is_due) or (stopping and loop.going):
         loop.save(state())
     if not loop.going:
-        _finish(loop)
-
-
-def _finish(loop: RunLoop) -> None:
-    loop.finish()
-    write_run_report(loop.setup.folder, loop.setup.pictures)
+        loop.finish()
 
 
 @contextmanager
 def _boards(loops: Sequence[RunLoop]) -> Iterator[list[Any]]:
-    """A TensorBoard writer for each run."""
+    """A TensorBoard writer for each run that this process writes."""
     with ExitStack() as stack:
-        yield [stack.enter_context(tensorboard(loop.setup.folder, loop.number)) for loop in loops]
+        yield [
+            stack.enter_context(tensorboard(loop.setup.folder, loop.number)) if loop.writes else None
+            for loop in loops
+        ]
 
 
 def _stopped(loops: Sequence[RunLoop]) -> Stopped:

@@ -1,3 +1,4 @@
+import gc
 import resource
 
 import jax.numpy as jnp
@@ -6,6 +7,17 @@ import pytest
 
 from l2s_jax import checkpoints
 from l2s_jax.errors import UserError
+
+
+# Orbax leaves the other reads of a load that failed unfinished, and they complain when they are collected.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def collected():
+    """What a test leaves behind is collected with it, and not in a later one."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture

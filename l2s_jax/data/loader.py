@@ -97,9 +97,10 @@ EMPTY = Batch(0, IGNORE_PIXEL, IGNORE_LABEL, False, False, PADDING, 0, True)
 """What stands in an empty place of a batch."""
 
 
-def of_one_size(unequal: Sequence[Batch]) -> list[Batch]:
-    """Batches as large as the largest of them, filled up with empty places."""
+def of_one_size(unequal: Sequence[Batch], multiple: int = 1) -> list[Batch]:
+    """Batches as large as the largest of them, filled up with empty places to a multiple of `multiple`."""
     most = max(len(batch.index) for batch in unequal)
+    most += -most % multiple
     return [_filled(batch, most - len(batch.index)) for batch in unequal]
 
 

@@ -19,6 +19,7 @@ def train_many(
     *,
     own_draws: bool = False,
     strategy: Strategy | Literal["auto"] = "auto",
+    devices: int | Literal["all"] = 1,
     resume: bool = False,
     allow_outside: bool = False,
     say: Callable[[str], None] = print,
@@ -32,6 +33,7 @@ def train_many(
       seeds: of initialisation, order of the patches and augmentation; all different.
       own_draws: take the seed for the draw too, so that each learns from a subset of its own.
       strategy: how the seeds share the program; see `train_together`, as for the rest.
+      devices: how many to spread the seeds and their batches over, or all of them; see docs/scale_out.md.
       resume: go on from each seed's last checkpoint.
       allow_outside: accept paths in the manifest that lead out of its folder.
       say: receives what a person should read.
@@ -48,5 +50,11 @@ def train_many(
     configs = [replace(config, seed=seed, draw=seed if own_draws else config.draw) for seed in seeds]
     runs = [(Path(out) / f"seed{one.seed}", one) for one in configs]
     return train_together(
-        manifest, runs, strategy=strategy, resume=resume, allow_outside=allow_outside, say=say
+        manifest,
+        runs,
+        strategy=strategy,
+        devices=devices,
+        resume=resume,
+        allow_outside=allow_outside,
+        say=say,
     )

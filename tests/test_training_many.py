@@ -19,8 +19,8 @@ from l2s_jax.cli import run
 from l2s_jax.errors import UserError
 from l2s_jax.networks import load_network
 from l2s_jax.prediction import evaluate
-from l2s_jax.train_many import train_many
 from l2s_jax.training import train, train_together
+from l2s_jax.training_many import train_many
 
 SEEDS = (0, 5)
 
@@ -107,7 +107,7 @@ def test_runs_of_other_lengths_wait_without_harm(phantom, trained, tmp_path):
 def test_each_can_have_its_own_draw(phantom, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "l2s_jax.train_many.train_together",
+        "l2s_jax.training_many.train_together",
         lambda manifest, runs, **how: asked.extend(config for _, config in runs),
     )
     train_many(phantom, tmp_path, TINY, (3, 4), own_draws=True)
