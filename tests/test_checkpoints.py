@@ -8,7 +8,6 @@ import pytest
 from l2s_jax import checkpoints
 from l2s_jax.errors import UserError
 
-
 # Orbax leaves the other reads of a load that failed unfinished, and they complain when they are collected.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
