@@ -63,7 +63,7 @@ def main() -> None:
     options = parser.parse_args()
     options.augment = False
     if options.variant:
-        turns.use_device(options.device)
+        turns.set_up(options.device)
         if options.variant.startswith("jax-seeds"):
             run, facts = jax_seeds(options)
             return turns.serve(run, warm_up=1, **facts)

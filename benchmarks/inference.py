@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--slide", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.variant:
-        turns.use_device(options.device)
+        turns.set_up(options.device)
         run = jax_slide(options) if options.variant == "jax-slide" else VARIANTS[options.variant](options)
         return turns.serve(run, warm_up=2)
     with tempfile.TemporaryDirectory() as folder:

@@ -3,29 +3,46 @@
     python benchmarks/loop.py [--short] [--device cpu|cuda] [--json FILE]
 
 `loop_vs_step` is the time a step takes in `l2s_jax.train`, with Grain, augmentation, losses fetched and
-metrics written, after the first epoch, over the time of the same compiled step on one batch again and again;
-the step is measured before and after, the mean counts. `loader_vs_step` is how many times more batches a
-second the loader makes than the step takes. `startup_3000_s` is reading 3,000 patches and masks for a run:
-the check of the whole manifest, then decoding once into memory.
+metrics written, after the first epoch, over the time of the same compiled step on one batch again and again.
+The bare step is measured in the same process after each epoch, so that each epoch stands between two of them:
+the ratio is the median over the epochs, each over the mean of its two neighbours. `loader_vs_step` is how
+many times more batches a second the loader makes than the step takes. `startup_3000_s` is reading 3,000
+patches and masks for a run: the check of the whole manifest, then decoding once into memory.
 """
 
-import csv
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import turns
 
 
-def metrics(run: Path) -> list[dict[str, float]]:
-    """The rows of a run's metrics.csv."""
-    with (run / "metrics.csv").open() as file:
-        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+def seconds_of_epochs(train: Callable[[], object], between: Callable[[], object]) -> list[float]:
+    """Trains, calling `between` after each epoch, and times the epochs without it."""
+    from l2s_jax.run_loop import RunLoop
+
+    end_epoch, seconds, began = RunLoop.end_epoch, [], time.perf_counter()
+
+    def timed(*arguments: Any) -> None:
+        nonlocal began
+        end_epoch(*arguments)
+        seconds.append(time.perf_counter() - began)
+        between()
+        began = time.perf_counter()
+
+    RunLoop.end_epoch = timed  # type: ignore[method-assign]
+    try:
+        train()
+    finally:
+        RunLoop.end_epoch = end_epoch  # type: ignore[method-assign]
+    return seconds
 
 
-def measure(data: Path, run: Path, epochs: int, steps: int) -> turns.Results:
-    """Trains for some epochs between two measurements of the bare step."""
+def measure(data: Path, run: Path, epochs: int) -> turns.Results:
+    """Trains for some epochs, with as many bare steps after each as it has itself."""
     import jax
 
     from l2s_jax.config import TrainConfig
@@ -65,20 +82,19 @@ def measure(data: Path, run: Path, epochs: int, steps: int) -> turns.Results:
     results: turns.Results = {"loop_load_average": turns.load()}
     # Twenty batches would come out of the prefetched ones: many more show the rate that lasts.
     of_loader = [loader(500) for _ in range(3)]
-    bare_steps = [bare(steps)]
-    rows = metrics(train(data, run, config, say=lambda line: None))
-    bare_steps.append(bare(steps))
-    in_loop = [
-        (now["seconds"] - before["seconds"]) / (now["step"] - before["step"])
-        for before, now in zip(rows, rows[1:], strict=False)
-    ]
+    steps, bare_steps = plan.schedule.steps_per_epoch, []
+    of_epochs = seconds_of_epochs(
+        lambda: train(data, run, config, say=lambda line: None), lambda: bare_steps.append(bare(steps))
+    )
+    in_loop = [seconds / steps for seconds in of_epochs[1:]]
+    around = [(before + after) / 2 for before, after in zip(bare_steps, bare_steps[1:], strict=False)]
     results |= turns.spread("loop_ms", [1e3 * value for value in in_loop])
     results |= turns.spread("loop_bare_step_ms", [1e3 * value for value in bare_steps])
     results |= turns.spread("loader_ms", [1e3 * value for value in of_loader], 2)
-    bare_step = statistics.mean(bare_steps)
-    results["loop_vs_step"] = round(statistics.median(in_loop) / bare_step, 3)
-    results["loader_vs_step"] = round(bare_step / statistics.median(of_loader), 1)
-    return results | {"loop_first_epoch_s": rows[0]["seconds"], "loop_steps_per_epoch": rows[0]["step"]}
+    ratios = [loop / step for loop, step in zip(in_loop, around, strict=True)]
+    results |= turns.spread("loop_vs_step", ratios, 3)
+    results["loader_vs_step"] = round(statistics.median(bare_steps) / statistics.median(of_loader), 1)
+    return results | {"loop_first_epoch_s": round(of_epochs[0], 1), "loop_steps_per_epoch": steps}
 
 
 def startup(data: Path) -> turns.Results:
@@ -100,17 +116,18 @@ def startup(data: Path) -> turns.Results:
 def main() -> None:
     """Measures, prints a table and JSON."""
     options = turns.parser(__doc__).parse_args()
-    turns.use_device(options.device)
+    turns.set_up(options.device)
     from png_set import draw_patches, write_png_set
 
-    from l2s_jax.compile_cache import use_compile_cache
+    from l2s_jax.jax_setup import use_compile_cache
 
     use_compile_cache(True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        epochs, steps = (4, 20) if options.short else (8, 60)
         drawn = draw_patches(folder / "drawn")
-        results = measure(write_png_set(folder / "of_400", drawn, 400), folder / "run", epochs, steps)
+        results = measure(
+            write_png_set(folder / "of_400", drawn, 400), folder / "run", 6 if options.short else 12
+        )
         results |= startup(write_png_set(folder / "of_3000", drawn, 3000))
     results |= turns.machine(("jax", "grain", "pillow", "numpy"), options.device)
     names = ("loop_ms", "loop_bare_step_ms", "loader_ms")

@@ -67,7 +67,7 @@ def main() -> None:
     parser = turns.parser(__doc__)
     parser.add_argument("--batch", type=int, default=16, help="patches a call (default 16)")
     options = parser.parse_args()
-    turns.use_device(options.device)
+    turns.set_up(options.device)
     results: turns.Results = {"macenko_load_average": turns.load(), "macenko_batch": options.batch}
     rates = measure(5 if options.short else 25, options.batch)
     results |= turns.spread("macenko_per_s", rates["l2s_jax"])

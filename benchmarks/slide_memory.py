@@ -48,11 +48,13 @@ def measure(path: Path, out: Path, mpp: float, stride: int, entropy: bool) -> di
 
     from l2s_jax.data.classes import Classes
     from l2s_jax.inference import Network, Tiling, make_forward
+    from l2s_jax.jax_setup import keep_freed_memory
     from l2s_jax.models.network import L2S, init_variables
     from l2s_jax.predictor import Predictor
     from l2s_jax.slide_options import SlideOptions
     from l2s_jax.slide_prediction import predict_slides
 
+    keep_freed_memory()  # as the command does
     colours = ((255, 255, 255), (255, 0, 0), (0, 0, 255), (0, 255, 0))
     classes = Classes(("glass", "one", "two", "three"), colours, (0, 1, 2, 3), 0)
     model = L2S(4, "a3")

@@ -66,9 +66,7 @@ def main() -> None:
             *map(str, arguments),
         ]
         environment = {**os.environ, "L2S_CACHE": str(Path(folder) / "cache")}
-        subprocess.run(
-            [*command, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL, env=environment
-        )
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
         seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     figures = {"patches": options.patches, "seconds": round(seconds, 1), "peak_gib": round(peak, 2)}

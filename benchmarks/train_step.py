@@ -187,7 +187,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2, help="steps in a turn (default 2)")
     options = parser.parse_args()
     if options.variant:
-        turns.use_device(options.device)
+        turns.set_up(options.device)
         run, seconds = (jax_step if options.variant.startswith("jax") else torch_step)(options)
         return turns.serve(run, compile_s=round(seconds, 1))
     results: turns.Results = {"step_tf32": options.tf32, "step_augment": options.augment}

@@ -2,7 +2,8 @@
 
 A benchmark's main process starts a worker for each variant and collects the figures. A worker
 (`--variant NAME`) warms up and then answers each line of its standard input, a number of repetitions, with
-the seconds that one took. So torch and jax never share a process, and both meet the same load.
+the seconds that one took. So torch and jax never share a process, and both meet the same load. All keep
+freed memory as `l2s` does (`l2s_jax/jax_setup.py`): torch gains by it too.
 """
 
 import argparse
@@ -18,6 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from l2s_jax.jax_setup import keep_freed_memory
+
 Results = dict[str, Any]
 """Flat: names to numbers and strings."""
 
@@ -32,9 +35,10 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return out
 
 
-def use_device(device: str) -> None:
-    """Keeps jax to one kind of device; to be called before it is imported."""
+def set_up(device: str) -> None:
+    """Keeps jax to one kind of device, and freed memory in the process; to be called before any step."""
     os.environ["JAX_PLATFORMS"] = device
+    keep_freed_memory()
 
 
 def serve(run: Callable[[], object], warm_up: int = 3, **facts: Any) -> None:

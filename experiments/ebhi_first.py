@@ -17,9 +17,9 @@ from pathlib import Path
 import pandas as pd
 
 from l2s_jax import PRESETS, evaluate, train
-from l2s_jax.cli import use_compile_cache
 from l2s_jax.config import read_config
 from l2s_jax.files import write_text
+from l2s_jax.jax_setup import set_up_jax
 from l2s_jax.run_folder import CONFIG, FINISHED, read_json
 
 CONFIG_FILE = Path(__file__).with_suffix(".toml")
@@ -83,7 +83,7 @@ def spread(values: pd.Series) -> str:
 
 def main(manifest: Path, out: Path) -> None:
     """Runs what is not finished; seeds outermost, so that a part of the sweep is a whole comparison."""
-    use_compile_cache(True)
+    set_up_jax(True)
     rows: list[dict[str, float]] = []
     for seed in SEEDS:
         for setting, percent in CELLS:

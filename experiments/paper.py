@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from l2s_jax import report, sweep
-from l2s_jax.compile_cache import use_compile_cache
+from l2s_jax.jax_setup import set_up_jax
 
 HERE = Path(__file__).parent
 DATASETS = ("bach", "gleason2019", "digestpath2019", "ebhi_full", "phantom")
@@ -19,7 +19,7 @@ DATASETS = ("bach", "gleason2019", "digestpath2019", "ebhi_full", "phantom")
 
 def main(dataset: str, dry_run: bool = False) -> None:
     """Runs what is not finished and writes the reports."""
-    use_compile_cache(True)
+    set_up_jax(True)
     for study in ("", "_classification"):
         results = sweep(HERE / f"{dataset}{study}.toml", dry_run=dry_run)
         if not dry_run:

@@ -18,9 +18,9 @@ from l2s_jax import __version__
 from l2s_jax.cli_prepare import PREPARE_COMMANDS
 from l2s_jax.cli_results import RESULT_COMMANDS
 from l2s_jax.cli_slides import SLIDE_COMMANDS
-from l2s_jax.compile_cache import use_compile_cache
 from l2s_jax.config import PRESETS, Preset, TrainConfig, read_config
 from l2s_jax.errors import UserError
+from l2s_jax.jax_setup import set_up_jax
 from l2s_jax.slide_options import SlideOptions, slide_options_of
 from l2s_jax.types import Split
 
@@ -169,7 +169,7 @@ class Train:
 
     def run(self) -> int:
         """Trains, or goes on training."""
-        use_compile_cache(self.compile_cache)
+        set_up_jax(self.compile_cache)
         devices = self.devices
         if self.coordinator is not None:
             from l2s_jax.mesh import start_processes
@@ -235,7 +235,7 @@ class Evaluate:
 
     def run(self) -> int:
         """Evaluates."""
-        use_compile_cache(self.compile_cache)
+        set_up_jax(self.compile_cache)
         from l2s_jax.prediction import evaluate
 
         evaluate(self.folder, self.manifest, **_options(self, "folder", "manifest", "compile_cache"))
@@ -269,7 +269,7 @@ class Predict(SlideOptions):
         """Predicts."""
         if not self.images:
             raise UserError("no picture or slide named: l2s predict RUN IMAGE... --out FOLDER")
-        use_compile_cache(self.compile_cache)
+        set_up_jax(self.compile_cache)
         from l2s_jax.prediction import predict
 
         predict(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from l2s_jax.compile_cache import use_compile_cache
 from l2s_jax.errors import UserError
+from l2s_jax.jax_setup import set_up_jax
 
 if TYPE_CHECKING:
     from l2s_jax.data.extraction import ExtractionOptions
@@ -124,7 +124,7 @@ class PrepareArguments(ExtractionArguments):
 
         work = self.work()
         if work.stainer is not None:
-            use_compile_cache(self.compile_cache)
+            set_up_jax(self.compile_cache)
         prepared = function(
             self.folder,
             self.out,

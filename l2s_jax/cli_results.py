@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from l2s_jax.compile_cache import use_compile_cache
+from l2s_jax.jax_setup import set_up_jax
 
 Config = Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")]
 Results = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RESULTS")]
@@ -35,7 +35,7 @@ class Sweep:
 
     def run(self) -> int:
         """Runs what is not finished; ends with 1 where runs failed."""
-        use_compile_cache(self.compile_cache)
+        set_up_jax(self.compile_cache)
         from l2s_jax.sweeping import sweep
 
         sweep(

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from l2s_jax.cli_prepare import CentredArguments, TileArguments, parse_pairs
-from l2s_jax.compile_cache import use_compile_cache
 from l2s_jax.errors import UserError
+from l2s_jax.jax_setup import set_up_jax
 from l2s_jax.slide_options import SlideOptions, slide_options_of
 
 Config = Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")]
@@ -125,7 +125,7 @@ class EvaluateSlides(SlideOptions):
         """Predicts what is not predicted yet, and evaluates."""
         if not self.slides:
             raise UserError("no slide named: l2s evaluate-slides RUN SLIDE...")
-        use_compile_cache(self.compile_cache)
+        set_up_jax(self.compile_cache)
         from l2s_jax.slide_evaluation import evaluate_slides
 
         unlike = ("folder", "slides", "rename", "compile_cache", "config")

@@ -1,6 +1,7 @@
 """A run before it starts: which patches, in which order, for how many steps, with which weights."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -115,12 +116,16 @@ def check_size(size: tuple[int, int]) -> None:
         )
 
 
+RUN_ONCE = {"xla_backend_optimization_level": "1"}
+"""XLA's options for a program that takes longer to compile than to run; the bits are the same."""
+
+
 def fresh_state(
     config: TrainConfig, model: L2S, task: Task, encoder: dict[str, np.ndarray] | None
 ) -> TrainState:
     """The state at step 0, with the encoder's weights ported where they are given."""
-    optimizer = make_optimizer(config.learning_rate)
-    state = init_state(model, optimizer, task, jax.random.key(config.seed))
+    init = partial(init_state, model, make_optimizer(config.learning_rate))
+    state = jax.jit(init, compiler_options=RUN_ONCE)(task, jax.random.key(config.seed))
     if encoder is None:
         return state
     variables, _ = load_encoder(

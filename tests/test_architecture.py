@@ -25,7 +25,7 @@ LAYERS = (
     ("config", "data", "csv_rows"),
     ("models", "augment", "losses", "metrics", "stain", "percentiles", "run_folder", "html"),
     ("weights", "train_step", "figures", "doctor"),
-    ("inference", "checkpoints", "compile_cache", "seeds", "mesh", "results"),
+    ("inference", "checkpoints", "jax_setup", "seeds", "mesh", "results"),
     ("networks", "evaluation", "run_plan", "slide_inference"),
     ("predictor", "slide_stain", "slide_outputs", "slide_record"),
     ("slide_prediction",),

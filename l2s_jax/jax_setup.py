@@ -1,0 +1,66 @@
+"""What a command sets for its process before it uses JAX. The library leaves all of it to its users."""
+
+import ctypes
+import gc
+import os
+import sys
+from pathlib import Path
+
+MIN_SECONDS = 0.5
+"""Programs that compile faster are not kept."""
+
+KEEP_BYTES = 2**31 - 1
+"""Blocks up to this size stay with the process; mallopt takes a C int."""
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
+
+SELDOM = (100_000, 20, 100)
+"""Thresholds of garbage collection, which finds nothing in the millions of objects that tracing makes."""
+
+
+def set_up_jax(compile_cache: bool) -> None:
+    """Freed memory is kept, compiled programs too where that is wanted, and garbage is collected seldom."""
+    gc.set_threshold(*SELDOM)
+    keep_freed_memory()
+    use_compile_cache(compile_cache)
+
+
+def use_compile_cache(wanted: bool, folder: Path | None = None) -> None:
+    """Keeps compiled programs between processes, in L2S_CACHE or the user's cache folder.
+
+    Processes that are started from this one keep them too.
+    """
+    import jax
+
+    from l2s_jax.weights import cache_folder
+
+    if wanted:
+        values = {
+            "jax_compilation_cache_dir": str(folder or cache_folder() / "compiled"),
+            "jax_persistent_cache_min_compile_time_secs": MIN_SECONDS,
+        }
+        for name, value in values.items():
+            jax.config.update(name, value)
+            os.environ[name.upper()] = str(value)
+
+
+def keep_freed_memory() -> bool:
+    """Lets freed memory be used again instead of going back to the kernel; says whether it could.
+
+    XLA asks for a step's working memory, some 250 MB at the paper's batch, anew at each step. By default
+    glibc gets such blocks from the kernel and gives them back, so that each step touches 63,000 pages that
+    are not there yet: a fifth of its time on a CPU (benchmarks/README.md). The main thread alone has a heap
+    that holds such blocks, so programs on the CPU are told to run in the thread that calls them, without
+    JAX's asynchronous dispatch. (Where an input is not ready they still do not.) To be called before JAX
+    has looked for devices. Without glibc nothing happens. The greatest resident set grows by a step's
+    working memory at most.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    import jax
+
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    settings = ((_MMAP_THRESHOLD, KEEP_BYTES), (_TRIM_THRESHOLD, KEEP_BYTES))
+    return all([mallopt(ctypes.c_int(name), ctypes.c_int(value)) == 1 for name, value in settings])

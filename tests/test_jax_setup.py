@@ -1,0 +1,46 @@
+"""What a command sets for its process."""
+
+import subprocess
+import sys
+
+import pytest
+
+from l2s_jax import jax_setup
+
+STEPS = """
+import resource, sys
+from l2s_jax.jax_setup import keep_freed_memory
+if sys.argv[1] == "keep":
+    assert keep_freed_memory()
+import jax, jax.numpy as jnp
+step = jax.jit(lambda x: jnp.sort(jnp.outer(x, x), axis=0).sum(0))  # needs 64 MiB in between
+x = jnp.ones(4096)
+for _ in range(2):
+    jax.block_until_ready(step(x))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(4):
+    jax.block_until_ready(step(x))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) * resource.getpagesize() / 2**26)
+"""
+
+
+def steps_that_touched_new_memory(how: str) -> float:
+    """How many of four steps had to get their working memory from the kernel."""
+    done = subprocess.run([sys.executable, "-c", STEPS, how], check=True, capture_output=True, text=True)
+    return float(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
+def test_steps_use_their_memory_again():
+    assert steps_that_touched_new_memory("keep") < 0.5
+
+
+def test_elsewhere_nothing_happens(monkeypatch):
+    monkeypatch.setattr(jax_setup.sys, "platform", "darwin")
+    assert jax_setup.keep_freed_memory() is False
+
+
+def test_a_c_library_without_mallopt_is_left_alone(monkeypatch):
+    monkeypatch.setattr(jax_setup.sys, "platform", "linux")
+    monkeypatch.setattr(jax_setup.ctypes, "CDLL", lambda name: object())
+    assert jax_setup.keep_freed_memory() is False
