@@ -125,7 +125,10 @@ def low(method, percent):
 REFUSED = {
     "no S at 100": ({"percents": (1.0, 5.0, 25.0)}, "no S at 100%"),
     "no S": ({"methods": [("paper", "S+C")]}, "no S at 100%"),
-    "two shares": ({"percents": (5.0, 100.0)}, "2 shares above 0 have 2 or more draws, 3 must"),
+    "two shares": (
+        {"percents": (5.0, 100.0)},
+        "a curve needs 3 shares above 0 with 2 or more draws each; there are 2",
+    ),
     "one draw": ({"draws": 1}, "S at 100% has fewer than 2 draws"),
     "below what was measured": ({"score": level}, "reached already at 1%, the smallest share measured"),
     "above what was measured": ({"score": low}, "not reached up to 100%, the largest share measured"),

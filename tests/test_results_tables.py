@@ -8,7 +8,7 @@ from results_generator import CLASSES, write_results
 
 from l2s_jax import UserError, aggregate
 from l2s_jax.results.confusions import by_truth, confusion_rows, spread_percents, summed
-from l2s_jax.results.curves import draw_study, reference_means
+from l2s_jax.results.curves import Look, draw_study, look_of, reference_means
 from l2s_jax.results.difference_figure import against_reference, draw_differences
 from l2s_jax.results.differences import paired_differences
 from l2s_jax.results.paper_tables import paper_confusion_html, with_printed
@@ -209,12 +209,22 @@ def test_curves_show_means_and_what_was_printed(tmp_path):
     assert ticks[0] == "1\n6" and ticks[-1] == "100\n615"
 
 
+def test_no_two_methods_look_alike():
+    methods = [("paper", "S"), ("paper", "S+C"), ("paper", "S+C*")]
+    methods += [(name, "S+C") for name in ("labelset", "balanced", "split_max", "all_a3", "all_max")]
+    look = Look(methods)
+    looks = [look.of(*method) for method in methods]
+    assert len({one["color"] for one in looks}) == len({one["marker"] for one in looks}) == len(methods)
+    assert Look(methods * 2).of("all_max", "S+C") == looks[-1]
+
+
 def test_a_figure_shows_every_draw_s_difference(tmp_path):
     write_results(tmp_path, methods=[*TWO, ("labelset", "S+C")])
-    differences = paired_differences(read_results(tmp_path).cells, "segmentation", METRICS)
+    cells = read_results(tmp_path).cells
+    differences = paired_differences(cells, "segmentation", METRICS)
     own = against_reference(differences, "segmentation")
     assert set(own["less_setting"]) == {"S"} and len(own) < len(differences)
-    (panel, _) = draw_differences(own, "segmentation", METRICS).axes
+    (panel, _) = draw_differences(own, "segmentation", METRICS, look_of(cells)).axes
     dots = [one for one in panel.collections if isinstance(one, PathCollection)]
     points = np.sort(np.concatenate([one.get_offsets()[:, 1] for one in dots]))
     values = " ".join(own[own["metric"] == "macro_f1"]["by_draw"]).split()

@@ -21,32 +21,38 @@ COLOURS = (
     "#CC79A7",
     "#56B4E9",
     "#B8860B",
-)  # Okabe and Ito's, all told apart
+    "#882255",
+    "#332288",
+)  # Okabe and Ito's and two of Tol's, all told apart
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
-MARKERS = "osD^vP"
+MARKERS = "osD^vPX*"
 AXIS = {"segmentation": "mask patches used, %", "classification": "label patches used, %"}
 
 
 class Look:
-    """A colour for each setting and a line for each variant, the same in all figures of a report."""
+    """A colour and a mark for each method, a line for each variant: the same in all figures of a report."""
 
     def __init__(self, methods: Sequence[tuple[str, str]]) -> None:
+        """Takes every (variant, setting) of the report, in order."""
+        methods = list(dict.fromkeys(methods))
         variants = list(dict.fromkeys(variant for variant, _ in methods))
-        settings = list(dict.fromkeys(setting for _, setting in methods))
         self._of = {
             (variant, setting): {
-                "color": COLOURS[
-                    (settings.index(setting) + 3 * (variants.index(variant) % 2)) % len(COLOURS)
-                ],
+                "color": COLOURS[number % len(COLOURS)],
                 "linestyle": DASHES[variants.index(variant) % len(DASHES)],
-                "marker": MARKERS[(settings.index(setting) + 3 * variants.index(variant)) % len(MARKERS)],
+                "marker": MARKERS[number % len(MARKERS)],
             }
-            for variant, setting in methods
+            for number, (variant, setting) in enumerate(methods)
         }
 
     def of(self, variant: str, setting: str) -> dict:
         """Options of matplotlib's `plot`."""
         return self._of[variant, setting]
+
+
+def look_of(cells: pd.DataFrame) -> Look:
+    """The look of all methods that have runs."""
+    return Look(list(zip(cells["variant"], cells["setting"], strict=True)))
 
 
 def draw_study(
@@ -65,7 +71,7 @@ def draw_study(
     lines = list(lines_of(means[means["n"] > 0], metrics))
     references = reference_means(means, study) if relative else {}
     methods = list(dict.fromkeys((variant, setting) for (_, variant, setting, _), _ in lines))
-    look = Look(methods)
+    look = look_of(cells)
     figure = new_figure(4.6 * len(metrics) + 0.4, 4.3)
     panels = list(figure.subplots(1, len(metrics), squeeze=False)[0])
     percents = sorted(set(means["percent"]))
@@ -158,13 +164,16 @@ def mask_counts(cells: pd.DataFrame) -> dict[float, int]:
     return {float(percent): int(count) for percent, count in counts["min"].items()} if agreed else {}
 
 
-def share_axis(axes: Axes, percents: Sequence[float], counts: Mapping[float, int] | None = None) -> None:
+def share_axis(
+    axes: Axes, percents: Sequence[float], counts: Mapping[float, int] | None = None, room: float = 0.0
+) -> None:
     """A logarithmic axis of percentages with the measured ones as ticks; 0 stands at its left end.
 
     Args:
       axes: the panel.
       percents: the measured ones.
       counts: how many patches each is, written below it.
+      room: share of the width that is left free at both ends, beside a narrow margin.
     """
     positive = [percent for percent in percents if percent > 0] or [1.0]
     axes.set_xscale("symlog", linthresh=positive[0], linscale=0.6)
@@ -172,7 +181,8 @@ def share_axis(axes: Axes, percents: Sequence[float], counts: Mapping[float, int
     ends = min(percents, default=0.0), max(percents, default=100.0)
     left, right = axes.transScale.transform([(end, 0) for end in ends])[:, 0]
     margin = 0.03 * max(right - left, 1e-9)
-    back = axes.transScale.inverted().transform([(left - margin, 0), (right + margin, 0)])[:, 0]
+    free = margin + room * (right - left)
+    back = axes.transScale.inverted().transform([(left - free, 0), (right + free, 0)])[:, 0]
     axes.set_xlim(*back)
     for percent in percents:
         at = axes.transScale.transform((percent, 0))[0]

@@ -14,6 +14,8 @@ from l2s_jax.results.names import REFERENCE, method_text, metric_title
 
 APART = 5.0
 """Points between the marks of two methods at one percentage."""
+PANEL_POINTS = 270.0
+"""Width of a panel."""
 
 
 def against_reference(differences: pd.DataFrame, study: str) -> pd.DataFrame:
@@ -22,16 +24,16 @@ def against_reference(differences: pd.DataFrame, study: str) -> pd.DataFrame:
     return differences[(differences["less_setting"] == reference) & (differences["setting"] != reference)]
 
 
-def draw_differences(differences: pd.DataFrame, study: str, metrics: Sequence[str]) -> Figure:
+def draw_differences(differences: pd.DataFrame, study: str, metrics: Sequence[str], look: Look) -> Figure:
     """Differences in points against percent, a panel a metric.
 
     Args:
       differences: from `paired_differences`, of one data set and against one setting.
       study: "segmentation" or "classification".
       metrics: the panels.
+      look: of all methods of the report.
     """
     methods = list(dict.fromkeys(zip(differences["variant"], differences["setting"], strict=True)))
-    look = Look([(variant, REFERENCE[study][0]) for variant, _ in methods] + methods)
     figure = new_figure(4.6 * len(metrics) + 0.4, 4.0)
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
     percents = sorted(set(differences["percent"]))
@@ -42,7 +44,7 @@ def draw_differences(differences: pd.DataFrame, study: str, metrics: Sequence[st
             shift = APART * (number - (len(methods) - 1) / 2)
             _draw_method(axes, own, shift, look.of(variant, setting), method_text(variant, setting))
         axes.axhline(0, color="grey", linewidth=0.8)
-        share_axis(axes, percents)
+        share_axis(axes, percents, room=APART * len(methods) / 2 / PANEL_POINTS)
         axes.set(xlabel=AXIS[study], ylabel=f"difference in {metric_title(metric)}, points")
         axes.set_ylim(*_limits(of_metric))
         axes.spines[["top", "right"]].set_visible(False)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from l2s_jax.errors import UserError
 from l2s_jax.figures import new_figure
 from l2s_jax.files import write_text
-from l2s_jax.results.curves import AXIS, Look, share_axis
+from l2s_jax.results.curves import AXIS, Look, look_of, share_axis
 from l2s_jax.results.names import method_text, metric_columns, metric_title, percent_text, require_metrics
 from l2s_jax.results.plan_means import SETTING, WHOLE
 from l2s_jax.results.planning import (
@@ -63,7 +63,7 @@ def plan_masks(
     folder = Path(out) if out is not None else found.folder / "report"
     write_text(folder / f"{STEM}.csv", answers_table(answers).to_csv(index=False, float_format="%.6g"))
     if fitted:
-        write_text(folder / f"{STEM}.svg", svg_of(draw_plan(fitted, answers, metric)))
+        write_text(folder / f"{STEM}.svg", svg_of(draw_plan(fitted, answers, metric, look_of(found.cells))))
     for line in [*found.notes, *map(describe, answers)]:
         say(line)
     say(f"written to {folder}")
@@ -128,12 +128,11 @@ def plan_table(answers: Sequence[Answer], metric: str) -> TextTable:
     )
 
 
-def draw_plan(fitted: Sequence[FittedMethod], answers: Sequence[Answer], metric: str) -> Figure:
+def draw_plan(fitted: Sequence[FittedMethod], answers: Sequence[Answer], metric: str, look: Look) -> Figure:
     """Means with their errors, curves with their 95% bands, targets and the answers' intervals."""
     datasets = list(dict.fromkeys(method.dataset for method in fitted))
     figure = new_figure(6.4 * len(datasets), 4.6)
     panels = figure.subplots(1, len(datasets), squeeze=False)[0]
-    look = Look([(method.variant, method.setting) for method in fitted])
     for axes, dataset in zip(panels, datasets, strict=True):
         own = [method for method in fitted if method.dataset == dataset]
         for method in own:

@@ -139,7 +139,10 @@ class _Method:
         if self.full <= 0:
             return f"{SETTING} at {WHOLE:g}% scores {self.full:g}: a share of it means nothing"
         if len(self.means) < FEWEST_SHARES:
-            text = f"{len(self.means)} shares above 0 have {FEWEST_DRAWS} or more draws, {FEWEST_SHARES} must"
+            text = (
+                f"a curve needs {FEWEST_SHARES} shares above 0 with {FEWEST_DRAWS} or more draws each; "
+                f"there {'is' if len(self.means) == 1 else 'are'} {len(self.means)}"
+            )
             return text + (f" ({self.single} have a single draw)" if self.single else "")
         share = self.means["percent"].to_numpy() / 100
         mean, variance = self.means["mean"].to_numpy(), self.means["variance"].to_numpy()

@@ -11,7 +11,7 @@ from l2s_jax import html
 from l2s_jax.files import write_text
 from l2s_jax.results.aggregation import aggregate
 from l2s_jax.results.confusions import UNIT, confusion_rows, draw_confusions, summed
-from l2s_jax.results.curves import draw_study, reference_means
+from l2s_jax.results.curves import draw_study, look_of, reference_means
 from l2s_jax.results.difference_figure import against_reference, draw_differences
 from l2s_jax.results.differences import differences_table, paired_differences
 from l2s_jax.results.names import (
@@ -187,7 +187,7 @@ def _difference_drawings(differences: pd.DataFrame, study: _Study, folder: Path)
                 "mean and its 95% interval. Above 0 the method is better. Intervals that leave the figure "
                 "are cut."
             )
-            svg = svg_of(draw_differences(own, study.name, study.metrics))
+            svg = svg_of(draw_differences(own, study.name, study.metrics, look_of(study.cells)))
             name = f"differences{_suffix(study, dataset)}"
             drawings.append(_saved(folder, Drawing(name, svg, caption, caption)))
     return drawings
@@ -219,7 +219,7 @@ def _plan(study: _Study, results: Results, folder: Path) -> str:
             f"Fitted curves of {metric_title(metric)} with 95% bands; bars are standard errors, dotted lines "
             "the targets, thick lines the answers' intervals."
         )
-        svg = svg_of(draw_plan(fitted, answers, metric))
+        svg = svg_of(draw_plan(fitted, answers, metric, look_of(study.cells)))
         text += drawing_html(_saved(folder, Drawing("plan_masks", svg, caption, caption)))
     return text
 
