@@ -33,6 +33,7 @@ from l2s_jax.slide_record import (
     Counts,
     Record,
     append_areas,
+    describe,
     describe_counts,
     finished,
     outside_text,
@@ -112,6 +113,7 @@ def predict_slide(
     record = {"name": path.stem} | settings | result | {"seconds": round(time.monotonic() - start, 1)}
     append_areas(out / AREAS, record)
     write_json(record_path, record)
+    say(f"{title}: {describe(record)}")
     for line in warnings(record):
         say(f"{title}: {line}")
     return record

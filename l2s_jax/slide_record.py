@@ -99,6 +99,16 @@ def outside_text(options: SlideOptions, classes: Classes, tissue: Tissue) -> str
     return f"not predicted: {code} ({name}) outside the tissue mask at {tissue.mpp:g} um/px"
 
 
+def describe(record: Record) -> str:
+    """A finished slide's scale, where it came from, the scale that was asked for, and what was found."""
+    scale = " x ".join(f"{value:.4g}" for value in dict.fromkeys(record["slide_mpp"]))
+    of_tissue = f"{record['tissue_mm2']:.3g} mm2 of tissue"
+    return (
+        f"{scale} um/px from {record['slide_mpp_source']}, read at {record['mpp']:.4g} um/px; {of_tissue}, "
+        f"{record['seconds']} s"
+    )
+
+
 def warnings(record: Record) -> list[str]:
     """What a person must know of a finished slide before using it."""
     lines = []

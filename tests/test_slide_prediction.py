@@ -282,6 +282,7 @@ def test_damage_in_the_middle_is_counted_and_has_no_class(tmp_path):
     # All tiles of 32 that touch the 16 damaged pixels are lost, and a pixel is if it lies in no other tile.
     assert lost[192:208, 224:240].all() and lost.sum() <= 48**2
     assert any("could not be decoded" in line and "have no class (255)" in line for line in lines)
+    assert any("um/px from openslide, read at 4 um/px" in line for line in lines)
     run_one(whole, tmp_path / "out", mpp=4.0)
     expected = tifffile.imread(tmp_path / "out/whole.ome.tif")
     near = ndimage.maximum_filter(lost, 65)  # tiles of 32 that are missing from the mean
