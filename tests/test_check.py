@@ -112,10 +112,15 @@ def test_a_bad_file_is_reported_with_its_row(folder, damage, message):
         require_valid(report)
 
 
-def test_greyscale_and_rgba_pictures_are_accepted(folder):
-    write_png(folder / "i3.png", picture(33)[..., 0])
-    Image.fromarray(np.dstack([picture(34), picture(35)[..., :1]])).save(folder / "i4.png")
-    assert check_manifest(folder).ok
+def test_greyscale_and_rgba_pictures_are_accepted_and_said(folder):
+    Image.fromarray(picture(0)[..., 0]).save(folder / "i0.png")
+    Image.fromarray(picture(2)[..., 0]).save(folder / "i2.png")
+    Image.fromarray(np.dstack([picture(1), picture(1)[..., 0]])).save(folder / "i1.png")
+    report = check_manifest(folder)
+    assert report.ok
+    grey, transparent = report.warnings
+    assert grey.startswith("patches.csv line 2 and 1 more") and "grey: read as RGB" in grey
+    assert transparent.startswith("patches.csv line 3: ") and transparent.endswith("laid on white")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from l2s_jax.data.manifest import PATCHES, Classes, Manifest, PatchRow, parse_manifest, straddling_groups
-from l2s_jax.data.pictures import picture_orientation, read_image, read_mask
+from l2s_jax.data.pictures import picture_conversion, picture_orientation, read_image, read_mask
 from l2s_jax.errors import UserError
 from l2s_jax.progress import track
 from l2s_jax.types import IGNORE_LABEL, SPLITS
@@ -61,6 +61,7 @@ class _Seen:
     size: tuple[int, int] | None = None  # (height, width)
     digest: bytes | None = None  # of the decoded pixels
     pixels: np.ndarray | None = None  # i64[C], mask pixels by class
+    conversion: str | None = None  # of the image's colours
 
 
 def check_manifest(path: str | Path, *, allow_outside: bool = False) -> Report:
@@ -82,6 +83,7 @@ def check_manifest(path: str | Path, *, allow_outside: bool = False) -> Report:
     problems += _straddling(manifest) + _unequal_sizes(seen)
     duplicates_across, duplicates_within = _duplicates(seen)
     warnings = [f"{_at(one.row)}: {doubt}" for one in seen for doubt in one.doubts]
+    warnings += _conversions(seen)
     warnings += duplicates_within + _absent_classes(manifest.classes, seen) + _one_sided(manifest.patches)
     return Report(
         manifest, tuple(problems + duplicates_across), tuple(warnings), tuple(_summary(manifest, seen))
@@ -117,17 +119,17 @@ def _at(row: PatchRow) -> str:
 def _look(row: PatchRow, classes: Classes) -> _Seen:
     """Reads the files of one row; keeps sizes and counts, not pixels."""
     try:
-        image = read_image(row.image)
+        image, conversion = read_image(row.image), picture_conversion(row.image)
     except UserError as error:
         return _Seen(row, (str(error),))
     size, digest = image.shape[:2], hashlib.blake2b(image.data, digest_size=16).digest()
     if row.mask is None:
-        return _Seen(row, (), (), size, digest)
+        return _Seen(row, (), (), size, digest, None, conversion)
     try:
         mask = read_mask(row.mask, classes)
         turned = picture_orientation(row.image) != picture_orientation(row.mask)
     except UserError as error:
-        return _Seen(row, (str(error),), (), size, digest)
+        return _Seen(row, (str(error),), (), size, digest, None, conversion)
     faults, doubts = [], []
     if mask.shape != size:
         faults.append(
@@ -144,7 +146,7 @@ def _look(row: PatchRow, classes: Classes) -> _Seen:
         doubts.append(f"{row.mask} has nothing but ignored pixels: it teaches nothing")
     elif row.label != IGNORE_LABEL and not pixels[row.label]:
         doubts.append(f"label {classes.names[row.label]!r} has no pixel in {row.mask}")
-    return _Seen(row, tuple(faults), tuple(doubts), size, digest, pixels)
+    return _Seen(row, tuple(faults), tuple(doubts), size, digest, pixels, conversion)
 
 
 def _size(shape: Sequence[int]) -> str:
@@ -155,6 +157,16 @@ def _one_class(classes: Classes) -> list[str]:
     if len(classes) > 1:
         return []
     return [f"classes.toml has one class ({classes.names[0]}); at least two are needed to tell apart"]
+
+
+def _conversions(seen: Sequence[_Seen]) -> list[str]:
+    """Pictures whose colours are not taken as they are, one line for each way."""
+    lines = []
+    for how in sorted({one.conversion for one in seen if one.conversion}):
+        rows = [one.row for one in seen if one.conversion == how]
+        more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+        lines.append(f"{_at(rows[0])}{more}: {rows[0].image} is {how}")
+    return lines
 
 
 def _straddling(manifest: Manifest) -> list[str]:

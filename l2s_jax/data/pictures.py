@@ -23,6 +23,7 @@ MAX_PIXELS = 80_000_000
 """Larger pictures are slides, not patches. Below the size at which Pillow warns of a decompression bomb."""
 
 COLOUR_MODES = ("1", "L", "P", "LA", "PA", "RGB", "RGBA", "RGBX", "YCbCr")
+GREY_MODES = ("1", "L", "LA")
 MASK_MODES = ("1", "L", "P", "I;16", "I;16L", "I;16B", "I;16N", "I")
 _UNKNOWN = 254  # a mask value of no class; never a code, since `types.MAX_CLASSES` is 254
 _ORIENTATION = 0x0112  # EXIF tag
@@ -142,6 +143,17 @@ def picture_size(path: str | Path) -> tuple[int, int]:
     with _opened(path) as image:
         width, height = image.size
         return (width, height) if _orientation(image) >= 5 else (height, width)
+
+
+def picture_conversion(path: str | Path) -> str | None:
+    """What `read_image` does to the colours of a picture that is not plain RGB; None where it does nothing.
+
+    Raises `UserError`.
+    """
+    with _opened(path) as image:
+        if image.has_transparency_data:
+            return "transparent: laid on white"
+        return "grey: read as RGB of three equal channels" if image.mode in GREY_MODES else None
 
 
 def picture_orientation(path: str | Path) -> int:
