@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 
@@ -22,6 +23,7 @@ from l2s_jax.slide_inference import area_of
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+REPRODUCIBILITY = (ROOT / "REPRODUCIBILITY.md").read_text()
 
 
 def blocks(language, text=README):
@@ -50,7 +52,8 @@ def my_data(tmp_path_factory):
 
 
 def test_every_command_is_one():
-    lines = [words for text in blocks("sh") for words in commands(text)]
+    texts = blocks("sh") + blocks("sh", REPRODUCIBILITY)
+    lines = [words for text in texts for words in commands(text)]
     assert len(lines) >= 7
     for words in lines:
         name = " ".join(words[1:3]) if words[1] == "prepare" else words[1]
@@ -103,8 +106,9 @@ def test_whole_slides_as_printed(tmp_path, monkeypatch):
 
 def test_the_python_as_printed(my_data, monkeypatch, capsys):
     monkeypatch.chdir(my_data)
-    (text,) = blocks("python")
-    exec(text, {})
+    for text in blocks("python"):
+        exec(text, {})
+    assert Path("runs/seeds/seed1/report.html").exists()
     assert Path("runs/half/evaluation/test/metrics.json").exists()
     assert Path("predictions_half/d1.png").exists()
 
@@ -154,5 +158,15 @@ def test_the_table_of_differences_is_whole_and_its_options_exist():
 
 
 def test_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)]+)\)", README):
+    for target in re.findall(r"\]\(([^)]+)\)", README + REPRODUCIBILITY):
         assert target.startswith("https://doi.org/") or (ROOT / target).exists(), target
+
+
+def test_the_experiments_that_are_named_exist_and_have_results():
+    for name in re.findall(r"l2s sweep (\S+)", REPRODUCIBILITY):
+        assert (ROOT / name).exists(), name
+    for name in re.findall(r"python experiments/paper.py (\w+)", REPRODUCIBILITY):
+        assert (ROOT / "experiments" / f"{name}.toml").exists(), name
+    results = ROOT / "experiments" / "results"
+    for name in ("ebhi", "ebhi_rate", "ebhi_labelset", "ebhi_few_masks", "ebhi_long"):
+        assert len(pd.read_csv(results / name / "results.csv")) > 3, name
