@@ -1,4 +1,4 @@
-"""Writes the paper's three data sets in the layouts in which they are downloaded, small, with known truth.
+"""Writes the paper's data sets and EBHI-Seg as they are downloaded, small, with known truth.
 
 Pictures are drawn at the scale of the patches with two stains of Beer-Lambert's law, so that every pixel of
 what an adapter makes of them is known; slides hold each of those pixels as a block of 16 x 16 level-0 pixels.
@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from l2s_jax.data.ebhi import FOLDERS
+from l2s_jax.data.pictures import write_png
 from l2s_jax.data.slide_writing import write_bach_xml, write_pyramidal_slide
 
 BACH_MPP = 7.5 / 16
@@ -206,3 +208,19 @@ def write_jpeg_mask(path: Path, mask: np.ndarray, *, colour: bool = False) -> No
     """0 and 255 as JPEG, whose values ring around them; some are RGB."""
     picture = Image.fromarray(mask * np.uint8(255))
     (picture.convert("RGB") if colour else picture).save(path, quality=75)
+
+
+def write_ebhi(folder: Path) -> None:
+    """EBHI-Seg as published, in small: 8 slides a class, 2 pictures each; slide GTXC001 holds two classes."""
+    rng = np.random.default_rng(0)
+    for number, name in enumerate(FOLDERS):
+        for slide in range(8):
+            for part in range(2):
+                prefix = "GTxc001" if slide == 0 and number < 2 else f"GT{number}{slide:03d}"
+                file = f"{prefix}-1-400-{number}{part:02d}.png"
+                blocks = rng.integers(0, 256, (14, 14, 3), dtype=np.uint8)
+                write_png(folder / name / "image" / file, blocks.repeat(16, 0).repeat(16, 1))
+                mask = np.zeros((224, 224), np.uint8)
+                mask[:112] = (253, 255)[part]
+                mask[112:116] = np.array([[127], [60], [20], [5]])  # the soft edge is background
+                write_png(folder / name / "label" / file, mask)

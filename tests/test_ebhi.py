@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dataset_generator import write_ebhi
 from PIL import Image
 
 from l2s_jax.data.check import check_manifest
-from l2s_jax.data.ebhi import FOLDERS, TASKS, find_pairs, prepare_ebhi, slide_of
+from l2s_jax.data.ebhi import TASKS, find_pairs, prepare_ebhi, slide_of
 from l2s_jax.data.pictures import read_image, read_mask, write_png
 from l2s_jax.data.splits import largest_deviation
 from l2s_jax.errors import UserError
@@ -21,20 +22,8 @@ needs_data = pytest.mark.skipif(not REAL.is_dir(), reason=f"EBHI-Seg is not at {
 
 @pytest.fixture(scope="module")
 def layout(tmp_path_factory):
-    """The published layout in small: 8 slides a class, 2 pictures each; slide GTXC001 holds two classes."""
     folder = tmp_path_factory.mktemp("ebhi")
-    rng = np.random.default_rng(0)
-    for number, name in enumerate(FOLDERS):
-        for slide in range(8):
-            for part in range(2):
-                prefix = "GTxc001" if slide == 0 and number < 2 else f"GT{number}{slide:03d}"
-                file = f"{prefix}-1-400-{number}{part:02d}.png"
-                blocks = rng.integers(0, 256, (14, 14, 3), dtype=np.uint8)
-                write_png(folder / name / "image" / file, blocks.repeat(16, 0).repeat(16, 1))
-                mask = np.zeros((224, 224), np.uint8)
-                mask[:112] = (253, 255)[part]
-                mask[112:116] = np.array([[127], [60], [20], [5]])  # the soft edge is background
-                write_png(folder / name / "label" / file, mask)
+    write_ebhi(folder)
     return folder
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from dataset_generator import write_bach, write_digestpath, write_ebhi, write_gleason
 
 from l2s_jax.cli import COMMANDS, _parse, run
 from l2s_jax.config import TrainConfig
@@ -102,6 +103,29 @@ def test_whole_slides_as_printed(tmp_path, monkeypatch):
     np.testing.assert_array_equal(pooled.sum(1), np.bincount(truth.ravel(), minlength=4))
     np.testing.assert_array_equal(pooled.sum(0), np.bincount(codes.ravel(), minlength=4))
     assert Path("looks/tissue.png").exists()
+
+
+def test_public_data_sets_and_experiments_as_printed(tmp_path, monkeypatch):
+    """On generated copies of the layouts (small slides: small patches), with a sweep that is cut down."""
+    monkeypatch.chdir(tmp_path)
+    write_ebhi(Path("EBHI-SEG"))
+    write_bach(Path("."))
+    write_gleason(Path("Gleason2019"))
+    write_digestpath(Path("DigestPath2019"))
+    (prepared,) = (text for text in blocks("sh") if "EBHI-SEG" in text)
+    for words in commands(prepared):
+        assert run([*words[1:], *(["--patch-size", "32"] if "bach" in words else [])]) == 0, words
+        assert Path(next(word for word in words if word.startswith("data/")), "patches.csv").exists()
+    text = (ROOT / "experiments" / "bach.toml").read_text().split("# What the authors' code does")[0]
+    small = "draws = 1\npercents = [100]\n[options]\nweights = 'random'\nsteps = 2\nbatch_size = 4\n"
+    Path("experiments").mkdir()
+    Path("experiments/bach.toml").write_text(text.replace("[[variant]]", small + "[[variant]]"))
+    (studied,) = (text for text in blocks("sh") if "l2s sweep" in text)
+    for words in commands(studied):
+        assert run(words[1:]) == 0, words
+    assert len(pd.read_csv("runs/bach_study/results.csv")) == 2  # S and S+C*; S+C is S at 100%
+    assert Path("runs/bach_study/report/report.html").exists()
+    assert Path("runs/bach_study/report/plan_masks.csv").exists()
 
 
 def test_the_python_as_printed(my_data, monkeypatch, capsys):
