@@ -187,7 +187,7 @@ def test_links_lead_somewhere():
 
 
 def test_the_experiments_that_are_named_exist_and_have_results():
-    for name in re.findall(r"l2s sweep (\S+)", REPRODUCIBILITY):
+    for name in re.findall(r"l2s sweep ([\w/.]+)", REPRODUCIBILITY):
         assert (ROOT / name).exists(), name
     for name in re.findall(r"python experiments/paper.py (\w+)", REPRODUCIBILITY):
         assert (ROOT / "experiments" / f"{name}.toml").exists(), name
