@@ -43,7 +43,8 @@ def make_forward(network: Network, batch_size: int) -> Forward:
         for start in range(0, len(images), batch_size):
             chunk = images[start : start + batch_size]
             padding = np.zeros((batch_size - len(chunk), *images.shape[1:]), np.uint8)
-            there = jax.block_until_ready(jax.device_put(np.concatenate([chunk, padding])))  # as in seeds.py
+            # Ready before the program is called, so that it runs where memory is kept (jax_setup).
+            there = jax.block_until_ready(jax.device_put(np.concatenate([chunk, padding])))
             logits = _forward(network.model, *constants, there)
             parts.append([np.asarray(part)[: len(chunk)] for part in logits])
         coarse, labels = (np.concatenate(part) for part in zip(*parts, strict=True))

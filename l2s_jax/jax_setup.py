@@ -51,16 +51,17 @@ def keep_freed_memory() -> bool:
     are not there yet: a fifth of its time on a CPU (benchmarks/README.md). The main thread alone has a heap
     that holds such blocks, so programs on the CPU are told to run in the thread that calls them, without
     JAX's asynchronous dispatch. (Where an input is not ready they still do not.) To be called before JAX
-    has looked for devices. Without glibc nothing happens. The greatest resident set grows by a step's
-    working memory at most.
+    has looked for devices. Without glibc, or with one that refuses, nothing happens. The greatest resident
+    set grows by a step's working memory at most.
     """
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
+    if not all(mallopt(name, KEEP_BYTES) == 1 for name in (_MMAP_THRESHOLD, _TRIM_THRESHOLD)):
+        return False
     import jax
 
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    settings = ((_MMAP_THRESHOLD, KEEP_BYTES), (_TRIM_THRESHOLD, KEEP_BYTES))
-    return all([mallopt(ctypes.c_int(name), ctypes.c_int(value)) == 1 for name, value in settings])
+    return True

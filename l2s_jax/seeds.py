@@ -108,7 +108,7 @@ def jit_many_step(step: StepFunction, n: int, strategy: Strategy) -> ManyStep:
     def run(states: Any, batches: Any) -> tuple[Any, Any]:
         if strategy != "unroll" and is_sequence(batches):
             batches = of_one_size(batches)
-        # A program whose input is on its way is run by another thread, whose memory is not kept (jax_setup).
+        # Ready before the program is called, so that it runs where memory is kept (jax_setup).
         there = jax.block_until_ready(jax.device_put(as_form(batches, n, strategy)))
         return program(as_form(states, n, strategy), there)
 

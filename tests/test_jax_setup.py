@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from l2s_jax import jax_setup
@@ -38,6 +39,19 @@ def test_steps_use_their_memory_again():
 def test_elsewhere_nothing_happens(monkeypatch):
     monkeypatch.setattr(jax_setup.sys, "platform", "darwin")
     assert jax_setup.keep_freed_memory() is False
+
+
+def test_an_allocator_that_refuses_changes_nothing(monkeypatch):
+    class Refusing:
+        @staticmethod
+        def mallopt(name, value):
+            return 0
+
+    monkeypatch.setattr(jax_setup.sys, "platform", "linux")
+    monkeypatch.setattr(jax_setup.ctypes, "CDLL", lambda name: Refusing())
+    before = jax.config.read("jax_cpu_enable_async_dispatch")
+    assert jax_setup.keep_freed_memory() is False
+    assert jax.config.read("jax_cpu_enable_async_dispatch") == before
 
 
 def test_a_c_library_without_mallopt_is_left_alone(monkeypatch):

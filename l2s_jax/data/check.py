@@ -124,12 +124,12 @@ def _look(row: PatchRow, classes: Classes) -> _Seen:
         return _Seen(row, (str(error),))
     size, digest = image.shape[:2], hashlib.blake2b(image.data, digest_size=16).digest()
     if row.mask is None:
-        return _Seen(row, (), (), size, digest, None, conversion)
+        return _Seen(row, (), (), size, digest, conversion=conversion)
     try:
         mask = read_mask(row.mask, classes)
         turned = picture_orientation(row.image) != picture_orientation(row.mask)
     except UserError as error:
-        return _Seen(row, (str(error),), (), size, digest, None, conversion)
+        return _Seen(row, (str(error),), (), size, digest, conversion=conversion)
     faults, doubts = [], []
     if mask.shape != size:
         faults.append(
