@@ -5,6 +5,7 @@ import dataclasses
 import os
 import sys
 import threading
+import time
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -338,14 +339,26 @@ COMMANDS: dict[str, Any] = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs `l2s`; ends the process with 0, 1 (something found or failed), 2 (wrong use), 3, 130."""
     code = run(sys.argv[1:] if arguments is None else list(arguments))
-    busy = [thread for thread in threading.enumerate() if not thread.daemon]
-    if code and len(busy) > 1:
+    if code and _threads_left():
         # A checkpoint that could not be written can leave writer threads behind; do not wait for them.
         with contextlib.suppress(OSError):
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _threads_left(patience: float = 5.0) -> bool:
+    """Whether threads other than this one are still at work after some seconds.
+
+    Most are about to end, like a timer of JAX's that is cancelled. Leaving in spite of them would leave
+    other processes of the run waiting for this one, which has to take its leave of them.
+    """
+    end = time.monotonic() + patience
+    others = [t for t in threading.enumerate() if not t.daemon and t is not threading.current_thread()]
+    for thread in others:
+        thread.join(max(0.0, end - time.monotonic()))
+    return any(thread.is_alive() for thread in others)
 
 
 def run(arguments: list[str]) -> int:

@@ -1,11 +1,13 @@
 import shutil
+import threading
+import time
 
 import numpy as np
 import pytest
 from conftest import TINY
 from safetensors.numpy import save_file
 
-from l2s_jax import run_folder
+from l2s_jax import cli, run_folder
 from l2s_jax.cli import COMMANDS, run
 
 
@@ -30,6 +32,27 @@ def test_the_text_of_an_option_is_a_paragraph(monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     (setting,) = [line for line in lines if "percent of the masks, all labels. The classification" in line]
     assert "S: masks only." in setting and "(default: 'S+C*')" in setting
+
+
+def test_threads_that_are_about_to_end_are_waited_for_and_no_others(monkeypatch):
+    """Only an ordinary exit lets a process of several take leave of the others."""
+
+    def failing(arguments):
+        threading.Thread(target=time.sleep, args=(float(arguments[0]),)).start()
+        return 2
+
+    def at_once(code):
+        raise AssertionError(f"left at once with {code}")
+
+    monkeypatch.setattr(cli, "run", failing)
+    monkeypatch.setattr(cli.os, "_exit", at_once)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["0.3"])
+    assert end.value.code == 2
+    patient = cli._threads_left
+    monkeypatch.setattr(cli, "_threads_left", lambda: patient(0.1))
+    with pytest.raises(AssertionError, match="at once with 2"):
+        cli.main(["1.5"])
 
 
 def test_overview_version_and_unknown_commands(capsys):

@@ -194,8 +194,8 @@ def pictured(trained, tmp_path_factory):
     return folder
 
 
-def test_pictures_show_the_runs_beside_the_truth(pictured, trained, phantom, monkeypatch):
-    evaluate(trained, phantom, split="test", say=lambda line: None)
+def test_pictures_show_the_runs_beside_the_truth(pictured, trained, phantom, tmp_path, monkeypatch):
+    evaluate(trained, phantom, split="test", out=tmp_path, say=lambda line: None)
     texts = []
     monkeypatch.setattr("matplotlib.axes.Axes.text", lambda self, x, y, text, **look: texts.append(text))
     samples = sample_pictures(read_results(pictured), pictures=2)
@@ -203,7 +203,7 @@ def test_pictures_show_the_runs_beside_the_truth(pictured, trained, phantom, mon
     assert (
         drawing.svg.count("<image") == 2 * (2 + 2) and "truth first" in drawing.caption and not samples.reason
     )
-    scores = pd.read_csv(trained / "evaluation" / "test" / "per_image.csv")["accuracy"].dropna()
+    scores = pd.read_csv(tmp_path / "per_image.csv")["accuracy"].dropna()
     known = {f"{100 * score:.0f}" for score in scores}
     assert len(texts) == 4 and set(texts) <= known and texts[:1] == texts[1:2]
 
