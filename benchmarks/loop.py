@@ -50,7 +50,8 @@ def measure(data: Path, run: Path, epochs: int) -> turns.Results:
     from l2s_jax.data.manifest import read_manifest
     from l2s_jax.data.patch_set import load_patches
     from l2s_jax.models.network import L2S
-    from l2s_jax.run_plan import fresh_state, plan_run
+    from l2s_jax.run_plan import plan_run
+    from l2s_jax.starts import first_state
     from l2s_jax.train_step import jit_train_step, make_optimizer, make_train_step
     from l2s_jax.training import train
 
@@ -58,7 +59,7 @@ def measure(data: Path, run: Path, epochs: int) -> turns.Results:
     manifest = read_manifest(data)
     plan = plan_run(config, load_patches(manifest.patches, manifest.classes, 2), manifest.classes)
     model = L2S(len(manifest.classes))
-    state = fresh_state(config, model, plan.task, None)
+    state = first_state(config, model, plan.task)
     step = jit_train_step(make_train_step(model, make_optimizer(config.learning_rate), config))
 
     def loader(number: int) -> float:

@@ -33,7 +33,8 @@ class TrainConfig:
 
     weights: str = "auto"
     """Encoder weights: `auto` (ImageNet, from the cache folder or a download), `random`, or a torchvision
-    ResNet-18 file (.safetensors, or .pth with the torch extra)."""
+    ResNet-18 file (.safetensors, or .pth with the torch extra). Or the folder of a run, to start from its
+    network; from its encoder alone where the classes or the head differ."""
     head: Literal["a3", "max"] = "a3"
     """Classifier: `a3` is Table A.3; `max` is the release's spatial maximum of the low-resolution logits."""
     routing: Literal["split", "all"] = "split"

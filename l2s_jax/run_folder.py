@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from l2s_jax.config import PRESETS, TrainConfig, read_config, to_dict, write_config
 from l2s_jax.data.manifest import CLASSES, Classes, Manifest, parse_classes, write_classes
@@ -24,6 +24,7 @@ from l2s_jax.files import write_text
 
 CONFIG, NETWORK, ENVIRONMENT, FINISHED = "config.toml", "network.json", "environment.json", "finished.json"
 METRICS, SUBSET, MANIFEST = "metrics.csv", "subset.csv", "manifest.json"
+STARTED_FROM = "started_from.json"
 LOCK = ".lock"
 LAST, BEST = "checkpoints/last", "checkpoints/best"
 PACKAGES = (
@@ -48,6 +49,14 @@ class NetworkFacts:
     mean: tuple[float, ...]  # of RGB in 0..1, at prediction
     std: tuple[float, ...]
     mpp: float | None  # micrometres a pixel of the training patches, where the manifest says
+
+
+class StartedFrom(NamedTuple):
+    """The run whose weights another starts from."""
+
+    folder: str
+    part: str  # of its network, in words
+    groups: tuple[str, ...]  # patients and slides that it, or a run before it, learned from
 
 
 def open_run(folder: Path, config: TrainConfig, manifest: Manifest, *, resume: bool) -> None:
@@ -162,9 +171,15 @@ def read_subset(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def write_started_from(folder: Path, start: StartedFrom) -> None:
+    """Writes `started_from.json`."""
+    write_json(folder / STARTED_FROM, start._asdict())
+
+
 def training_groups(folder: Path) -> set[str]:
-    """Groups that the run learned from."""
-    return {record["group"] for record in read_subset(folder)}
+    """Groups that the run learned from, or a run before it whose weights it started from."""
+    before = read_json(folder / STARTED_FROM)["groups"] if (folder / STARTED_FROM).exists() else ()
+    return {record["group"] for record in read_subset(folder)}.union(before)
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from l2s_jax import checkpoints, run_folder
 from l2s_jax.config import TrainConfig
@@ -22,7 +21,8 @@ from l2s_jax.inference import Network, Tiling, make_forward
 from l2s_jax.metrics import summary
 from l2s_jax.models.network import L2S
 from l2s_jax.run_folder import BEST, FINISHED, LAST
-from l2s_jax.run_plan import RunPlan, fresh_state
+from l2s_jax.run_plan import RunPlan
+from l2s_jax.starts import Start, first_state
 from l2s_jax.train_step import TrainState
 from l2s_jax.types import Batch
 
@@ -50,7 +50,7 @@ class RunLoop:
     def __init__(
         self,
         setup: Setup,
-        encoder: dict[str, np.ndarray] | None,
+        start: Start,
         share: float = 1.0,
         writes: bool = True,
         agreed: Callable[[Any], Any] = lambda value: value,
@@ -59,14 +59,14 @@ class RunLoop:
 
         Args:
           setup: the run.
-          encoder: the encoder's first weights; not looked at where there is a checkpoint.
+          start: the first weights; not looked at where there is a checkpoint.
           share: of the time on the clock that is put down to this run, 1 / n where n are trained together.
           writes: whether this process writes; of several that train the run, one does. All save checkpoints.
           agreed: a number of one process, made that of all.
         """
         config, plan = setup.config, setup.plan
         self.setup, self.share, self.writes, self.agreed = setup, share, writes, agreed
-        self.first: TrainState = fresh_state(config, setup.model, plan.task, encoder)
+        self.first: TrainState = first_state(config, setup.model, plan.task, start)
         self.note: dict[str, Any] = {"sums": {}, "best": None, "seconds": 0.0}
         data = batches(plan.patches, plan.subset, plan.schedule, plan.steps, config.loader_threads)
         self.resumed = checkpoints.latest_step(setup.folder / LAST) is not None

@@ -1,10 +1,8 @@
 """A run before it starts: which patches, in which order, for how many steps, with which weights."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from l2s_jax import losses
@@ -14,9 +12,8 @@ from l2s_jax.data.manifest import Classes, Manifest, straddling_groups
 from l2s_jax.data.patch_set import PatchSet, channel_statistics, routed, strata
 from l2s_jax.data.subsets import Subset, choose
 from l2s_jax.errors import UserError
-from l2s_jax.models.network import L2S, MULTIPLE
-from l2s_jax.models.port import load_encoder
-from l2s_jax.train_step import Task, TrainState, init_state, make_optimizer
+from l2s_jax.models.network import MULTIPLE
+from l2s_jax.train_step import Task
 from l2s_jax.types import IGNORE_LABEL, SPLITS
 
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
@@ -114,24 +111,6 @@ def check_size(size: tuple[int, int]) -> None:
             f"training patches of {size[0]}x{size[1]} pixels: they must be square, with sides a multiple of "
             f"{MULTIPLE}. Cut or resize them, as `l2s prepare` does."
         )
-
-
-RUN_ONCE = {"xla_backend_optimization_level": "1"}
-"""XLA's options for a program that takes longer to compile than to run; the bits are the same."""
-
-
-def fresh_state(
-    config: TrainConfig, model: L2S, task: Task, encoder: dict[str, np.ndarray] | None
-) -> TrainState:
-    """The state at step 0, with the encoder's weights ported where they are given."""
-    init = partial(init_state, model, make_optimizer(config.learning_rate))
-    state = jax.jit(init, compiler_options=RUN_ONCE)(task, jax.random.key(config.seed))
-    if encoder is None:
-        return state
-    variables, _ = load_encoder(
-        {"params": state.params, "batch_stats": state.batch_stats}, encoder, config.weights
-    )
-    return state._replace(params=variables["params"], batch_stats=variables["batch_stats"])
 
 
 def describe_splits(manifest: Manifest) -> list[str]:

@@ -63,6 +63,7 @@ class PlannedRun:
     n_mask: int
     n_label: int
     cells: tuple[Cell, ...]
+    start_from: str | None = None  # the run whose network it starts from
 
 
 def plan_sweep(
@@ -80,21 +81,26 @@ def plan_sweep(
       UserError: naming every cell that has no patches to learn from.
     """
     runs: dict[str, PlannedRun] = {}
+    of_cell: dict[Cell, str] = {}
     faults = []
     for cell, variant in cells_of(sweep):
         config = config_of(variant, cell.setting, cell.percent, cell.draw)
+        start = None
+        if variant.start_from is not None:
+            start = of_cell.get(Cell(*variant.start_from, cell.percent, cell.draw))
+            config = replace(config, weights=f"run {start}")
         try:
             plan = plan_run(config, patches, classes)
         except UserError as error:
             if cell.draw == sweep.draws[0]:
                 faults.append(f"{cell}: {error}")
             continue
-        name = run_name(config, plan, manifest_sha256)
+        name = of_cell[cell] = run_name(config, plan, manifest_sha256)
         if name in runs:
             runs[name] = replace(runs[name], cells=(*runs[name].cells, cell))
         else:
             counts = int(plan.chosen.has_mask.sum()), int(plan.chosen.has_label.sum())
-            runs[name] = PlannedRun(name, variant.preset, config, plan.steps, *counts, (cell,))
+            runs[name] = PlannedRun(name, variant.preset, config, plan.steps, *counts, (cell,), start)
     if faults:
         listed = "\n".join(faults[:10])
         raise UserError(f"{len(faults)} cell(s) of the sweep cannot be run; leave them out:\n{listed}")

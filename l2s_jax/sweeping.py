@@ -1,5 +1,6 @@
 """`sweep`: every run of an experiment, one row a finished run, safe to kill at any point."""
 
+import dataclasses
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +22,8 @@ from l2s_jax.files import write_text
 from l2s_jax.models.network import L2S
 from l2s_jax.prediction import evaluate
 from l2s_jax.run_folder import CONFIG, ENVIRONMENT, FINISHED, LAST, read_json
-from l2s_jax.run_plan import describe_splits, fresh_state, plan_run
+from l2s_jax.run_plan import describe_splits, plan_run
+from l2s_jax.starts import first_state
 from l2s_jax.sweep_file import SweepFile, read_sweep
 from l2s_jax.sweep_plan import PlannedRun, describe_plan, plan_sweep, plan_table
 from l2s_jax.sweep_row import result_row
@@ -146,6 +148,8 @@ def run_one(
     begun = (place / CONFIG).exists()
     if begun:
         config = run_folder.read_run_config(place)  # another cell of the same experiment may have begun it
+    elif run.start_from is not None:
+        config = dataclasses.replace(config, weights=str(_network_of(folder, run.start_from)))
     if not (place / FINISHED).exists():
         train(contents.folder, place, config, resume=begun, allow_outside=allow_outside, say=silent)
     figures = evaluate(place, contents.folder, allow_outside=allow_outside, say=silent)
@@ -155,6 +159,14 @@ def run_one(
     shutil.rmtree(place / LAST, ignore_errors=True)  # Adam's moments are of no more use
     by_group = pd.read_csv(place / "evaluation" / "test" / "per_group.csv")
     return row, [{"run": run.run, **record} for record in by_group.to_dict("records")]
+
+
+def _network_of(folder: Path, run: str) -> Path:
+    """The folder of a finished run that another starts from."""
+    place = folder / RUNS / run
+    if not (place / FINISHED).exists():
+        raise UserError(f"the run that it starts from has failed, or its folder is gone: {place}")
+    return place
 
 
 def _failure(run: PlannedRun, error: Exception) -> dict[str, Any]:
@@ -249,7 +261,7 @@ def measure_step(run: PlannedRun, patches: PatchSet, contents: Manifest) -> floa
     """Median seconds of a train step of a run, once compiled."""
     plan = plan_run(run.config, patches, contents.classes)
     model, optimizer = L2S(len(contents.classes), run.config.head), make_optimizer(run.config.learning_rate)
-    state = fresh_state(run.config, model, plan.task, None)
+    state = first_state(run.config, model, plan.task)
     step = jit_train_step(make_train_step(model, optimizer, run.config))
     times = []
     for number in range(MEASURED_STEPS + 1):

@@ -36,8 +36,8 @@ from l2s_jax.seeds import (
     most_promising,
     unstack,
 )
+from l2s_jax.starts import RANDOM, read_start
 from l2s_jax.train_step import TrainState, make_optimizer, make_train_step
-from l2s_jax.weights import encoder_weights
 
 FETCH_EVERY = 50
 """Steps between two looks at the losses: often enough to stop soon, seldom enough not to wait for each."""
@@ -135,8 +135,8 @@ def train_together(
         say(name + describe_subset(plan, config))
     begun = [resume and checkpoints.latest_step(folder / LAST) is not None for folder in folders]
     # Read before a folder is made: a missing file must not leave a half-begun run behind.
-    needed = {config.weights for config, old in zip(configs, begun, strict=True) if not old}
-    encoders = {source: encoder_weights(source, say=say) for source in sorted(needed)}
+    needed = {config.weights: config for config, old in zip(configs, begun, strict=True) if not old}
+    starts = {source: read_start(config, contents, say=say) for source, config in sorted(needed.items())}
     first = is_first_process()
     make_mesh(len(runs), devices)  # refuses devices that there are not, before a folder is made
     with ExitStack() as locks:
@@ -155,9 +155,12 @@ def train_together(
                 say(f"{folder} is finished")
                 continue
             setup = _set_up(config, folder, plan, contents, pictures, say)
+            start = RANDOM if old else starts[config.weights]
             if first:
                 _describe_run(setup, contents)
-            loops.append(RunLoop(setup, encoders.get(config.weights), 1 / len(runs), first, agreed))
+                if start.run is not None:
+                    run_folder.write_started_from(folder, start.run)
+            loops.append(RunLoop(setup, start, 1 / len(runs), first, agreed))
         _fit(loops, strategy, devices, say)
     failures = [(loop.setup.folder, loop.failure) for loop in loops if loop.failure is not None]
     if failures:

@@ -27,7 +27,7 @@ LAYERS = (
     ("weights", "train_step", "figures", "doctor"),
     ("inference", "checkpoints", "jax_setup", "seeds", "mesh", "results"),
     ("networks", "evaluation", "run_plan", "slide_inference"),
-    ("predictor", "slide_stain", "slide_outputs", "slide_record"),
+    ("predictor", "starts", "slide_stain", "slide_outputs", "slide_record"),
     ("slide_prediction",),
     (
         "run_report",

@@ -38,7 +38,8 @@ def test_variants_take_the_presets_the_shared_and_their_own_options(tmp_path):
             [[variant]]
             name = "slow"
             settings = ["S"]
-            percents = [50]
+            percents = [100]
+            start_from = "release S"
             options = { steps = 70 }
             """,
         )
@@ -46,7 +47,8 @@ def test_variants_take_the_presets_the_shared_and_their_own_options(tmp_path):
     release, slow = sweep.variants
     assert sweep.draws == (3, 1)
     assert release.config.head == "max" and release.config.steps == 7 and release.percents == (5, 100)
-    assert slow.config.steps == 70 and slow.settings == ("S",) and slow.percents == (50,)
+    assert slow.config.steps == 70 and slow.settings == ("S",) and slow.percents == (100,)
+    assert slow.start_from == ("release", "S") and release.start_from is None
 
 
 FAULTS = {
@@ -63,6 +65,10 @@ FAULTS = {
     "[[variant]]\nname = 'a'\npreset = 'papr'": "preset 'papr' is none of",
     "[[variant]]\nname = 'a'\nsettings = ['S2+C2']": "must list some of S, S+C, S+C*",
     "[[variant]]\nname = 'a'\nstep = 5": "variant 'a': unknown key 'step'",
+    "[[variant]]\nname = 'a'\nstart_from = 'b'": "start_from = 'b' must be a variant and a setting",
+    "[[variant]]\nname = 'a'\nstart_from = 'a S'": "start_from = 'a S', and no variant before it",
+    "[[variant]]\nname = 'a'\n[[variant]]\nname = 'b'\npercents = [0, 3]\nstart_from = 'a S'": "at 0, 3%",
+    "[[variant]]\nname = 'a'\nstart_from = 'a S'\noptions = { weights = 'random' }": "leave one out",
     "variant = 5": "variant must be tables",
     "a = ": "is not valid TOML",
 }

@@ -16,7 +16,7 @@ from l2s_jax.config import read_config
 from l2s_jax.data.manifest import read_manifest, write_classes, write_patches
 from l2s_jax.errors import UserError
 from l2s_jax.models.network import L2S
-from l2s_jax.run_plan import fresh_state
+from l2s_jax.starts import first_state
 from l2s_jax.train_step import Task
 from l2s_jax.training import train
 
@@ -28,7 +28,7 @@ def quiet(line):
 def last_state(run, config, classes=4):
     """The last checkpoint's state as arrays."""
     nothing = Task(*(np.zeros(n, np.float32) for n in (classes, classes, 3, 3, 3)))
-    like = fresh_state(config, L2S(classes, config.head), nothing, None)
+    like = first_state(config, L2S(classes, config.head), nothing)
     items, _, step = checkpoints.load(run / run_folder.LAST, {"state": like})
     state = items["state"]._replace(key=jax.random.key_data(items["state"].key))
     return [np.asarray(leaf) for leaf in jax.tree.leaves(state)], step
