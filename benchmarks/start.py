@@ -39,6 +39,7 @@ def child(options: Any) -> None:
             print(json.dumps(seconds | {"processor": time.process_time()}), flush=True)
             os._exit(0)
 
+        first.compile_ahead = compiled.compile_ahead  # type: ignore[attr-defined]
         return first
 
     seeds.jit_many_step = timed_jit  # `training` takes it from there when it is imported

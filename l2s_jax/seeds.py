@@ -5,6 +5,7 @@ Seeds share shapes and a compiled program, and nothing else: each has its own pa
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -90,7 +91,47 @@ def many_step(step: StepFunction, strategy: Strategy) -> ManyStep:
     return unrolled
 
 
-def jit_many_step(step: StepFunction, n: int, strategy: Strategy) -> ManyStep:
+class JittedStep:
+    """The compiled step of n seeds: what `jit_many_step` makes."""
+
+    def __init__(self, step: StepFunction, n: int, strategy: Strategy):
+        self._n, self._strategy = n, strategy
+        self._program = jax.jit(many_step(step, strategy), donate_argnums=0)
+        self._compiling: Future[Any] | None = None
+
+    def compile_ahead(self, states: Any, batches: Any) -> None:
+        """Begins to compile in another thread, while this one prepares what the first step needs.
+
+        The first step waits for it, and raises what went wrong.
+
+        Args:
+          states: shapes and dtypes of the states, or states, in either form of `as_form`.
+          batches: batches like all that come, likewise.
+        """
+        shapes = jax.eval_shape(lambda *seeds: tuple(map(self._formed, seeds)), states, self._filled(batches))
+        pool = ThreadPoolExecutor(1, thread_name_prefix="compile")
+        self._compiling = pool.submit(lambda: self._program.lower(*shapes).compile())
+        pool.shutdown(wait=False)
+
+    def __call__(self, states: Any, batches: Any) -> tuple[Any, Any]:
+        """One step of every seed."""
+        # Ready before the program is called, so that it runs where memory is kept (jax_setup).
+        there = jax.block_until_ready(jax.device_put(self._formed(self._filled(batches))))
+        if self._compiling is not None:
+            self._compiling.result()
+            self._compiling = None
+        return self._program(self._formed(states), there)
+
+    def _filled(self, batches: Any) -> Any:
+        if self._strategy != "unroll" and is_sequence(batches):
+            return of_one_size(batches)
+        return batches
+
+    def _formed(self, seeds: Any) -> Any:
+        return as_form(seeds, self._n, self._strategy)
+
+
+def jit_many_step(step: StepFunction, n: int, strategy: Strategy) -> JittedStep:
     """Compiles the step of n seeds; the states that go in are given up (donated).
 
     Args:
@@ -103,16 +144,7 @@ def jit_many_step(step: StepFunction, n: int, strategy: Strategy) -> ManyStep:
       the strategy's own. Batches in a sequence can differ in size: `unroll` takes them as they are, the
       others with empty places, which change nothing but rounding.
     """
-    program = jax.jit(many_step(step, strategy), donate_argnums=0)
-
-    def run(states: Any, batches: Any) -> tuple[Any, Any]:
-        if strategy != "unroll" and is_sequence(batches):
-            batches = of_one_size(batches)
-        # Ready before the program is called, so that it runs where memory is kept (jax_setup).
-        there = jax.block_until_ready(jax.device_put(as_form(batches, n, strategy)))
-        return program(as_form(states, n, strategy), there)
-
-    return run
+    return JittedStep(step, n, strategy)
 
 
 def _feared() -> dict[Strategy, float]:

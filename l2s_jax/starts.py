@@ -74,10 +74,19 @@ def read_start(config: TrainConfig, manifest: Manifest, *, say: Callable[[str], 
     return Start(variables=variables, run=StartedFrom(str(folder), part, tuple(sorted(groups))))
 
 
+@partial(jax.jit, static_argnums=(0, 1), compiler_options=RUN_ONCE)
+def _random(model: L2S, learning_rate: float, task: Task, key: jax.Array) -> TrainState:
+    return init_state(model, make_optimizer(learning_rate), task, key)
+
+
+def state_shapes(config: TrainConfig, model: L2S, task: Task) -> TrainState:
+    """Shapes and dtypes of a run's state."""
+    return _random.eval_shape(model, config.learning_rate, task, jax.random.key(config.seed))
+
+
 def first_state(config: TrainConfig, model: L2S, task: Task, start: Start = RANDOM) -> TrainState:
     """The state at step 0."""
-    init = partial(init_state, model, make_optimizer(config.learning_rate))
-    state = jax.jit(init, compiler_options=RUN_ONCE)(task, jax.random.key(config.seed))
+    state = _random(model, config.learning_rate, task, jax.random.key(config.seed))
     variables: dict[str, Any] = {"params": state.params, "batch_stats": state.batch_stats}
     if start.encoder is not None:
         variables, _ = load_encoder(variables, start.encoder, config.weights)

@@ -36,8 +36,9 @@ from l2s_jax.seeds import (
     most_promising,
     unstack,
 )
-from l2s_jax.starts import RANDOM, read_start
+from l2s_jax.starts import RANDOM, read_start, state_shapes
 from l2s_jax.train_step import TrainState, make_optimizer, make_train_step
+from l2s_jax.types import Batch
 
 FETCH_EVERY = 50
 """Steps between two looks at the losses: often enough to stop soon, seldom enough not to wait for each."""
@@ -149,6 +150,8 @@ def train_together(
             say = _silent
             _wait_for_first()
         loops = []
+        fresh = not any(begun) and not any((folder / FINISHED).exists() for folder in folders)
+        ahead = _compile_ahead(configs, plans, contents, strategy, devices) if fresh else None
         pictures = _pictures(configs[0], contents, say)
         for folder, config, plan, old in zip(folders, configs, plans, begun, strict=True):
             if (folder / FINISHED).exists() and not old:
@@ -161,7 +164,7 @@ def train_together(
                 if start.run is not None:
                     run_folder.write_started_from(folder, start.run)
             loops.append(RunLoop(setup, start, 1 / len(runs), first, agreed))
-        _fit(loops, strategy, devices, say)
+        _fit(loops, strategy, devices, say, ahead)
     failures = [(loop.setup.folder, loop.failure) for loop in loops if loop.failure is not None]
     if failures:
         raise _failed(failures, len(runs))
@@ -274,6 +277,7 @@ def _fit(
     strategy: Strategy | Literal["auto"],
     devices: int | Literal["all"],
     say: Callable[[str], None],
+    ahead: ManyStep | None,
 ) -> None:
     """Trains all runs until each has taken its last step or has failed."""
     for loop in loops:
@@ -287,14 +291,39 @@ def _fit(
         mesh = make_mesh(len(going), devices)
         if mesh is not None:
             say(describe_mesh(mesh))
-        _take_steps(going, _program(going, strategy, mesh, say))
+        _take_steps(going, _program(going, strategy, mesh, say, ahead))
     for loop in loops:
         if loop not in going:
             loop.finish()
 
 
+def _compile_ahead(
+    configs: Sequence[TrainConfig],
+    plans: Sequence[RunPlan],
+    manifest: Manifest,
+    strategy: Strategy | Literal["auto"],
+    devices: int | Literal["all"],
+) -> ManyStep | None:
+    """Begins to compile the step while the runs are made ready, where it is known which program to take."""
+    config, n = configs[0], len(plans)
+    if jax.process_count() > 1 or make_mesh(n, devices) is not None or (strategy == "auto" and n > 1):
+        return None
+    model = L2S(len(manifest.classes), config.head)
+    train_step = make_train_step(model, make_optimizer(config.learning_rate), config)
+    program = jit_many_step(train_step, n, most_promising() if strategy == "auto" else strategy)
+    states = tuple(
+        state_shapes(config, model, plan.task) for config, plan in zip(configs, plans, strict=True)
+    )
+    program.compile_ahead(states, tuple(_batch_of(plan, 0) for plan in plans))
+    return program
+
+
 def _program(
-    loops: Sequence[RunLoop], strategy: Strategy | Literal["auto"], mesh: Mesh | None, say: Callable
+    loops: Sequence[RunLoop],
+    strategy: Strategy | Literal["auto"],
+    mesh: Mesh | None,
+    say: Callable[[str], None],
+    ahead: ManyStep | None,
 ) -> Program:
     """The runs' step as one program, by the strategy that is asked for or measures fastest."""
     n, setup = len(loops), loops[0].setup
@@ -303,11 +332,16 @@ def _program(
     state_of = (
         (lambda states, i: unstack(states, n)[i]) if mesh is None else partial(state_on_mesh, mesh=mesh)
     )
+    if ahead is not None:
+        return Program(ahead, state_of)
     if strategy != "auto":
         return Program(compiler(train_step, n, strategy), state_of)
     if n == 1 or jax.process_count() > 1:  # the clocks of several processes could choose differently
         return Program(compiler(train_step, n, most_promising()), state_of)
-    states, batches = [loop.first for loop in loops], [_coming_batch(loop) for loop in loops]
+    states, batches = (
+        [loop.first for loop in loops],
+        [_batch_of(loop.setup.plan, loop.number) for loop in loops],
+    )
     measured, left_out = measure_strategies(train_step, states, batches, n, compiler=compiler)
     chosen = min(measured, key=lambda name: measured[name].ms)
     times = [f"{name} {one.ms:.0f} ms" for name, one in measured.items()]
@@ -316,9 +350,8 @@ def _program(
     return Program(measured[chosen].program, state_of)
 
 
-def _coming_batch(loop: RunLoop) -> Any:
-    plan = loop.setup.plan
-    return make_batch(plan.patches, plan.subset, *plan.schedule.rows_of_step(loop.number))
+def _batch_of(plan: RunPlan, step: int) -> Batch:
+    return make_batch(plan.patches, plan.subset, *plan.schedule.rows_of_step(step))
 
 
 def _take_steps(loops: Sequence[RunLoop], program: Program) -> None:

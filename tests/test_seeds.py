@@ -181,6 +181,42 @@ def test_batches_may_differ_in_size(strategy):
         assert int(unstack(metrics, 2)[i]["loss"]) == pair[i].has_mask.sum()
 
 
+@pytest.fixture
+def compilations():
+    """Names of what JAX traces and compiles, in order."""
+    events = []
+    jax.monitoring.register_event_duration_secs_listener(lambda name, *_, **__: events.append(name))
+    yield events
+    jax.monitoring.clear_event_listeners()
+
+
+@pytest.mark.parametrize("strategy", seeds.STRATEGIES)
+def test_the_first_step_takes_what_was_compiled_ahead(strategy, compilations):
+    pair = [batch(0, 0, rows=3), batch(1, 0)]
+    states = tuple({"sum": jnp.zeros((), jnp.float32)} for _ in range(2))
+    shapes = jax.eval_shape(lambda: states)
+    step = jit_many_step(toy_step, 2, strategy)
+    step.compile_ahead(shapes, pair)
+    step._compiling.result()
+    states = as_form(states, 2, strategy)
+    assert any("backend_compile" in name for name in compilations)
+    compilations.clear()
+    states, _ = step(states, pair)
+    assert not any("jaxpr_trace" in name or "backend_compile" in name for name in compilations)
+    assert [float(one["sum"]) for one in unstack(states, 2)] == [one.image.sum() for one in pair]
+    assert step._compiling is None
+
+
+def test_what_goes_wrong_ahead_is_raised_by_the_first_step():
+    def broken(state, batch):
+        raise ValueError("no such shape")
+
+    step = jit_many_step(broken, 1, "unroll")
+    step.compile_ahead(({"sum": 0.0},), (batch(0, 0),))
+    with pytest.raises(ValueError, match="no such shape"):
+        step(({"sum": 0.0},), (batch(0, 0),))
+
+
 def slow(seconds, calls, name):
     def run(states, batches):
         calls.append(name)

@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 from conftest import TINY
 
-from l2s_jax import checkpoints, run_folder, run_plan
+from l2s_jax import checkpoints, run_folder, run_plan, training
 from l2s_jax.config import read_config
 from l2s_jax.data.manifest import read_manifest, write_classes, write_patches
 from l2s_jax.errors import UserError
 from l2s_jax.models.network import L2S
 from l2s_jax.starts import first_state
-from l2s_jax.train_step import Task
+from l2s_jax.train_step import Task, make_train_step
 from l2s_jax.training import train
 
 
@@ -130,12 +130,26 @@ def test_a_finished_run_resumes_to_itself(trained, phantom):
 
 
 def test_a_loss_that_is_not_finite_names_step_files_and_checkpoint(phantom, tmp_path, monkeypatch):
+    """And the step, which is compiled while the run is made ready, is traced once."""
+    traced = []
+
+    def counting(*arguments):
+        step = make_train_step(*arguments)
+
+        def counted(state, batch):
+            traced.append(batch)
+            return step(state, batch)
+
+        return counted
+
+    monkeypatch.setattr(training, "make_train_step", counting)
     monkeypatch.setattr(run_plan, "IMAGENET_STD", np.zeros(3, np.float32))
     with pytest.raises(UserError, match="at step 1 .*no checkpoint had been written") as caught:
         train(phantom, tmp_path / "run", TINY, say=quiet)
     assert caught.value.exit_code == 3
     named = [line for line in str(caught.value).splitlines() if line.endswith(".png")]
     assert len(named) == TINY.batch_size
+    assert len(traced) == 1
 
 
 def subset_of(phantom, folder, keep):
