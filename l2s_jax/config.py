@@ -35,6 +35,9 @@ class TrainConfig:
     """Encoder weights: `auto` (ImageNet, from the cache folder or a download), `random`, or a torchvision
     ResNet-18 file (.safetensors, or .pth with the torch extra). Or the folder of a run, to start from its
     network; from its encoder alone where the classes or the head differ."""
+    teacher: str = ""
+    """Folder of a run whose network draws masks for the image-level patches, of the classes that can be in
+    each: the new run learns from them as from masks (self-training). Not in the paper."""
     head: Literal["a3", "max"] = "a3"
     """Classifier: `a3` is Table A.3; `max` is the release's spatial maximum of the low-resolution logits."""
     routing: Literal["split", "all"] = "split"
@@ -147,6 +150,8 @@ def validate(config: TrainConfig) -> None:
         faults.append(
             "set_weight and presence_weight need routing = 'split': with 'all' every patch has a mask"
         )
+    if config.routing == "all" and config.teacher:
+        faults.append("teacher needs routing = 'split': with 'all' every patch has a mask")
     if config.select == "test-maximum":
         faults += _no_release(config)
     if not 0 < config.learning_rate < 10:

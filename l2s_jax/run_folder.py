@@ -24,7 +24,7 @@ from l2s_jax.files import write_text
 
 CONFIG, NETWORK, ENVIRONMENT, FINISHED = "config.toml", "network.json", "environment.json", "finished.json"
 METRICS, SUBSET, MANIFEST = "metrics.csv", "subset.csv", "manifest.json"
-STARTED_FROM = "started_from.json"
+EARLIER = "earlier_runs.json"
 LOCK = ".lock"
 LAST, BEST = "checkpoints/last", "checkpoints/best"
 PACKAGES = (
@@ -51,9 +51,10 @@ class NetworkFacts:
     mpp: float | None  # micrometres a pixel of the training patches, where the manifest says
 
 
-class StartedFrom(NamedTuple):
-    """The run whose weights another starts from."""
+class EarlierRun(NamedTuple):
+    """A run that another builds upon."""
 
+    role: str  # `weights` or `teacher`: the option that names it
     folder: str
     part: str  # of its network, in words
     groups: tuple[str, ...]  # patients and slides that it, or a run before it, learned from
@@ -171,15 +172,22 @@ def read_subset(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def write_started_from(folder: Path, start: StartedFrom) -> None:
-    """Writes `started_from.json`."""
-    write_json(folder / STARTED_FROM, start._asdict())
+def write_earlier_runs(folder: Path, runs: Sequence[EarlierRun]) -> None:
+    """Writes `earlier_runs.json`."""
+    write_json(folder / EARLIER, [run._asdict() for run in runs])
+
+
+def read_earlier_runs(folder: Path) -> list[EarlierRun]:
+    """The runs that this one builds upon; most build upon none."""
+    if not (folder / EARLIER).exists():
+        return []
+    return [EarlierRun(**record) for record in read_json(folder / EARLIER)]
 
 
 def training_groups(folder: Path) -> set[str]:
-    """Groups that the run learned from, or a run before it whose weights it started from."""
-    before = read_json(folder / STARTED_FROM)["groups"] if (folder / STARTED_FROM).exists() else ()
-    return {record["group"] for record in read_subset(folder)}.union(before)
+    """Groups that the run learned from, or a run that it builds upon did."""
+    before = (run.groups for run in read_earlier_runs(folder))
+    return {record["group"] for record in read_subset(folder)}.union(*before)
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:

@@ -90,13 +90,17 @@ def task_weights(
     config: TrainConfig, patches: PatchSet, chosen: Subset, classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Class weights f32[C] of L_seg, by pixels of the chosen masks, and of L_cls, by the chosen labels."""
-    pixels = patches.pixels[chosen.has_mask].sum(0)
     labels = patches.label[chosen.has_label & (patches.label != IGNORE_LABEL)]
     label_counts = np.bincount(labels, minlength=classes)
     return (
-        losses.class_weights(pixels, config.class_weights),
+        segmentation_weights(config, patches.pixels[chosen.has_mask]),
         losses.class_weights(label_counts, config.class_weights),
     )
+
+
+def segmentation_weights(config: TrainConfig, pixels: np.ndarray) -> np.ndarray:
+    """Class weights f32[C] of L_seg, from the pixels i64[K,C] of each class in each mask."""
+    return losses.class_weights(pixels.sum(0), config.class_weights)
 
 
 def objective_weights(config: TrainConfig) -> np.ndarray:

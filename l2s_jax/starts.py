@@ -16,7 +16,7 @@ from l2s_jax.errors import UserError
 from l2s_jax.models.network import L2S
 from l2s_jax.models.port import load_encoder
 from l2s_jax.networks import load_network
-from l2s_jax.run_folder import StartedFrom
+from l2s_jax.run_folder import EarlierRun
 from l2s_jax.train_step import Task, TrainState, init_state, make_optimizer
 from l2s_jax.weights import encoder_weights
 
@@ -29,7 +29,7 @@ class Start(NamedTuple):
 
     encoder: dict[str, np.ndarray] | None = None  # a ResNet-18, by torchvision's names
     variables: dict[str, Any] | None = None  # params and batch_stats of another run, or a part of them
-    run: StartedFrom | None = None  # that run
+    run: EarlierRun | None = None  # that run
 
 
 RANDOM = Start()
@@ -54,14 +54,7 @@ def read_start(config: TrainConfig, manifest: Manifest, *, say: Callable[[str], 
     if config.weights in ("auto", "random") or not folder.is_dir():
         return Start(encoder=encoder_weights(config.weights, say=say))
     network, facts = load_network(folder)
-    groups = run_folder.training_groups(folder)
-    held_out = {row.group for row in (*manifest.of_split("val"), *manifest.of_split("test"))}
-    leaked = sorted(groups & held_out)
-    if leaked:
-        raise UserError(
-            f"--weights {folder}: that run has learned from {len(leaked)} group(s) of the splits val and "
-            f"test, so the figures of one that starts from it would flatter: {', '.join(leaked[:10])}"
-        )
+    groups = require_held_out(folder, manifest, "--weights")
     classes, head = run_folder.read_run_classes(folder).names, facts.head
     whole = (classes, head) == (manifest.classes.names, config.head)
     part = "the whole network" if whole else "the encoder"
@@ -71,7 +64,24 @@ def read_start(config: TrainConfig, manifest: Manifest, *, say: Callable[[str], 
         kind: dict(tree) if whole else {"encoder": tree["encoder"]}
         for kind, tree in network.variables.items()
     }
-    return Start(variables=variables, run=StartedFrom(str(folder), part, tuple(sorted(groups))))
+    return Start(variables=variables, run=EarlierRun("weights", str(folder), part, groups))
+
+
+def require_held_out(run: Path, manifest: Manifest, option: str) -> tuple[str, ...]:
+    """The groups that a run has learned from, none of them in the splits on which another is measured.
+
+    Raises:
+      UserError: some are; `option` is what named the run.
+    """
+    groups = run_folder.training_groups(run)
+    held_out = {row.group for row in (*manifest.of_split("val"), *manifest.of_split("test"))}
+    leaked = sorted(groups & held_out)
+    if leaked:
+        raise UserError(
+            f"{option} {run}: that run has learned from {len(leaked)} group(s) of the splits val and test, "
+            f"so the figures of one that builds upon it would flatter: {', '.join(leaked[:10])}"
+        )
+    return tuple(sorted(groups))
 
 
 @partial(jax.jit, static_argnums=(0, 1), compiler_options=RUN_ONCE)

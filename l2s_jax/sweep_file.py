@@ -26,6 +26,9 @@ DRAWS = (0, 1, 2, 3, 4)
 OWN = ("setting", "percent", "draw", "seed")
 """Options that the sweep sets itself."""
 
+EARLIER = {"start_from": "weights", "teacher": "teacher"}
+"""Keys of a variant that name another, and the option that its runs are given for."""
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -36,8 +39,8 @@ class Variant:
     settings: tuple[Setting, ...]
     percents: tuple[float, ...]
     config: TrainConfig  # setting, percent, draw and seed not yet set
-    start_from: tuple[str, Setting] | None = None
-    """Variant and setting whose run, of the same percent and draw, each of these starts from."""
+    earlier: tuple[tuple[str, str, Setting], ...] = ()
+    """Option that names a run, and the variant and setting whose run it is, of the same percent and draw."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,11 @@ def read_sweep(path: str | Path) -> SweepFile:
 
     Keys: `name`, `dataset` (as in the paper's tables: BACH, Gleason2019, DigestPath2019), `manifest`,
     `study`, `draws` (a number or a list), `percents`, `[options]` of every run, and `[[variant]]` tables with
-    `name`, `preset`, `settings`, `percents`, `start_from` and `[variant.options]`. All but `name` may be left
-    out: the default is one variant of the preset `paper` with the settings, percents and five draws of
-    section 3.3. `start_from = "VARIANT SETTING"` lets each run start from the network of that variant's run
-    of the same percent and draw; that variant has to stand before this one.
+    `name`, `preset`, `settings`, `percents`, `start_from`, `teacher` and `[variant.options]`. All but `name`
+    may be left out: the default is one variant of the preset `paper` with the settings, percents and five
+    draws of section 3.3. `start_from = "VARIANT SETTING"` lets each run start from the network of that
+    variant's run of the same percent and draw, `teacher = "VARIANT SETTING"` lets that network draw its
+    masks; that variant has to stand before this one.
 
     Raises:
       UserError: the file cannot be read; naming every unknown key and value of the wrong type.
@@ -89,7 +93,7 @@ def read_sweep(path: str | Path) -> SweepFile:
         listed = []
     shared = _table(table, "options", faults)
     variants = [_variant(one, study, percents, shared, faults) for one in listed]
-    _check_starts([variant for variant in variants if variant], faults)
+    _check_earlier([variant for variant in variants if variant], faults)
     names = [variant.name for variant in variants if variant]
     faults += [f"two variants are called {one!r}" for one in sorted({n for n in names if names.count(n) > 1})]
     manifest = _text(table, "manifest", "", faults)
@@ -111,7 +115,7 @@ def _variant(
 ) -> Variant | None:
     name = _text(table, "name", "", faults)
     where = f"variant {name!r}"
-    known = ("name", "preset", "settings", "percents", "start_from", "options")
+    known = ("name", "preset", "settings", "percents", *EARLIER, "options")
     before = len(faults)
     faults += [f"{where}: unknown key {k!r} (known: {', '.join(known)})" for k in table if k not in known]
     if not name or any(not (c.isalnum() or c in "-_.") for c in name):
@@ -124,12 +128,13 @@ def _variant(
         faults.append(f"{where}: settings = {chosen!r} must list some of {', '.join(SETTINGS[study])}")
     own = table.get("percents")
     numbers = percents if own is None else _numbers(own, f"{where}: percents", faults)
-    start_from = _start_from(table, study, where, faults)
+    earlier = _earlier(table, study, where, faults)
     options = {**shared, **_table(table, "options", faults)}
-    if start_from and "weights" in _table(table, "options", []):
-        faults.append(
-            f"{where}: start_from and the option weights both say what to start from: leave one out"
-        )
+    faults += [
+        f"{where}: {key} and the option {option} both name what to build upon: leave one out"
+        for key, option in EARLIER.items()
+        if key in table and option in _table(table, "options", [])
+    ]
     faults += [f"{where}: option {key!r} is set by the sweep itself" for key in OWN if key in options]
     if len(faults) > before:
         return None
@@ -138,39 +143,37 @@ def _variant(
     except UserError as error:
         faults.append(str(error))
         return None
-    return Variant(name, preset, tuple(chosen), numbers, config, start_from)
+    return Variant(name, preset, tuple(chosen), numbers, config, earlier)
 
 
-def _start_from(
+def _earlier(
     table: dict[str, Any], study: str, where: str, faults: list[str]
-) -> tuple[str, Setting] | None:
-    if "start_from" not in table:
-        return None
-    words = str(table["start_from"]).split()
-    if len(words) == 2 and words[1] in SETTINGS[study]:
-        return words[0], words[1]
-    faults.append(
-        f"{where}: start_from = {table['start_from']!r} must be a variant and a setting, as in 'paper S'"
-    )
-    return None
+) -> tuple[tuple[str, str, Setting], ...]:
+    found: list[Any] = []
+    for key, option in EARLIER.items():
+        words = str(table.get(key, "")).split()
+        if len(words) == 2 and words[1] in SETTINGS[study]:
+            found.append((option, *words))
+        elif key in table:
+            faults.append(f"{where}: {key} = {table[key]!r} must be a variant and a setting, as in 'paper S'")
+    return tuple(found)
 
 
-def _check_starts(variants: list[Variant], faults: list[str]) -> None:
-    """A run that others start from has to be run before them."""
+def _check_earlier(variants: list[Variant], faults: list[str]) -> None:
+    """A run that others build upon has to be run before them."""
+    keys = {option: key for key, option in EARLIER.items()}
     for i, variant in enumerate(variants):
-        if variant.start_from is None:
-            continue
-        name, setting = variant.start_from
-        before = [one for one in variants[:i] if one.name == name and setting in one.settings]
-        missing = set(variant.percents) - {percent for one in before for percent in one.percents}
-        if "S" == setting:
-            missing |= {0.0} & set(variant.percents)
-        if missing:
-            listed = ", ".join(f"{percent:g}" for percent in sorted(missing))
-            faults.append(
-                f"variant {variant.name!r}: start_from = '{name} {setting}', and no variant before it has "
-                f"such runs at {listed}%"
-            )
+        for option, name, setting in variant.earlier:
+            before = [one for one in variants[:i] if one.name == name and setting in one.settings]
+            missing = set(variant.percents) - {percent for one in before for percent in one.percents}
+            if setting == "S":
+                missing |= {0.0} & set(variant.percents)
+            if missing:
+                listed = ", ".join(f"{percent:g}" for percent in sorted(missing))
+                faults.append(
+                    f"variant {variant.name!r}: {keys[option]} = '{name} {setting}', and no variant before "
+                    f"it has such runs at {listed}%"
+                )
 
 
 def _text(table: dict[str, Any], key: str, default: str, faults: list[str]) -> str:

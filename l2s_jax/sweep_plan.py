@@ -63,7 +63,7 @@ class PlannedRun:
     n_mask: int
     n_label: int
     cells: tuple[Cell, ...]
-    start_from: str | None = None  # the run whose network it starts from
+    earlier: tuple[tuple[str, str], ...] = ()  # options that name a run of this sweep, and that run
 
 
 def plan_sweep(
@@ -85,10 +85,12 @@ def plan_sweep(
     faults = []
     for cell, variant in cells_of(sweep):
         config = config_of(variant, cell.setting, cell.percent, cell.draw)
-        start = None
-        if variant.start_from is not None:
-            start = of_cell.get(Cell(*variant.start_from, cell.percent, cell.draw))
-            config = replace(config, weights=f"run {start}")
+        earlier = tuple(
+            (option, of_cell.get(Cell(name, setting, cell.percent, cell.draw), ""))
+            for option, name, setting in variant.earlier
+        )
+        named: dict[str, Any] = {option: f"run {run}" for option, run in earlier}
+        config = replace(config, **named)
         try:
             plan = plan_run(config, patches, classes)
         except UserError as error:
@@ -100,7 +102,7 @@ def plan_sweep(
             runs[name] = replace(runs[name], cells=(*runs[name].cells, cell))
         else:
             counts = int(plan.chosen.has_mask.sum()), int(plan.chosen.has_label.sum())
-            runs[name] = PlannedRun(name, variant.preset, config, plan.steps, *counts, (cell,), start)
+            runs[name] = PlannedRun(name, variant.preset, config, plan.steps, *counts, (cell,), earlier)
     if faults:
         listed = "\n".join(faults[:10])
         raise UserError(f"{len(faults)} cell(s) of the sweep cannot be run; leave them out:\n{listed}")

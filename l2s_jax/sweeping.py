@@ -148,8 +148,9 @@ def run_one(
     begun = (place / CONFIG).exists()
     if begun:
         config = run_folder.read_run_config(place)  # another cell of the same experiment may have begun it
-    elif run.start_from is not None:
-        config = dataclasses.replace(config, weights=str(_network_of(folder, run.start_from)))
+    else:
+        named: dict[str, Any] = {option: str(_network_of(folder, earlier)) for option, earlier in run.earlier}
+        config = dataclasses.replace(config, **named)
     if not (place / FINISHED).exists():
         train(contents.folder, place, config, resume=begun, allow_outside=allow_outside, say=silent)
     figures = evaluate(place, contents.folder, allow_outside=allow_outside, say=silent)
@@ -162,10 +163,10 @@ def run_one(
 
 
 def _network_of(folder: Path, run: str) -> Path:
-    """The folder of a finished run that another starts from."""
+    """The folder of a finished run that another builds upon."""
     place = folder / RUNS / run
     if not (place / FINISHED).exists():
-        raise UserError(f"the run that it starts from has failed, or its folder is gone: {place}")
+        raise UserError(f"the run that it builds upon has failed, or its folder is gone: {place}")
     return place
 
 

@@ -11,6 +11,7 @@ import jax
 from jax.sharding import Mesh
 
 from l2s_jax import checkpoints, run_folder
+from l2s_jax.basis import keep_basis, read_bases
 from l2s_jax.config import TrainConfig, selection_split, validate
 from l2s_jax.data.check import check_manifest, require_valid
 from l2s_jax.data.loader import make_batch
@@ -36,7 +37,7 @@ from l2s_jax.seeds import (
     most_promising,
     unstack,
 )
-from l2s_jax.starts import RANDOM, read_start, state_shapes
+from l2s_jax.starts import state_shapes
 from l2s_jax.train_step import TrainState, make_optimizer, make_train_step
 from l2s_jax.types import Batch
 
@@ -135,9 +136,10 @@ def train_together(
         name = f"{folder.name}: " if len(runs) > 1 else ""
         say(name + describe_subset(plan, config))
     begun = [resume and checkpoints.latest_step(folder / LAST) is not None for folder in folders]
+    finished = [(folder / FINISHED).exists() and not old for folder, old in zip(folders, begun, strict=True)]
     # Read before a folder is made: a missing file must not leave a half-begun run behind.
-    needed = {config.weights: config for config, old in zip(configs, begun, strict=True) if not old}
-    starts = {source: read_start(config, contents, say=say) for source, config in sorted(needed.items())}
+    bases = read_bases(folders, configs, plans, contents, begun, finished, say)
+    plans = [basis.plan for basis in bases]
     first = is_first_process()
     make_mesh(len(runs), devices)  # refuses devices that there are not, before a folder is made
     with ExitStack() as locks:
@@ -150,20 +152,19 @@ def train_together(
             say = _silent
             _wait_for_first()
         loops = []
-        fresh = not any(begun) and not any((folder / FINISHED).exists() for folder in folders)
+        fresh = not any(begun + finished)
         ahead = _compile_ahead(configs, plans, contents, strategy, devices) if fresh else None
         pictures = _pictures(configs[0], contents, say)
-        for folder, config, plan, old in zip(folders, configs, plans, begun, strict=True):
-            if (folder / FINISHED).exists() and not old:
+        for i, (folder, config, basis) in enumerate(zip(folders, configs, bases, strict=True)):
+            if finished[i]:
                 say(f"{folder} is finished")
                 continue
-            setup = _set_up(config, folder, plan, contents, pictures, say)
-            start = RANDOM if old else starts[config.weights]
+            setup = _set_up(config, folder, basis.plan, contents, pictures, say)
             if first:
                 _describe_run(setup, contents)
-                if start.run is not None:
-                    run_folder.write_started_from(folder, start.run)
-            loops.append(RunLoop(setup, start, 1 / len(runs), first, agreed))
+                if not begun[i]:
+                    keep_basis(folder, basis)
+            loops.append(RunLoop(setup, basis.start, 1 / len(runs), first, agreed))
         _fit(loops, strategy, devices, say, ahead)
     failures = [(loop.setup.folder, loop.failure) for loop in loops if loop.failure is not None]
     if failures:

@@ -28,10 +28,11 @@ LAYERS = (
     ("inference", "checkpoints", "jax_setup", "seeds", "mesh", "results"),
     ("networks", "evaluation", "run_plan", "slide_inference"),
     ("predictor", "starts", "slide_stain", "slide_outputs", "slide_record"),
-    ("slide_prediction",),
+    ("slide_prediction", "self_training"),
     (
         "run_report",
         "run_loop",
+        "basis",
         "prediction",
         "slide_evaluation",
         "exporting",

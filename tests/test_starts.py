@@ -92,15 +92,17 @@ def test_a_sweep_starts_runs_from_those_of_the_same_draw(phantom, tmp_path):
         settings = ["S"]
         [[variant]]
         name = "warm"
-        settings = ["S"]
+        settings = ["S+C"]
         start_from = "cold S"
+        teacher = "cold S"
         """
     )
     sweep(file, out, manifest=phantom, say=quiet)
     cold, warm = sweeping.complete_rows(out / "results.csv")[0].to_dict("records")
     assert (cold["variant"], warm["variant"]) == ("cold", "warm") and cold["run"] != warm["run"]
-    start = run_folder.read_json(out / "runs" / warm["run"] / "started_from.json")
-    assert start["folder"] == str(out / "runs" / cold["run"]) and start["part"] == "the whole network"
+    start, teacher = run_folder.read_earlier_runs(out / "runs" / warm["run"])
+    assert (start.role, teacher.role) == ("weights", "teacher")
+    assert start.folder == teacher.folder == str(out / "runs" / cold["run"])
 
     results = (out / "results.csv").read_text().splitlines(keepends=True)
     (out / "results.csv").write_text("".join(line for line in results if warm["run"] not in line))
@@ -108,4 +110,4 @@ def test_a_sweep_starts_runs_from_those_of_the_same_draw(phantom, tmp_path):
     lines = []
     with pytest.raises(UserError, match=r"1 run\(s\) failed"):
         sweep(file, out, manifest=phantom, say=lines.append)
-    assert any("the run that it starts from has failed, or its folder is gone" in line for line in lines)
+    assert any("the run that it builds upon has failed, or its folder is gone" in line for line in lines)

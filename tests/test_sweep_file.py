@@ -48,7 +48,7 @@ def test_variants_take_the_presets_the_shared_and_their_own_options(tmp_path):
     assert sweep.draws == (3, 1)
     assert release.config.head == "max" and release.config.steps == 7 and release.percents == (5, 100)
     assert slow.config.steps == 70 and slow.settings == ("S",) and slow.percents == (100,)
-    assert slow.start_from == ("release", "S") and release.start_from is None
+    assert slow.earlier == (("weights", "release", "S"),) and release.earlier == ()
 
 
 FAULTS = {
@@ -69,6 +69,7 @@ FAULTS = {
     "[[variant]]\nname = 'a'\nstart_from = 'a S'": "start_from = 'a S', and no variant before it",
     "[[variant]]\nname = 'a'\n[[variant]]\nname = 'b'\npercents = [0, 3]\nstart_from = 'a S'": "at 0, 3%",
     "[[variant]]\nname = 'a'\nstart_from = 'a S'\noptions = { weights = 'random' }": "leave one out",
+    "[[variant]]\nname = 'a'\nteacher = 'b S'": "variant 'a': teacher = 'b S', and no variant before it",
     "variant = 5": "variant must be tables",
     "a = ": "is not valid TOML",
 }

@@ -1,0 +1,164 @@
+"""A network draws the masks that another learns from: which, where, and what the run keeps of it."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import TINY
+from test_training import quiet
+
+from l2s_jax import run_folder
+from l2s_jax.cli import run
+from l2s_jax.config import validate
+from l2s_jax.data.loader import make_batch
+from l2s_jax.data.manifest import read_manifest
+from l2s_jax.data.patch_set import load_patches
+from l2s_jax.errors import UserError
+from l2s_jax.inference import Network, make_forward
+from l2s_jax.run_plan import plan_run
+from l2s_jax.self_training import (
+    DRAWN_MASKS,
+    DrawnMasks,
+    Teacher,
+    draw_masks,
+    read_drawn,
+    read_teacher,
+    taught,
+    write_drawn,
+)
+from l2s_jax.training import train
+from l2s_jax.types import IGNORE_PIXEL
+
+CONFIG = replace(TINY, setting="S+C", percent=40)
+
+
+@pytest.fixture(scope="module")
+def manifest(phantom):
+    return read_manifest(phantom)
+
+
+@pytest.fixture(scope="module")
+def plan(manifest):
+    patches = load_patches(manifest.of_split("train"), manifest.classes, 1)
+    return plan_run(CONFIG, patches, manifest.classes)
+
+
+@pytest.fixture(scope="module")
+def teacher(trained, manifest):
+    return read_teacher(replace(CONFIG, teacher=str(trained)), manifest)
+
+
+def test_each_place_gets_the_likeliest_class_that_can_be_there(plan, teacher, manifest):
+    said = []
+    drawn = draw_masks(teacher, plan, manifest.classes.names, said.append)
+    assert drawn.rows.tolist() == np.flatnonzero(plan.chosen.has_label & ~plan.chosen.has_mask).tolist()
+    assert len(drawn.rows) > 3 and f"draws masks for {len(drawn.rows)} image-level patches" in said[0]
+    assert drawn.codes.shape == (len(drawn.rows), 4, 4) and drawn.codes.dtype == np.uint8
+    forward = make_forward(teacher.network, 1)
+    for row, codes in zip(drawn.rows, drawn.codes, strict=True):
+        assert set(codes.ravel()) <= {manifest.classes.background, plan.patches.label[row]}
+        # By brute force: each turn and flip alone, one patch at a time, only the two classes looked at.
+        (image,), _ = plan.patches.fetch(np.array([row]))
+        label = plan.patches.label[row]
+        total = np.zeros((4, 4, 4))
+        for turn in range(4):
+            for flip in (False, True):
+                view = np.rot90(image, turn)
+                view = view[:, ::-1] if flip else view
+                (logits,), _ = forward(np.ascontiguousarray(view)[None])
+                odds = np.exp(logits.astype(np.float64))
+                odds /= odds.sum(-1, keepdims=True)
+                odds = odds[:, ::-1] if flip else odds
+                total += np.rot90(odds, -turn)
+        background = manifest.classes.background
+        sure = abs(total[..., label] - total[..., background]) > 1e-4
+        expected = np.where(total[..., label] > total[..., background], label, background)
+        assert (codes == expected)[sure].all() and sure.mean() > 0.5
+
+
+def test_drawn_masks_stand_beside_those_that_a_run_has(plan, manifest, tmp_path):
+    rows = np.flatnonzero(plan.chosen.has_label & ~plan.chosen.has_mask)[:2]
+    codes = np.zeros((2, 4, 4), np.uint8)
+    codes[0, 0, 1], codes[1] = 2, 3
+    write_drawn(tmp_path, DrawnMasks(rows, codes))
+    drawn = read_drawn(tmp_path)
+    assert drawn.rows.tolist() == rows.tolist() and (drawn.codes == codes).all()
+    new = taught(plan, drawn, CONFIG)
+    assert new.schedule is plan.schedule and new.chosen is plan.chosen and new.steps == plan.steps
+    assert (new.subset.has_mask == plan.subset.has_mask | np.isin(np.arange(len(plan.patches)), rows)).all()
+    assert (new.subset.has_label == plan.subset.has_label).all()
+
+    with_mask = np.flatnonzero(plan.chosen.has_mask)[:1]
+    left = np.flatnonzero(plan.chosen.has_label & ~plan.chosen.has_mask)[2:3]
+    asked = np.concatenate([rows, with_mask, left])
+    before, after = (
+        make_batch(each.patches, each.subset, asked, np.zeros(4, np.int32)) for each in (plan, new)
+    )
+    np.testing.assert_array_equal(before.image, after.image)
+    assert (before.mask[[0, 1, 3]] == IGNORE_PIXEL).all() and (after.mask[3] == IGNORE_PIXEL).all()
+    np.testing.assert_array_equal(before.mask[2], after.mask[2])
+    expected = np.zeros((32, 32), np.uint8)
+    expected[:8, 8:16] = 2
+    np.testing.assert_array_equal(after.mask[0], expected)
+    assert (after.mask[1] == 3).all() and after.has_mask.tolist() == [True, True, True, False]
+
+    pixels = plan.patches.pixels[plan.chosen.has_mask].sum(0) + [1024 - 64, 0, 64, 1024]
+    np.testing.assert_allclose(new.task.seg_weights, pixels.min() / pixels, rtol=1e-6)
+    np.testing.assert_array_equal(new.task.cls_weights, plan.task.cls_weights)
+
+
+def test_no_patches_to_draw_on(teacher, manifest, plan):
+    alone = plan._replace(chosen=plan.chosen._replace(has_label=np.zeros(len(plan.patches), bool)))
+    drawn = draw_masks(teacher, alone, manifest.classes.names, quiet)
+    assert len(drawn.rows) == 0 and drawn.codes.shape == (0, 4, 4)
+    assert (taught(alone, drawn, CONFIG).subset.has_mask == plan.subset.has_mask).all()
+
+
+def test_a_taught_run_keeps_its_masks_and_is_resumed_without_the_teacher(trained, phantom, tmp_path):
+    first, out = shutil.copytree(trained, tmp_path / "first"), tmp_path / "run"
+    config, lines = replace(CONFIG, teacher=str(first), steps=4), []
+    train(phantom, out, config, say=lines.append)
+    assert any(f"{first} draws masks for" in line for line in lines)
+    (earlier,) = run_folder.read_earlier_runs(out)
+    assert earlier.role == "teacher" and run_folder.training_groups(out) >= set(earlier.groups)
+    used = [record for record in run_folder.read_subset(out) if record["mask_used"] == "1"]
+    drawn = read_drawn(out)
+    assert not {int(record["index"]) for record in used} & set(drawn.rows.tolist())
+
+    shutil.rmtree(first)
+    lines = []
+    train(phantom, out, config, resume=True, say=lines.append)
+    assert any("resuming after step 4" in line for line in lines)
+    (out / DRAWN_MASKS).write_bytes(b"PK\x03\x04 cut")
+    with pytest.raises(UserError, match="the masks that the run learns from, cannot be read"):
+        train(phantom, out, config, resume=True, say=quiet)
+    assert (
+        run(
+            [
+                "train",
+                str(phantom),
+                "--out",
+                str(tmp_path / "new"),
+                "--weights",
+                "random",
+                "--teacher",
+                str(first),
+            ]
+        )
+        == 2
+    )
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_teacher_that_does_not_fit_is_refused(trained, manifest, teacher, tmp_path):
+    with pytest.raises(UserError, match="teacher needs routing = 'split'"):
+        validate(replace(CONFIG, teacher="a", routing="all"))
+    other = shutil.copytree(trained, tmp_path / "other")
+    text = (other / "classes.toml").read_text()
+    (other / "classes.toml").write_text(text.replace("adenoma", "polyp"))
+    with pytest.raises(
+        UserError, match="knows the classes background, normal, polyp, carcinoma; this manifest"
+    ):
+        read_teacher(replace(CONFIG, teacher=str(other)), manifest)
+    assert isinstance(teacher, Teacher) and isinstance(teacher.network, Network)
