@@ -192,5 +192,13 @@ def test_the_experiments_that_are_named_exist_and_have_results():
     for name in re.findall(r"python experiments/paper.py (\w+)", REPRODUCIBILITY):
         assert (ROOT / "experiments" / f"{name}.toml").exists(), name
     results = ROOT / "experiments" / "results"
-    for name in ("ebhi", "ebhi_rate", "ebhi_labelset", "ebhi_few_masks", "ebhi_long"):
+    for name in (
+        "ebhi",
+        "ebhi_rate",
+        "ebhi_labelset",
+        "ebhi_few_masks",
+        "ebhi_long",
+        "ebhi_warm_start",
+        "ebhi_self_training",
+    ):
         assert len(pd.read_csv(results / name / "results.csv")) > 3, name
