@@ -15,12 +15,11 @@ from l2s_jax.data.loader import make_batch
 from l2s_jax.data.manifest import read_manifest
 from l2s_jax.data.patch_set import load_patches
 from l2s_jax.errors import UserError
-from l2s_jax.inference import Network, make_forward
+from l2s_jax.inference import make_forward
 from l2s_jax.run_plan import plan_run
 from l2s_jax.self_training import (
     DRAWN_MASKS,
     DrawnMasks,
-    Teacher,
     draw_masks,
     read_drawn,
     read_teacher,
@@ -133,25 +132,12 @@ def test_a_taught_run_keeps_its_masks_and_is_resumed_without_the_teacher(trained
     (out / DRAWN_MASKS).write_bytes(b"PK\x03\x04 cut")
     with pytest.raises(UserError, match="the masks that the run learns from, cannot be read"):
         train(phantom, out, config, resume=True, say=quiet)
-    assert (
-        run(
-            [
-                "train",
-                str(phantom),
-                "--out",
-                str(tmp_path / "new"),
-                "--weights",
-                "random",
-                "--teacher",
-                str(first),
-            ]
-        )
-        == 2
-    )
+    words = ["train", str(phantom), "--out", str(tmp_path / "new"), "--weights", "random"]
+    assert run([*words, "--teacher", str(first)]) == 2
     assert not (tmp_path / "new").exists()
 
 
-def test_a_teacher_that_does_not_fit_is_refused(trained, manifest, teacher, tmp_path):
+def test_a_teacher_that_does_not_fit_is_refused(trained, manifest, tmp_path):
     with pytest.raises(UserError, match="teacher needs routing = 'split'"):
         validate(replace(CONFIG, teacher="a", routing="all"))
     other = shutil.copytree(trained, tmp_path / "other")
@@ -161,4 +147,3 @@ def test_a_teacher_that_does_not_fit_is_refused(trained, manifest, teacher, tmp_
         UserError, match="knows the classes background, normal, polyp, carcinoma; this manifest"
     ):
         read_teacher(replace(CONFIG, teacher=str(other)), manifest)
-    assert isinstance(teacher, Teacher) and isinstance(teacher.network, Network)
