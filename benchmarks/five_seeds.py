@@ -1,7 +1,7 @@
 """Five seeds trained together beside the single step and beside five steps of PyTorch.
 
-    python benchmarks/five_seeds.py [--short] [--strategies unroll vmap map] [--seeds 5] [--device cpu|cuda]
-        [--tf32] [--json FILE]
+    python benchmarks/five_seeds.py [--short] [--strategies unroll vmap map] [--seeds 5] [--steps N]
+        [--device cpu|cuda] [--tf32] [--json FILE]
 
 `five_seeds_vs_single` is the time of one step of five seeds by the strategy that `auto` picks over that of
 the single step (the goal: at most 5), `five_seeds_vs_torch` the same over five times torch eager's step.
@@ -60,8 +60,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=20, help="patches a step of one seed (default 20)")
     parser.add_argument("--patch", type=int, default=128, help="pixels a side (default 128)")
     parser.add_argument("--tf32", action="store_true", help="TensorFloat-32 on both sides (cuda)")
+    parser.add_argument("--steps", type=int, help="steps in a turn (default 1, cuda 20)")
     options = parser.parse_args()
     options.augment = False
+    options.steps = options.steps or (1 if options.device == "cpu" else 20)
     if options.variant:
         turns.set_up(options.device)
         if options.variant.startswith("jax-seeds"):
@@ -75,7 +77,7 @@ def main() -> None:
     names += ["jax-float32", "torch-eager-float32", "torch-channels_last-float32"]
     workers = [turns.Worker(__file__, name, passed) for name in names]
     results: turns.Results = {"five_seeds_load_average": turns.load(), "five_seeds_n": options.seeds}
-    turns.take_turns(workers, 3 if options.short else 9, 1)
+    turns.take_turns(workers, 3 if options.short else 9, options.steps)
     rows = []
     for worker in workers:
         results |= turns.times_of(worker, "five_seeds")

@@ -7,7 +7,8 @@ Every variant is a process of its own and takes the same uint8 patches and masks
 half with a label, no augmentation unless asked for. After warming up they take turns, so that all meet the
 same load on the machine; ratios are medians of the ratios within each turn. Processor time is summed over a
 process's threads: on a shared machine it moves less than time on the clock. `--all` also measures
-torch.compile, bfloat16, batches of 64 and patches of 256.
+torch.compile, bfloat16, batches of 64 and patches of 256; on a GPU TensorFloat-32, with which all but the
+first case then go.
 """
 
 import argparse
@@ -133,18 +134,23 @@ class Case(NamedTuple):
     patch: int
     dtype: str
     torch: tuple[str, ...]
+    tf32: bool
 
 
 def cases(options: argparse.Namespace) -> list[Case]:
     """The one that the options describe; with --all the others behind it."""
-    chosen = [Case("step", options.batch, options.patch, options.dtype, tuple(options.torch))]
+    tf32 = options.tf32
+    chosen = [Case("step", options.batch, options.patch, options.dtype, tuple(options.torch), tf32)]
     if options.all:
         eager = ("eager", "channels_last")
+        if options.device == "cuda":
+            chosen.append(Case("step_tf32", 20, 128, "float32", eager, True))
+            tf32 = True  # the larger ones too
         chosen += [
-            Case("step_compile", 20, 128, "float32", ("compile",)),
-            Case("step_bfloat16", 20, 128, "bfloat16", eager),
-            Case("step_batch64", 64, 128, "float32", eager),
-            Case("step_patch256", 20, 256, "float32", eager),
+            Case("step_compile", 20, 128, "float32", ("compile",), tf32),
+            Case("step_bfloat16", 20, 128, "bfloat16", eager, tf32),
+            Case("step_batch64", 64, 128, "float32", eager, tf32),
+            Case("step_patch256", 20, 256, "float32", eager, tf32),
         ]
     return chosen
 
@@ -153,9 +159,9 @@ def measure(case: Case, options: argparse.Namespace) -> tuple[turns.Results, lis
     """Flat results of a case, and a row a variant for the table."""
     names = [f"jax-{case.dtype}", *(f"torch-{how}-{case.dtype}" for how in case.torch)]
     passed = [f"--batch={case.batch}", f"--patch={case.patch}", f"--device={options.device}"]
-    passed += [f"--{key}" for key in ("tf32", "augment") if getattr(options, key)]
+    passed += ["--tf32"] * case.tf32 + ["--augment"] * options.augment
     workers = [turns.Worker(__file__, name, passed) for name in names]
-    results: turns.Results = {f"{case.prefix}_load_average": turns.load()}
+    results: turns.Results = {f"{case.prefix}_load_average": turns.load(), f"{case.prefix}_tf32": case.tf32}
     turns.take_turns(workers, options.rounds or (5 if options.short else 15), options.steps)
     rows = []
     for worker in workers:
@@ -184,13 +190,14 @@ def main() -> None:
     parser.add_argument("--tf32", action="store_true", help="TensorFloat-32 on both sides (cuda)")
     parser.add_argument("--augment", action="store_true", help="our step augments; torch's does not")
     parser.add_argument("--rounds", type=int, help="turns of each variant (default 15, short 5)")
-    parser.add_argument("--steps", type=int, default=2, help="steps in a turn (default 2)")
+    parser.add_argument("--steps", type=int, help="steps in a turn (default 2, cuda 50)")
     options = parser.parse_args()
+    options.steps = options.steps or (2 if options.device == "cpu" else 50)
     if options.variant:
         turns.set_up(options.device)
         run, seconds = (jax_step if options.variant.startswith("jax") else torch_step)(options)
         return turns.serve(run, compile_s=round(seconds, 1))
-    results: turns.Results = {"step_tf32": options.tf32, "step_augment": options.augment}
+    results: turns.Results = {"step_augment": options.augment}
     rows = []
     for case in cases(options):
         of_case, case_rows = measure(case, options)

@@ -38,6 +38,8 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 def set_up(device: str) -> None:
     """Keeps jax to one kind of device, and freed memory in the process; to be called before any step."""
     os.environ["JAX_PLATFORMS"] = device
+    # Variants share the GPU: none may take three quarters of its memory, as jax does by default.
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     keep_freed_memory()
 
 
@@ -132,6 +134,7 @@ def machine(packages: Sequence[str], device: str) -> Results:
     out: Results = {f"version_{name}": importlib.metadata.version(name) for name in packages}
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     out |= {"device": device, "threads": threads, "processor": processor_name()}
+    out |= {"gpu": gpu_name()} if device == "cuda" else {}
     return out | {"python": platform.python_version(), "system": platform.system()}
 
 
@@ -145,6 +148,12 @@ def processor_name() -> str:
     flags = fields.get("flags", "").split()
     vectors = next((flag for flag in ("avx512f", "avx2", "avx") if flag in flags), "")
     return " ".join([fields.get("model name", platform.machine()), *([vectors] if vectors else [])])
+
+
+def gpu_name() -> str:
+    """The first GPU's name as its driver has it."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[0]
 
 
 def load() -> float:

@@ -73,7 +73,7 @@ def read_bases(
         if config.teacher not in teachers:
             teachers[config.teacher] = read_teacher(config, manifest)
         teacher = teachers[config.teacher]
-        drawn = draw_masks(teacher, plan, manifest.classes.names, say)
+        drawn = draw_masks(teacher, plan, manifest.classes.names, config.teacher_confidence, say)
         bases.append(Basis(taught(plan, drawn, config), start, teacher.run, drawn))
     return bases
 

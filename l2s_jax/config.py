@@ -38,6 +38,9 @@ class TrainConfig:
     teacher: str = ""
     """Folder of a run whose network draws masks for the image-level patches, of the classes that can be in
     each: the new run learns from them as from masks (self-training). Not in the paper."""
+    teacher_confidence: float = 0.0
+    """Places where the teacher gives its class less than this share of the probability of the classes that
+    can be there are ignored, 0 to 1."""
     head: Literal["a3", "max"] = "a3"
     """Classifier: `a3` is Table A.3; `max` is the release's spatial maximum of the low-resolution logits."""
     routing: Literal["split", "all"] = "split"
@@ -140,6 +143,7 @@ def validate(config: TrainConfig) -> None:
         ("set_weight", 0.0, 1e6),
         ("presence_weight", 0.0, 1e6),
         ("presence_share", 0.0, 1.0),
+        ("teacher_confidence", 0.0, 1.0),
     ):
         value = getattr(config, name)
         if not low <= value <= high:

@@ -27,6 +27,7 @@ from l2s_jax.networks import load_network
 from l2s_jax.run_folder import EarlierRun
 from l2s_jax.run_plan import RunPlan, segmentation_weights
 from l2s_jax.starts import require_held_out
+from l2s_jax.types import IGNORE_PIXEL
 
 DRAWN_MASKS = "drawn_masks.npz"
 AT_ONCE = 20
@@ -44,7 +45,7 @@ class DrawnMasks(NamedTuple):
     """Masks that a network has drawn."""
 
     rows: np.ndarray  # i64[K], rows of the training split
-    codes: np.ndarray  # u8[K,H/8,W/8], classes at the network's resolution
+    codes: np.ndarray  # u8[K,H/8,W/8], classes at the network's resolution, 255 where the teacher is not sure
 
 
 def read_teacher(config: TrainConfig, manifest: Manifest) -> Teacher:
@@ -67,27 +68,39 @@ def read_teacher(config: TrainConfig, manifest: Manifest) -> Teacher:
 
 
 def draw_masks(
-    teacher: Teacher, plan: RunPlan, classes: tuple[str, ...], say: Callable[[str], None] = print
+    teacher: Teacher,
+    plan: RunPlan,
+    classes: tuple[str, ...],
+    confidence: float = 0.0,
+    say: Callable[[str], None] = print,
 ) -> DrawnMasks:
     """Masks for the patches of a plan that have a label and no mask.
 
     At each place the likeliest of the classes that can be in the patch, by the mean probability over the
-    patch's eight turns and flips.
+    patch's eight turns and flips; 255, which no loss counts, where its share of the probability of those
+    classes is below `confidence`.
     """
     rows = np.flatnonzero(plan.chosen.has_label & ~plan.chosen.has_mask)
     forward = make_forward(teacher.network, AT_ONCE)
     parts = [
-        _draw(forward, plan.patches, rows[start : start + AT_ONCE]) for start in range(0, len(rows), AT_ONCE)
+        _draw(forward, plan.patches, rows[start : start + AT_ONCE], confidence)
+        for start in range(0, len(rows), AT_ONCE)
     ]
     side = plan.patches.size[0] // SCALE
     drawn = DrawnMasks(rows, np.concatenate([np.zeros((0, side, side), np.uint8), *parts]))
-    shares = np.bincount(drawn.codes.reshape(-1), minlength=len(classes)) / max(drawn.codes.size, 1)
-    listed = ", ".join(f"{name} {share:.0%}" for name, share in zip(classes, shares, strict=True))
+    shares = _count(drawn.codes, len(classes)) / max(drawn.codes.size, 1)
+    parts_of = [*zip(classes, shares, strict=True), *([("not sure", 1 - shares.sum())] if confidence else [])]
+    listed = ", ".join(f"{name} {share:.0%}" for name, share in parts_of)
     say(f"{teacher.run.folder} draws masks for {len(rows)} image-level patches: {listed}")
     return drawn
 
 
-def _draw(forward: Forward, patches: PatchSet, rows: np.ndarray) -> np.ndarray:
+def _count(codes: np.ndarray, classes: int) -> np.ndarray:
+    """Places of each class, i64[C]."""
+    return np.bincount(codes[codes != IGNORE_PIXEL], minlength=classes)
+
+
+def _draw(forward: Forward, patches: PatchSet, rows: np.ndarray, confidence: float) -> np.ndarray:
     images, _ = patches.fetch(rows)
     total = np.zeros(0)
     for turns in range(4):
@@ -97,7 +110,9 @@ def _draw(forward: Forward, patches: PatchSet, rows: np.ndarray) -> np.ndarray:
             odds = np.exp(logits - logits.max(-1, keepdims=True))
             back = np.rot90((odds / odds.sum(-1, keepdims=True))[:, :, ::flip], -turns, (1, 2))
             total = total + back if total.size else back
-    return (total * patches.allowed[rows][:, None, None]).argmax(-1).astype(np.uint8)
+    total = total * patches.allowed[rows][:, None, None]
+    sure = total.max(-1) >= confidence * total.sum(-1)
+    return np.where(sure, total.argmax(-1), IGNORE_PIXEL).astype(np.uint8)
 
 
 def taught(plan: RunPlan, drawn: DrawnMasks, config: TrainConfig) -> RunPlan:
@@ -115,7 +130,7 @@ def taught(plan: RunPlan, drawn: DrawnMasks, config: TrainConfig) -> RunPlan:
 
     pixels = plan.patches.pixels.copy()
     for row, codes in zip(drawn.rows, drawn.codes, strict=True):
-        pixels[row] = np.bincount(codes.reshape(-1), minlength=pixels.shape[1]) * SCALE**2
+        pixels[row] = _count(codes, pixels.shape[1]) * SCALE**2
     has_mask = plan.subset.has_mask | (place >= 0)
     weights = segmentation_weights(config, pixels[has_mask])
     return plan._replace(

@@ -50,7 +50,7 @@ def teacher(trained, manifest):
 
 def test_each_place_gets_the_likeliest_class_that_can_be_there(plan, teacher, manifest):
     said = []
-    drawn = draw_masks(teacher, plan, manifest.classes.names, said.append)
+    drawn = draw_masks(teacher, plan, manifest.classes.names, say=said.append)
     assert drawn.rows.tolist() == np.flatnonzero(plan.chosen.has_label & ~plan.chosen.has_mask).tolist()
     assert len(drawn.rows) > 3 and f"draws masks for {len(drawn.rows)} image-level patches" in said[0]
     assert drawn.codes.shape == (len(drawn.rows), 4, 4) and drawn.codes.dtype == np.uint8
@@ -74,6 +74,21 @@ def test_each_place_gets_the_likeliest_class_that_can_be_there(plan, teacher, ma
         sure = abs(total[..., label] - total[..., background]) > 1e-4
         expected = np.where(total[..., label] > total[..., background], label, background)
         assert (codes == expected)[sure].all() and sure.mean() > 0.5
+
+
+def test_a_teacher_that_is_not_sure_draws_nothing(plan, teacher, manifest):
+    said, names = [], manifest.classes.names
+    every = draw_masks(teacher, plan, names, say=quiet)
+    some = draw_masks(teacher, plan, names, 0.55, said.append)
+    left = some.codes != IGNORE_PIXEL
+    assert 0.05 < left.mean() < 0.95 and f"not sure {1 - left.mean():.0%}" in said[0]
+    np.testing.assert_array_equal(some.codes[left], every.codes[left])
+    # Two classes can be in a patch, so one of them always has half: no place falls out.
+    np.testing.assert_array_equal(draw_masks(teacher, plan, names, 0.5, quiet).codes, every.codes)
+    pixels = plan.patches.pixels[plan.chosen.has_mask].sum(0)
+    pixels += np.bincount(some.codes[left], minlength=4) * 64
+    weights = taught(plan, some, CONFIG).task.seg_weights
+    np.testing.assert_allclose(weights, pixels.min() / pixels, rtol=1e-6)
 
 
 def test_drawn_masks_stand_beside_those_that_a_run_has(plan, manifest, tmp_path):
@@ -109,7 +124,7 @@ def test_drawn_masks_stand_beside_those_that_a_run_has(plan, manifest, tmp_path)
 
 def test_no_patches_to_draw_on(teacher, manifest, plan):
     alone = plan._replace(chosen=plan.chosen._replace(has_label=np.zeros(len(plan.patches), bool)))
-    drawn = draw_masks(teacher, alone, manifest.classes.names, quiet)
+    drawn = draw_masks(teacher, alone, manifest.classes.names, say=quiet)
     assert len(drawn.rows) == 0 and drawn.codes.shape == (0, 4, 4)
     assert (taught(alone, drawn, CONFIG).subset.has_mask == plan.subset.has_mask).all()
 
