@@ -5,6 +5,7 @@ import gc
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 MIN_SECONDS = 0.5
 """Programs that compile faster are not kept."""
@@ -50,9 +51,9 @@ def keep_freed_memory() -> bool:
     glibc gets such blocks from the kernel and gives them back, so that each step touches 63,000 pages that
     are not there yet: a fifth of its time on a CPU (benchmarks/README.md). The main thread alone has a heap
     that holds such blocks, so programs on the CPU are told to run in the thread that calls them, without
-    JAX's asynchronous dispatch. (Where an input is not ready they still do not.) To be called before JAX
-    has looked for devices. Without glibc, or with one that refuses, nothing happens. The greatest resident
-    set grows by a step's working memory at most.
+    JAX's asynchronous dispatch. (Where an input is not ready they still do not: `put_on_device`.) To be
+    called before JAX has looked for devices. Without glibc, or with one that refuses, nothing happens. The
+    greatest resident set grows by a step's working memory at most.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -65,3 +66,14 @@ def keep_freed_memory() -> bool:
 
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     return True
+
+
+def put_on_device(tree: Any) -> Any:
+    """Arrays on the device. On a CPU they are ready, so that programs run where memory is kept (above).
+
+    On other devices nothing waits: while one batch is computed, the next is on its way.
+    """
+    import jax
+
+    there = jax.device_put(tree)
+    return jax.block_until_ready(there) if jax.default_backend() == "cpu" else there

@@ -145,23 +145,23 @@ class RunLoop:
             exit_code=3,
         )
 
-    def end_epoch(self, state: TrainState, board: Any) -> None:
-        """Adds a row to metrics.csv; validates and saves where that is due."""
+    def end_epoch(self, state: Callable[[], TrainState], board: Any) -> None:
+        """Adds a row to metrics.csv; where it is due, asks for the state, validates and saves it."""
         sums, self.note["sums"] = self.note["sums"], {}
         row = {"epoch": self.epoch, "step": self.number, "seconds": round(self.seconds(), 3)}
         for name in ("loss", "loss_seg", "loss_cls"):
             steps = sums[f"{name}_steps"]
             row[name] = sums[name] / steps if steps else math.nan
-        due = self.validation_is_due
-        row |= self.validate(state) if due else dict.fromkeys(VALIDATION, math.nan)
+        now = state() if self.validation_is_due else None
+        row |= dict.fromkeys(VALIDATION, math.nan) if now is None else self.validate(now)
         self.rows.append(row)
         if self.writes:
             run_folder.write_metrics(self.setup.folder, self.rows)
             for name, value in row.items():
                 if name not in ("epoch", "step") and math.isfinite(value):
                     board.add_scalar(name, value, self.number)
-        if due:
-            self.save(state)
+        if now is not None:
+            self.save(now)
 
     def validate(self, state: TrainState) -> dict[str, float]:
         """Figures on the validation split; the best epoch's variables are kept."""

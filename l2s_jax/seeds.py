@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from l2s_jax.data.loader import of_one_size
+from l2s_jax.jax_setup import put_on_device
 from l2s_jax.train_step import StepFunction
 
 Strategy = Literal["vmap", "unroll", "map"]
@@ -21,15 +22,16 @@ STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 ManyStep = Callable[[Any, Any], tuple[Any, Any]]
 """States and batches of n seeds to states and metrics of n seeds, in the strategy's form (`as_form`)."""
 
-MEASURED_STEPS = 3
+MEASURED_STEPS, MEASURED_S = 3, 0.3
+"""Steps that are measured at least, and seconds: GPUs take some quick steps to find their pace."""
 
 PROMISE: dict[str, dict[Strategy, float]] = {
     "cpu": {"unroll": 1, "vmap": 10, "map": 100},
-    "other": {"vmap": 1, "unroll": 2, "map": 10},
+    "other": {"map": 1, "vmap": 2, "unroll": 2},
 }
 """Strategies by platform, the most promising first, with the largest time relative to that one which is
 feared of each. On CPUs convolutions of several kernels at once, which `vmap` asks for, take a slow path, and
-those inside a loop, which is `map`, a ruinous one (benchmarks/README.md)."""
+those inside a loop, which is `map`, a ruinous one; on a GPU the three are close (benchmarks/README.md)."""
 
 
 def stack(trees: Sequence[Any]) -> Any:
@@ -115,8 +117,7 @@ class JittedStep:
 
     def __call__(self, states: Any, batches: Any) -> tuple[Any, Any]:
         """One step of every seed."""
-        # Ready before the program is called, so that it runs where memory is kept (jax_setup).
-        there = jax.block_until_ready(jax.device_put(self._formed(self._filled(batches))))
+        there = put_on_device(self._formed(self._filled(batches)))
         if self._compiling is not None:
             self._compiling.result()
             self._compiling = None
@@ -149,11 +150,6 @@ def jit_many_step(step: StepFunction, n: int, strategy: Strategy) -> JittedStep:
 
 def _feared() -> dict[Strategy, float]:
     return PROMISE.get(jax.default_backend(), PROMISE["other"])
-
-
-def most_promising() -> Strategy:
-    """The strategy that is tried first on this platform."""
-    return min(_feared(), key=_feared().__getitem__)
 
 
 Compiler = Callable[[StepFunction, int, Strategy], ManyStep]
@@ -215,7 +211,7 @@ def measure_strategies(
 def _measure(program: ManyStep, states: Any, batches: Any, best_ms: float) -> Measured:
     states = jax.tree.map(jnp.copy, states)  # the program takes what it is given
     times: list[float] = []
-    for _ in range(MEASURED_STEPS + 1):
+    while len(times) <= MEASURED_STEPS or sum(times[1:]) < MEASURED_S:
         start = time.perf_counter()
         states, metrics = program(states, batches)
         jax.block_until_ready((states, metrics))

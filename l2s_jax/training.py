@@ -34,7 +34,6 @@ from l2s_jax.seeds import (
     Strategy,
     jit_many_step,
     measure_strategies,
-    most_promising,
     unstack,
 )
 from l2s_jax.starts import state_shapes
@@ -46,6 +45,10 @@ FETCH_EVERY = 50
 
 IN_THE_PROGRAM = ("head", "step", "augment", "colour_jitter", "presence_share", "learning_rate")
 """Options that are compiled into the step: equal in all runs that are trained together."""
+
+
+ALONE: Strategy = "unroll"
+"""Strategy of a run that is trained alone: the step as it is."""
 
 
 class Stopped(UserError):
@@ -311,7 +314,7 @@ def _compile_ahead(
         return None
     model = L2S(len(manifest.classes), config.head)
     train_step = make_train_step(model, make_optimizer(config.learning_rate), config)
-    program = jit_many_step(train_step, n, most_promising() if strategy == "auto" else strategy)
+    program = jit_many_step(train_step, n, ALONE if strategy == "auto" else strategy)
     states = tuple(
         state_shapes(config, model, plan.task) for config, plan in zip(configs, plans, strict=True)
     )
@@ -338,7 +341,7 @@ def _program(
     if strategy != "auto":
         return Program(compiler(train_step, n, strategy), state_of)
     if n == 1 or jax.process_count() > 1:  # the clocks of several processes could choose differently
-        return Program(compiler(train_step, n, most_promising()), state_of)
+        return Program(compiler(train_step, n, ALONE), state_of)
     states, batches = (
         [loop.first for loop in loops],
         [_batch_of(loop.setup.plan, loop.number) for loop in loops],
@@ -396,7 +399,7 @@ def _look(loop: RunLoop, state: Callable[[], TrainState], board: Any, stopping: 
         loop.setup.say(f"{loop.setup.folder} cannot go on: its loss is not finite")
         return
     if loop.epoch_ends:
-        loop.end_epoch(state(), board)
+        loop.end_epoch(state, board)
     if agreed(loop.save_is_due) or (stopping and loop.going):
         loop.save(state())
     if not loop.going:
