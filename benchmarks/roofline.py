@@ -51,6 +51,7 @@ DEVICES = (
     Device(
         "H100 SXM 80 GB", {"float32": 66.9, "TF32": 494.7, "bfloat16": 989.4}, 3350, "NVIDIA H100 data sheet"
     ),
+    Device("H200 SXM", {"float32": 66.9, "TF32": 494.7, "bfloat16": 989.4}, 4800, "NVIDIA H200 data sheet"),
 )
 BYTES_OF = {"float32": 4, "TF32": 4, "bfloat16": 2}
 """Of an activation; parameters and Adam's moments are float32 in any case."""
@@ -139,8 +140,8 @@ def page(batch: int, patch: int) -> str:
     sources = "; ".join(f"{device.name}: {device.source}" for device in DEVICES)
     return f"""# Roofline of the train step on GPUs
 
-**Calculated from published peaks, not measured**: no figure on this page comes from a GPU. Made by
-`python benchmarks/roofline.py --batch {batch} --patch {patch}`.
+**Calculated from published peaks, not measured**: no figure on this page comes from a GPU; what an H200 took
+is in [README.md](README.md#on-a-gpu). Made by `python benchmarks/roofline.py --batch {batch} --patch {patch}`.
 
 A step of {batch} patches of {patch} x {patch} at {CLASSES} classes:
 

@@ -1,6 +1,5 @@
 """From pictures to logits: batches of fixed shape, overlapping tiles, a weighted mean. Touches no files."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -18,10 +17,6 @@ Weighting = Literal["gaussian", "uniform"]
 
 Forward = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """u8[K,t,t,3] to low-resolution logits f32[K,t/8,t/8,C] and class logits f32[K,C], for any K."""
-
-
-AHEAD = 2
-"""Batches that a device may have before it while the oldest one's logits are fetched."""
 
 
 class Network(NamedTuple):
@@ -44,22 +39,16 @@ def make_forward(network: Network, batch_size: int) -> Forward:
     """A function on any number of equal tiles that always runs the device on `batch_size` of them."""
     constants = jax.device_put((network.variables, jnp.asarray(network.mean), jnp.asarray(network.std)))
 
-    def on_device(images: np.ndarray, start: int) -> tuple[jax.Array, jax.Array]:
-        chunk = images[start : start + batch_size]
-        padding = np.zeros((batch_size - len(chunk), *images.shape[1:]), np.uint8)
-        return _forward(network.model, *constants, put_on_device(np.concatenate([chunk, padding])))
-
     def forward(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        parts: list[list[np.ndarray]] = []
-        waiting: deque[tuple[jax.Array, jax.Array]] = deque()
-        starts = range(0, len(images), batch_size)
-        for number in range(len(starts) + AHEAD):
-            if number < len(starts):
-                waiting.append(on_device(images, starts[number]))
-            if number >= AHEAD:
-                parts.append([np.asarray(part) for part in waiting.popleft()])
+        parts = []
+        for start in range(0, len(images), batch_size):
+            chunk = images[start : start + batch_size]
+            padding = np.zeros((batch_size - len(chunk), *images.shape[1:]), np.uint8)
+            there = put_on_device(np.concatenate([chunk, padding]))
+            logits = _forward(network.model, *constants, there)
+            parts.append([np.asarray(part)[: len(chunk)] for part in logits])
         coarse, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return coarse[: len(images)], labels[: len(images)]
+        return coarse, labels
 
     return forward
 

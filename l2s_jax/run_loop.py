@@ -26,6 +26,9 @@ from l2s_jax.starts import Start, first_state
 from l2s_jax.train_step import TrainState
 from l2s_jax.types import Batch
 
+WRITE_EVERY_S = 5.0
+"""Seconds between two writings of metrics.csv between checkpoints: an epoch of one step takes no time."""
+
 
 class Setup(NamedTuple):
     """What a run needs and never changes."""
@@ -78,7 +81,7 @@ class RunLoop:
         self.number = int(self.first.step)
         self.rows = [row for row in run_folder.read_metrics(setup.folder) if row["step"] <= self.number]
         self.failure: UserError | None = None
-        self.began = self.saved = time.monotonic()
+        self.began = self.saved = self.written = time.monotonic()
 
     @property
     def going(self) -> bool:
@@ -155,8 +158,9 @@ class RunLoop:
         now = state() if self.validation_is_due else None
         row |= dict.fromkeys(VALIDATION, math.nan) if now is None else self.validate(now)
         self.rows.append(row)
+        if now is None and time.monotonic() - self.written > WRITE_EVERY_S:
+            self.write_rows()
         if self.writes:
-            run_folder.write_metrics(self.setup.folder, self.rows)
             for name, value in row.items():
                 if name not in ("epoch", "step") and math.isfinite(value):
                     board.add_scalar(name, value, self.number)
@@ -176,8 +180,15 @@ class RunLoop:
             checkpoints.save(folder, self.number, {"variables": variables}, self.note["best"])
         return scores
 
+    def write_rows(self) -> None:
+        """Writes metrics.csv."""
+        if self.writes:
+            run_folder.write_metrics(self.setup.folder, self.rows)
+        self.written = time.monotonic()
+
     def save(self, state: TrainState) -> None:
-        """Writes the last checkpoint: everything that the rest of the run depends on."""
+        """Writes the last checkpoint: everything that the rest of the run depends on, and the rows so far."""
+        self.write_rows()
         note = {**self.note, "seconds": self.seconds()}
         items = {"state": state, "data": self.data}
         checkpoints.save(self.setup.folder / LAST, self.number, items, note)

@@ -396,6 +396,7 @@ def _take_steps(loops: Sequence[RunLoop], program: Program) -> None:
 def _look(loop: RunLoop, state: Callable[[], TrainState], board: Any, stopping: bool) -> None:
     """What follows the latest steps of a run: the end of an epoch, a checkpoint, the end of the run."""
     if loop.failure is not None:
+        loop.write_rows()
         loop.setup.say(f"{loop.setup.folder} cannot go on: its loss is not finite")
         return
     if loop.epoch_ends:

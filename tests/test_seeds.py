@@ -82,6 +82,14 @@ def together(fresh, strategy, stacked):
     return list(zip(unstack(states, N), zip(*metrics, strict=True), strict=True))
 
 
+def same(ours, theirs):
+    """On a CPU to the bit, as promised; a GPU sums in no fixed order, and Adam takes whole steps on that."""
+    if jax.default_backend() == "cpu":
+        np.testing.assert_array_equal(ours, theirs)
+    else:
+        np.testing.assert_allclose(ours, theirs, rtol=1e-2, atol=2 * STEPS * TINY.learning_rate)
+
+
 def leaves(state):
     state = state._replace(key=jax.random.key_data(state.key))
     return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
@@ -93,8 +101,9 @@ def test_unrolled_seeds_have_the_bits_of_single_ones(fresh, alone, stacked):
         together(fresh, "unroll", stacked), alone, strict=True
     ):
         for ours, theirs in zip(leaves(state), leaves(single), strict=True):
-            np.testing.assert_array_equal(ours, theirs)
-        assert list(metrics) == single_metrics
+            same(ours, theirs)
+        for ours, theirs in zip(metrics, single_metrics, strict=True):
+            same([*ours.values()], [*theirs.values()])
 
 
 @pytest.mark.parametrize("strategy", ["vmap", "map"])
@@ -120,7 +129,8 @@ def test_seeds_do_not_see_each_other(fresh, alone):
     step = jit_many_step(STEP, N, "unroll")
     _, first = step(fresh(), [batch(0, 0), batch(1, 0)])
     _, swapped = step(fresh()[::-1], [batch(1, 0), batch(0, 0)])
-    assert [m["loss"] for m in first] == [m["loss"] for m in swapped][::-1] == [a, b]
+    for metrics in (first, swapped[::-1]):
+        same([m["loss"] for m in metrics], [a, b])
 
 
 def test_fast_convolutions_under_vmap():
@@ -231,6 +241,7 @@ def timed(monkeypatch):
     """Programs that take a set time, and the order in which they are called."""
     calls = []
     seconds = {"unroll": 0.02, "vmap": 0.1, "map": 0.004}
+    monkeypatch.setattr(seeds, "_feared", lambda: seeds.PROMISE["cpu"])
     monkeypatch.setattr(
         seeds, "jit_many_step", lambda step, n, strategy: slow(seconds[strategy], calls, strategy)
     )
