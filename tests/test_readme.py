@@ -181,9 +181,22 @@ def test_the_table_of_differences_is_whole_and_its_options_exist():
         assert name in known, option
 
 
-def test_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)]+)\)", README + REPRODUCIBILITY):
-        assert target.startswith("https://doi.org/") or (ROOT / target).exists(), target
+def anchors(page):
+    """The names that a page's headings have in links."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "REPRODUCIBILITY.md", "benchmarks/README.md", "docs/scale_out.md"]
+)
+def test_links_lead_somewhere(name):
+    page = ROOT / name
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        path, _, anchor = target.partition("#")
+        there = page.parent / path if path else page
+        assert target.startswith("https://doi.org/") or there.exists(), target
+        assert not anchor or anchor in anchors(there), target
 
 
 def test_the_experiments_that_are_named_exist_and_have_results():
