@@ -187,9 +187,10 @@ def anchors(page):
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize(
-    "name", ["README.md", "REPRODUCIBILITY.md", "benchmarks/README.md", "docs/scale_out.md"]
-)
+PAGES = ("README.md", "REPRODUCIBILITY.md", "benchmarks/README.md", "docs/scale_out.md")
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_links_lead_somewhere(name):
     page = ROOT / name
     for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
