@@ -2,8 +2,8 @@
 
     python benchmarks/loop.py [--short] [--device cpu|cuda] [--json FILE]
 
-`loop_vs_step` is the time a step takes in `l2s_jax.train`, with Grain, augmentation, losses fetched and
-metrics written, after the first epoch, over the time of the same compiled step on one batch again and again.
+`loop_vs_step` is the time a step takes in `l2s_jax.train`, with Grain, augmentation and losses fetched, after
+the first epoch, over the time of the same compiled step on one batch again and again.
 The bare step is measured in the same process after each epoch, so that each epoch stands between two of them:
 the ratio is the median over the epochs, each over the mean of its two neighbours. `loader_vs_step` is how
 many times more batches a second the loader makes than the step takes. `startup_3000_s` is reading 3,000

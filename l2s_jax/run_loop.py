@@ -27,7 +27,7 @@ from l2s_jax.train_step import TrainState
 from l2s_jax.types import Batch
 
 WRITE_EVERY_S = 5.0
-"""Seconds between two writings of metrics.csv between checkpoints: an epoch of one step takes no time."""
+"""metrics.csv is written with each checkpoint, and between them so often: its fsync can outlast an epoch."""
 
 
 class Setup(NamedTuple):
@@ -149,7 +149,7 @@ class RunLoop:
         )
 
     def end_epoch(self, state: Callable[[], TrainState], board: Any) -> None:
-        """Adds a row to metrics.csv; where it is due, asks for the state, validates and saves it."""
+        """Adds a row to those of metrics.csv; where it is due, asks for the state, validates and saves it."""
         sums, self.note["sums"] = self.note["sums"], {}
         row = {"epoch": self.epoch, "step": self.number, "seconds": round(self.seconds(), 3)}
         for name in ("loss", "loss_seg", "loss_cls"):

@@ -89,8 +89,9 @@ def draw_masks(
     side = plan.patches.size[0] // SCALE
     drawn = DrawnMasks(rows, np.concatenate([np.zeros((0, side, side), np.uint8), *parts]))
     shares = _count(drawn.codes, len(classes)) / max(drawn.codes.size, 1)
-    parts_of = [*zip(classes, shares, strict=True), *([("not sure", 1 - shares.sum())] if confidence else [])]
-    listed = ", ".join(f"{name} {share:.0%}" for name, share in parts_of)
+    named = [*zip(classes, shares, strict=True)]
+    named += [("not sure", 1 - shares.sum())] if confidence else []
+    listed = ", ".join(f"{name} {share:.0%}" for name, share in named)
     say(f"{teacher.run.folder} draws masks for {len(rows)} image-level patches: {listed}")
     return drawn
 

@@ -212,7 +212,11 @@ def test_the_experiments_that_are_named_exist_and_have_results():
         "ebhi_labelset",
         "ebhi_few_masks",
         "ebhi_long",
+        "ebhi_class_weights",
+        "ebhi_ten_draws",
         "ebhi_warm_start",
         "ebhi_self_training",
     ):
-        assert len(pd.read_csv(results / name / "results.csv")) > 3, name
+        table = pd.read_csv(results / name / "results.csv")
+        assert len(table) > 3, name
+        assert not table.duplicated(["variant", "setting", "percent", "draw"]).any(), name

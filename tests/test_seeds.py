@@ -125,7 +125,7 @@ def test_other_strategies_agree_but_for_rounding(fresh, alone, strategy):
 
 def test_seeds_do_not_see_each_other(fresh, alone):
     a, b = (single[1][0]["loss"] for single in alone)
-    assert a != b
+    assert abs(a - b) > 0.02 * a
     step = jit_many_step(STEP, N, "unroll")
     _, first = step(fresh(), [batch(0, 0), batch(1, 0)])
     _, swapped = step(fresh()[::-1], [batch(1, 0), batch(0, 0)])
