@@ -15,8 +15,8 @@ if sys.argv[1] == "keep":
     assert keep_freed_memory()
 import jax, jax.numpy as jnp
 step = jax.jit(lambda x: jnp.sort(jnp.outer(x, x), axis=0).sum(0))  # needs 64 MiB in between
-x = jnp.ones(4096)
-for _ in range(2):
+x = jax.block_until_ready(jnp.ones(4096))
+for _ in range(4):
     jax.block_until_ready(step(x))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(4):
