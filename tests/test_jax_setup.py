@@ -33,7 +33,7 @@ def steps_that_touched_new_memory(how: str) -> float:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
 def test_steps_use_their_memory_again():
-    # Now and then one step does, when a thread of XLA's has had the memory before; without keeping, all four do.
+    # Now and then one of the four needs new memory all the same; without keeping, all four do.
     assert any(steps_that_touched_new_memory("keep") < 0.5 for _ in range(3))
 
 
