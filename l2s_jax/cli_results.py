@@ -61,6 +61,10 @@ class Report:
     """Metrics of tables and figures; by default macro_f1 micro_f1, or the classifier's."""
     ddof: int | None = None
     """Standard deviations divide by n - ddof; the sweep's by default, else 1."""
+    against: Annotated[tuple[str, ...], tyro.conf.arg(metavar='["VARIANT SETTING" ...]')] = ()
+    """Methods from which all others are subtracted, draw by draw, besides S and the first variant."""
+    draw: tuple[int, ...] = ()
+    """Look at these draws only."""
     pictures: bool = True
     """Draw predictions on test pictures, where the run folders are there; they show the data."""
     config: Config = None
@@ -75,6 +79,8 @@ class Report:
             out=self.out,
             metrics=self.metric or None,
             ddof=self.ddof,
+            against=self.against,
+            draws=self.draw or None,
             pictures=self.pictures,
         )
         return 0

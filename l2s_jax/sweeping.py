@@ -8,32 +8,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import jax
 import pandas as pd
 
 from l2s_jax import run_folder
 from l2s_jax.csv_rows import append_rows, complete_rows
 from l2s_jax.data.check import check_manifest, require_valid
-from l2s_jax.data.loader import make_batch
 from l2s_jax.data.manifest import Manifest
-from l2s_jax.data.patch_set import PatchSet, load_patches
+from l2s_jax.data.patch_set import load_patches
 from l2s_jax.errors import UserError
 from l2s_jax.files import write_text
-from l2s_jax.models.network import L2S
 from l2s_jax.prediction import evaluate
 from l2s_jax.run_folder import CONFIG, ENVIRONMENT, FINISHED, LAST, read_json
-from l2s_jax.run_plan import describe_splits, plan_run
-from l2s_jax.starts import first_state
+from l2s_jax.run_plan import describe_splits
+from l2s_jax.sweep_estimate import duration, estimate
 from l2s_jax.sweep_file import SweepFile, read_sweep
 from l2s_jax.sweep_plan import PlannedRun, describe_plan, plan_sweep, plan_table
 from l2s_jax.sweep_row import result_row
-from l2s_jax.train_step import jit_train_step, make_optimizer, make_train_step
 from l2s_jax.training import Stopped, train
 from l2s_jax.types import IGNORE_LABEL
 
 SWEEP, PLAN, RESULTS = "sweep.json", "plan.csv", "results.csv"
 PER_GROUP, FAILURES, RUNS = "per_group.csv", "failures.csv", "runs"
-MEASURED_STEPS = 5
 CELL_KEYS = ("dataset", "study", "variant", "setting", "percent", "draw")
 
 
@@ -93,7 +88,7 @@ def sweep(
         finished = check_begun(folder, contents)
         for line in describe_plan(asked, planned, finished) + list_runs(planned, finished):
             say(line)
-        say(estimate(folder, planned, finished, patches, contents))
+        say(estimate(folder / RESULTS, planned, finished, patches, contents))
         return folder
     with run_folder.locked(folder):
         finished = check_begun(folder, contents, say)
@@ -135,7 +130,7 @@ def _run_all(
         rest = passed / number * (len(left) - number)
         say(
             f"  {row['macro_f1']:.3f} pooled macro F1 on test, {row['classifier_accuracy']:.3f} classifier "
-            f"accuracy; about {_duration(rest)} left"
+            f"accuracy; about {duration(rest)} left"
         )
 
 
@@ -235,44 +230,9 @@ def list_runs(planned: Sequence[PlannedRun], finished: set[str]) -> list[str]:
     """One line a run."""
     return [
         f"  {run.run}  {'finished' if run.run in finished else 'to do':<8}  {run.cells[0]}: "
-        f"{run.n_mask} masks, {run.n_label} labels, {run.steps:,} steps of {run.config.batch_size}"
+        f"{run.n_mask} masks, {run.n_label} labels, {run.steps:,} steps of up to {run.config.batch_size}"
         for run in planned
     ]
-
-
-def estimate(
-    folder: Path, planned: Sequence[PlannedRun], finished: set[str], patches: PatchSet, contents: Manifest
-) -> str:
-    """A sentence on how long the rest would take, from finished runs, or else from a few measured steps."""
-    left = [run for run in planned if run.run not in finished]
-    steps = sum(run.steps for run in left)
-    if not left:
-        return "nothing is left to run"
-    results = complete_rows(folder / RESULTS)[0]
-    if len(results):
-        took = (results["seconds"].astype(float) / results["steps"].astype(float)).median()
-        source = f"{len(results)} finished runs, validation included"
-    else:
-        took = measure_step(left[0], patches, contents)
-        source = f"{MEASURED_STEPS} measured steps of {left[0].config.batch_size}; validation comes on top"
-    return f"{steps:,} steps to go at {took:.3g} s each ({source}): about {_duration(steps * took)}"
-
-
-def measure_step(run: PlannedRun, patches: PatchSet, contents: Manifest) -> float:
-    """Median seconds of a train step of a run, once compiled."""
-    plan = plan_run(run.config, patches, contents.classes)
-    model, optimizer = L2S(len(contents.classes), run.config.head), make_optimizer(run.config.learning_rate)
-    state = first_state(run.config, model, plan.task)
-    step = jit_train_step(make_train_step(model, optimizer, run.config))
-    times = []
-    for number in range(MEASURED_STEPS + 1):
-        rows, epochs = plan.schedule.rows_of_step(number)
-        batch = make_batch(plan.patches, plan.subset, rows, epochs)
-        start = time.perf_counter()
-        state, metrics = step(state, batch)
-        jax.block_until_ready(metrics)
-        times.append(time.perf_counter() - start)
-    return sorted(times[1:])[MEASURED_STEPS // 2]
 
 
 def _say_failures(folder: Path, planned: Sequence[PlannedRun], say: Callable[[str], None]) -> None:
@@ -286,9 +246,3 @@ def _say_failures(folder: Path, planned: Sequence[PlannedRun], say: Callable[[st
     raise UserError(
         f"{len(failed)} run(s) failed; the others are finished. --retry-failed runs them again", exit_code=1
     )
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -43,7 +43,7 @@ LAYERS = (
     ("training", "training_many", "inspection", "result_pictures"),
     ("reporting", "sweep_file"),
     ("sweep_plan",),
-    ("sweep_row",),
+    ("sweep_row", "sweep_estimate"),
     ("sweeping",),
     ("cli_prepare", "cli_slides", "cli_results"),
     ("cli",),

@@ -249,3 +249,19 @@ def test_the_command_reports_a_table_from_elsewhere(tmp_path, capsys):
     assert "± 1.0" in (tmp_path / "o" / "table_segmentation.md").read_text()
     with pytest.raises(UserError, match=r"no metric 'iou' in the results \(known: dice\)"):
         report(tmp_path / "mine.csv", metrics=["iou"])
+
+
+def test_the_command_compares_with_what_is_named_and_looks_at_some_draws(tmp_path, capsys):
+    write_results(tmp_path, methods=SEGMENTATION, percents=PERCENTS[1:2])
+    options = ("--against", "labelset S+C", "--draw", "0", "2")
+    assert l2s("report", tmp_path, "--out", tmp_path / "o", *options) == 0
+    said = capsys.readouterr().out
+    assert "only draws 0, 2 are looked at" in said and "8 runs, 8 of 8 planned cells" in said
+    rows = pd.read_csv(tmp_path / "o" / "differences.csv")
+    asked = rows[rows["less"] == "S+C (labelset)"]
+    assert list(asked["method"].unique()) == ["S+C* (paper)"]  # the others stand there the other way round
+    assert set(rows["n"]) == {2} and asked["draw by draw"].str.contains("0: .*, 2: ").all()
+    assert l2s("report", tmp_path, "--against", "S+C") == 2
+    assert "no method 'S+C' in the results (there are 'paper S', 'paper S+C'," in capsys.readouterr().err
+    assert l2s("report", tmp_path, "--draw", "7") == 2
+    assert "no finished run of draw 7 in the results (there are 0, 1, 2" in capsys.readouterr().err

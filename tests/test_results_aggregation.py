@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from l2s_jax import UserError, aggregate
 from l2s_jax.results.aggregation import within_runs
+from l2s_jax.results.choosing import named_methods
 from l2s_jax.results.differences import differences_table, paired_differences, t_interval
 from l2s_jax.results.names import metric_columns
 from l2s_jax.results.text_table import to_csv
@@ -178,6 +179,30 @@ def test_variants_are_compared_with_s_and_with_the_first_variant():
         ("labelset", "S+C", "paper", "S", 0.11),
         ("labelset", "S+C", "paper", "S+C", 0.1),
     ]
+
+
+def test_any_method_can_be_what_others_are_compared_with():
+    table = paired([0.0, 0.02]).assign(variant="paper")
+    rounds = [
+        table[table["setting"] == "S+C"].assign(variant=name, f1=lambda t, more=more: t["f1"] + more)
+        for name, more in (("one", 0.1), ("two", 0.3))
+    ]
+    rounds = [rows.assign(run=rows["variant"] + rows["run"]) for rows in rounds]
+    cells = pd.concat([table, *rounds], ignore_index=True)
+    usual = paired_differences(cells, "segmentation", ["f1"])
+    found = paired_differences(cells, "segmentation", ["f1"], against=named_methods(cells, ["one S+C"]))
+    pd.testing.assert_frame_equal(found.iloc[: len(usual)], usual)  # what was asked for comes after
+    named = [
+        (r.variant, r.setting, r.less_variant, r.less_setting, round(r.mean, 6))
+        for r in found.iloc[len(usual) :].itertuples()
+    ]
+    assert named == [("two", "S+C", "one", "S+C", 0.2)]  # S and paper S+C less it stand there the other way
+
+
+def test_methods_are_named_as_in_a_sweep_file():
+    assert named_methods(paired([0.1]).assign(variant=""), ["S+C"]) == [("", "S+C")]
+    with pytest.raises(UserError, match=r"no method 'S\+C' in the results \(there are 'a S', 'a S\+C'\)"):
+        named_methods(paired([0.1]).assign(variant="a"), ["S+C"])
 
 
 def test_runs_shown_twice_are_not_compared_with_themselves():

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import shutil
 import signal
@@ -8,12 +9,15 @@ import time
 import pandas as pd
 import pytest
 
-from l2s_jax import run_folder
+from l2s_jax import run_folder, sweep_estimate
 from l2s_jax.cli import run
 from l2s_jax.csv_rows import append_rows, complete_rows
 from l2s_jax.data.manifest import read_manifest, write_classes, write_patches
+from l2s_jax.data.patch_set import load_patches
 from l2s_jax.errors import UserError
 from l2s_jax.results.reading import read_results
+from l2s_jax.sweep_file import read_sweep
+from l2s_jax.sweep_plan import plan_sweep
 from l2s_jax.sweeping import sweep
 
 SWEEP = """
@@ -128,8 +132,35 @@ def test_the_dry_run_trains_nothing_and_estimates_from_measured_steps(file, phan
     assert run(["sweep", str(file), "--manifest", str(phantom), "--out", str(out), "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "8 cells of the tables, 6 runs (0 finished), 36 steps to go" in said
-    assert "5 measured steps of 8" in said and "paper S+C* at 60%, draw 0: 9 masks" in said
+    assert "5 measured steps of 8 patches" in said and "paper S+C* at 60%, draw 0: 9 masks" in said
     assert not out.exists()
+
+
+def test_the_estimate_knows_that_small_batches_are_quick(phantom, tmp_path, monkeypatch):
+    path = tmp_path / "sizes.toml"
+    options = 'weights = "random"\nbatch_size = 8\nsteps = 100\n'
+    path.write_text(f'percents = [10, 100]\n[options]\n{options}[[variant]]\nname = "a"\nsettings = ["S"]\n')
+    contents, asked = read_manifest(phantom), read_sweep(path)
+    patches = load_patches(contents.of_split("train"), contents.classes, 1)
+    planned = plan_sweep(dataclasses.replace(asked, draws=(0,)), patches, contents.classes, contents.sha256)
+    few, all_ = (run.n_mask for run in planned)
+    assert few < 8 < all_
+    measured = []
+
+    def measure(run, plan, contents):
+        measured.append(min(run.n_mask, 8))
+        return measured[-1] / 10
+
+    monkeypatch.setattr(sweep_estimate, "measure_step", measure)
+    said = sweep_estimate.estimate(tmp_path / "results.csv", planned, set(), patches, contents)
+    assert sorted(measured) == [few, 8]
+    assert f"200 steps to go: about {100 * (few + 8) / 10:.0f} s" in said
+    assert f"5 measured steps of {few} patches and 8 patches" in said
+
+    finished = planned[0].run  # 0.5 s a step: all that is known of the other, which is measured no more
+    append_rows(tmp_path / "results.csv", [{"run": finished, "steps": 100, "seconds": 50.0}])
+    said = sweep_estimate.estimate(tmp_path / "results.csv", planned, {finished}, patches, contents)
+    assert "100 steps to go: about 50 s" in said and "from 1 finished run," in said and len(measured) == 2
 
 
 def test_other_data_do_not_go_into_the_same_table(done, file, phantom, tmp_path, capsys):

@@ -10,6 +10,7 @@ from l2s_jax.results.aggregation import within_runs
 from l2s_jax.results.names import (
     REFERENCE,
     SETTINGS,
+    Method,
     in_order,
     method_text,
     metric_title,
@@ -28,7 +29,11 @@ COLUMNS = (
 
 
 def paired_differences(
-    cells: pd.DataFrame, study: str, metrics: Sequence[str], confidence: float = CONFIDENCE
+    cells: pd.DataFrame,
+    study: str,
+    metrics: Sequence[str],
+    confidence: float = CONFIDENCE,
+    against: Sequence[Method] = (),
 ) -> pd.DataFrame:
     """Each setting less S (or S2+C2) of its variant, and each variant less the first variant, draw by draw.
 
@@ -41,6 +46,7 @@ def paired_differences(
       study: "segmentation" or "classification".
       metrics: which to compare.
       confidence: of the interval.
+      against: methods from which all others are to be subtracted too.
 
     Returns:
       One row a comparison: mean, low and high (NaN where there is no interval, with a `reason`), n (draws),
@@ -51,7 +57,7 @@ def paired_differences(
     found = []
     for dataset in in_order(cells["dataset"]):
         of_dataset = cells[cells["dataset"] == dataset]
-        for one, other in comparisons(of_dataset, REFERENCE[study][0]):
+        for one, other in comparisons(of_dataset, REFERENCE[study][0], against):
             for percent in sorted(set(_of(of_dataset, one)["percent"])):
                 for metric in metrics:
                     row = _compare(of_dataset, one, other, percent, metric, confidence)
@@ -60,12 +66,27 @@ def paired_differences(
     return pd.DataFrame(found, columns=list(COLUMNS))
 
 
-Method = tuple[str, str]
-"""A variant and a setting."""
+def comparisons(
+    cells: pd.DataFrame, reference: str, against: Sequence[Method] = ()
+) -> Iterator[tuple[Method, Method]]:
+    """Pairs of methods that are compared, each pair once."""
+    seen: set[frozenset[Method]] = set()
+    for one, other in (*_usual(cells, reference), *_asked(cells, against)):
+        if one != other and frozenset((one, other)) not in seen:
+            seen.add(frozenset((one, other)))
+            yield one, other
 
 
-def comparisons(cells: pd.DataFrame, reference: str) -> Iterator[tuple[Method, Method]]:
-    """Pairs of methods that are compared: with the reference setting, then with the first variant."""
+def _asked(cells: pd.DataFrame, against: Sequence[Method]) -> Iterator[tuple[Method, Method]]:
+    """Everything with each of some methods."""
+    for other in against:
+        for variant in in_order(cells["variant"]):
+            for setting in in_order(cells.loc[cells["variant"] == variant, "setting"], SETTINGS):
+                yield (variant, setting), other
+
+
+def _usual(cells: pd.DataFrame, reference: str) -> Iterator[tuple[Method, Method]]:
+    """Settings with the reference setting, then variants with the first variant."""
     variants = in_order(cells["variant"])
     settings = {v: in_order(cells.loc[cells["variant"] == v, "setting"], SETTINGS) for v in variants}
     with_reference = [variant for variant in variants if reference in settings[variant]]

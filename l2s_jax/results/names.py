@@ -105,6 +105,15 @@ def percent_text(percent: float) -> str:
     return f"{percent:g}"
 
 
+Method = tuple[str, str]
+"""A variant and a setting."""
+
+
 def method_text(variant: str, setting: str) -> str:
     """A variant's setting in words."""
     return f"{setting} ({variant})" if variant else setting
+
+
+def method_name(variant: str, setting: str) -> str:
+    """What a person writes to name a variant's setting, in a sweep file or on the command line."""
+    return f"{variant} {setting}".lstrip()

@@ -10,6 +10,7 @@ import pandas as pd
 from l2s_jax import html
 from l2s_jax.files import write_text
 from l2s_jax.results.aggregation import aggregate
+from l2s_jax.results.choosing import named_methods
 from l2s_jax.results.confusions import UNIT, confusion_rows, draw_confusions, summed
 from l2s_jax.results.curves import draw_study, look_of, reference_means
 from l2s_jax.results.difference_figure import against_reference, draw_differences
@@ -17,6 +18,7 @@ from l2s_jax.results.differences import differences_table, paired_differences
 from l2s_jax.results.names import (
     REFERENCE,
     SHOWN,
+    Method,
     in_order,
     metric_columns,
     metric_title,
@@ -64,7 +66,12 @@ class _Study(NamedTuple):
 
 
 def write_report(
-    results: Results, folder: Path, metrics: Sequence[str] | None, ddof: int, samples: Samples
+    results: Results,
+    folder: Path,
+    metrics: Sequence[str] | None,
+    ddof: int,
+    samples: Samples,
+    against: Sequence[str] = (),
 ) -> Path:
     """Writes everything into `folder` and gives the page's path.
 
@@ -74,17 +81,21 @@ def write_report(
       metrics: of tables and figures; by default those of the study.
       ddof: of standard deviations.
       samples: pictures to put in.
+      against: names of methods from which all others are subtracted too.
 
     Raises:
-      UserError: an unknown metric, listing the known ones.
+      UserError: an unknown metric or method, listing the known ones.
     """
     known = metric_columns(results.cells)
     wanted = None if metrics is None else require_metrics(metrics, known)
+    bases = named_methods(results.cells, against)
     studies = _studies(results, wanted, ddof)
     sections: list[tuple[str, str]] = []
     for study in studies:
         more = f" ({study.name})" if len(studies) > 1 else ""
-        sections += [(heading + more, text) for heading, text in _study_sections(study, results, folder)]
+        sections += [
+            (heading + more, text) for heading, text in _study_sections(study, results, folder, bases)
+        ]
     if samples.drawings or samples.reason:
         sections.append(("What the networks do", _samples(samples, folder)))
     means = pd.concat([study.means for study in studies], ignore_index=True)
@@ -118,10 +129,12 @@ def _studies(results: Results, wanted: list[str] | None, ddof: int) -> list[_Stu
     return studies
 
 
-def _study_sections(study: _Study, results: Results, folder: Path) -> list[tuple[str, str]]:
+def _study_sections(
+    study: _Study, results: Results, folder: Path, bases: list[Method]
+) -> list[tuple[str, str]]:
     table = study_table(study.means, study.cells, study.name, study.metrics)
     _write_table(table, folder)
-    differences = paired_differences(study.cells, study.name, study.metrics)
+    differences = paired_differences(study.cells, study.name, study.metrics, against=bases)
     of_pairs = differences_table(differences)
     of_pairs = dataclasses.replace(of_pairs, name=of_pairs.name + study.mark)
     _write_table(of_pairs, folder)
