@@ -58,7 +58,7 @@ class Report:
     out: Path | None = None
     """Where they go; RESULTS/report by default."""
     metric: tuple[str, ...] = ()
-    """Metrics of tables and figures; by default macro_f1 micro_f1, or the classifier's."""
+    """Metrics to show, or validation_score; by default macro_f1 micro_f1, or the classifier's."""
     ddof: int | None = None
     """Standard deviations divide by n - ddof; the sweep's by default, else 1."""
     against: Annotated[tuple[str, ...], tyro.conf.arg(metavar='["VARIANT SETTING" ...]')] = ()

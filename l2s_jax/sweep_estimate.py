@@ -49,8 +49,8 @@ def estimate(
         by_size = {sizes[run.run]: run for run in left}
         ends = {min(by_size), max(by_size)}
         took = {size: measure_step(by_size[size], plans[by_size[size].run], contents) for size in ends}
-        of = " and ".join(f"{size} patches" for size in sorted(ends))
-        source = f"from {MEASURED_STEPS} measured steps of {of}; validation comes on top"
+        of = " and ".join(map(str, sorted(ends)))
+        source = f"from {MEASURED_STEPS} measured steps with batches of {of}; validation comes on top"
     known_sizes = sorted(took)
     seconds = sum(
         run.steps * np.interp(sizes[run.run], known_sizes, [took[size] for size in known_sizes])

@@ -5,16 +5,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import jax
-from jax.sharding import Mesh
 
 from l2s_jax import checkpoints, run_folder
 from l2s_jax.basis import keep_basis, read_bases
 from l2s_jax.config import TrainConfig, selection_split, validate
 from l2s_jax.data.check import check_manifest, require_valid
-from l2s_jax.data.loader import make_batch
 from l2s_jax.data.manifest import Manifest
 from l2s_jax.data.patch_set import load_patches
 from l2s_jax.data.stain_files import STAIN
@@ -22,22 +20,15 @@ from l2s_jax.errors import UserError
 from l2s_jax.evaluation import Picture, read_pictures
 from l2s_jax.files import atomic_path
 from l2s_jax.inference import Tiling
-from l2s_jax.mesh import agreed, describe_mesh, is_first_process, jit_mesh_step, make_mesh, state_on_mesh
+from l2s_jax.mesh import agreed, is_first_process, make_mesh
 from l2s_jax.models.network import L2S, count_parameters
 from l2s_jax.progress import track
 from l2s_jax.run_folder import ENVIRONMENT, FINISHED, LAST, NetworkFacts
 from l2s_jax.run_loop import RunLoop, Setup, stop_requests, tensorboard
 from l2s_jax.run_plan import RunPlan, describe_splits, describe_subset, plan_run
-from l2s_jax.seeds import (
-    Compiler,
-    ManyStep,
-    Strategy,
-    jit_many_step,
-    measure_strategies,
-    unstack,
-)
-from l2s_jax.starts import state_shapes
-from l2s_jax.train_step import TrainState, make_optimizer, make_train_step
+from l2s_jax.run_program import Devices, Program, Wanted, batch_of, choose_program, compile_ahead
+from l2s_jax.seeds import unstack
+from l2s_jax.train_step import TrainState
 from l2s_jax.types import Batch
 
 FETCH_EVERY = 50
@@ -45,10 +36,6 @@ FETCH_EVERY = 50
 
 IN_THE_PROGRAM = ("head", "step", "augment", "colour_jitter", "presence_share", "learning_rate")
 """Options that are compiled into the step: equal in all runs that are trained together."""
-
-
-ALONE: Strategy = "unroll"
-"""Strategy of a run that is trained alone: the step as it is."""
 
 
 class Stopped(UserError):
@@ -60,7 +47,7 @@ def train(
     out: str | Path,
     config: TrainConfig | None = None,
     *,
-    devices: int | Literal["all"] = 1,
+    devices: Devices = 1,
     resume: bool = False,
     allow_outside: bool = False,
     say: Callable[[str], None] = print,
@@ -93,8 +80,8 @@ def train_together(
     manifest: str | Path,
     runs: Sequence[tuple[str | Path, TrainConfig]],
     *,
-    strategy: Strategy | Literal["auto"] = "auto",
-    devices: int | Literal["all"] = 1,
+    strategy: Wanted = "auto",
+    devices: Devices = 1,
     resume: bool = False,
     allow_outside: bool = False,
     say: Callable[[str], None] = print,
@@ -156,7 +143,7 @@ def train_together(
             _wait_for_first()
         loops = []
         fresh = not any(begun + finished)
-        ahead = _compile_ahead(configs, plans, contents, strategy, devices) if fresh else None
+        ahead = compile_ahead(configs, plans, len(contents.classes), strategy, devices) if fresh else None
         pictures = _pictures(configs[0], contents, say)
         for i, (folder, config, basis) in enumerate(zip(folders, configs, bases, strict=True)):
             if finished[i]:
@@ -269,19 +256,12 @@ def _describe_run(setup: Setup, manifest: Manifest) -> None:
             shutil.copyfile(manifest.folder / STAIN, temporary)
 
 
-class Program(NamedTuple):
-    """The device's side of the loop."""
-
-    step: ManyStep
-    state_of: Callable[[Any, int], TrainState]
-
-
 def _fit(
     loops: Sequence[RunLoop],
-    strategy: Strategy | Literal["auto"],
-    devices: int | Literal["all"],
+    strategy: Wanted,
+    devices: Devices,
     say: Callable[[str], None],
-    ahead: ManyStep | None,
+    ahead: Program | None,
 ) -> None:
     """Trains all runs until each has taken its last step or has failed."""
     for loop in loops:
@@ -292,70 +272,22 @@ def _fit(
     if going:
         if not going[0].resumed:
             say(f"{count_parameters(going[0].first.params):,} parameters on {jax.devices()[0].device_kind}")
-        mesh = make_mesh(len(going), devices)
-        if mesh is not None:
-            say(describe_mesh(mesh))
-        _take_steps(going, _program(going, strategy, mesh, say, ahead))
+        program = ahead if ahead is not None else _chosen(going, strategy, devices, say)
+        _take_steps(going, program)
     for loop in loops:
         if loop not in going:
             loop.finish()
 
 
-def _compile_ahead(
-    configs: Sequence[TrainConfig],
-    plans: Sequence[RunPlan],
-    manifest: Manifest,
-    strategy: Strategy | Literal["auto"],
-    devices: int | Literal["all"],
-) -> ManyStep | None:
-    """Begins to compile the step while the runs are made ready, where it is known which program to take."""
-    config, n = configs[0], len(plans)
-    if jax.process_count() > 1 or make_mesh(n, devices) is not None or (strategy == "auto" and n > 1):
-        return None
-    model = L2S(len(manifest.classes), config.head)
-    train_step = make_train_step(model, make_optimizer(config.learning_rate), config)
-    program = jit_many_step(train_step, n, ALONE if strategy == "auto" else strategy)
-    states = tuple(
-        state_shapes(config, model, plan.task) for config, plan in zip(configs, plans, strict=True)
-    )
-    program.compile_ahead(states, tuple(_batch_of(plan, 0) for plan in plans))
-    return program
-
-
-def _program(
-    loops: Sequence[RunLoop],
-    strategy: Strategy | Literal["auto"],
-    mesh: Mesh | None,
-    say: Callable[[str], None],
-    ahead: ManyStep | None,
+def _chosen(
+    loops: Sequence[RunLoop], strategy: Wanted, devices: Devices, say: Callable[[str], None]
 ) -> Program:
-    """The runs' step as one program, by the strategy that is asked for or measures fastest."""
-    n, setup = len(loops), loops[0].setup
-    train_step = make_train_step(setup.model, make_optimizer(setup.config.learning_rate), setup.config)
-    compiler: Compiler = jit_many_step if mesh is None else partial(jit_mesh_step, mesh=mesh)
-    state_of = (
-        (lambda states, i: unstack(states, n)[i]) if mesh is None else partial(state_on_mesh, mesh=mesh)
-    )
-    if ahead is not None:
-        return Program(ahead, state_of)
-    if strategy != "auto":
-        return Program(compiler(train_step, n, strategy), state_of)
-    if n == 1 or jax.process_count() > 1:  # the clocks of several processes could choose differently
-        return Program(compiler(train_step, n, ALONE), state_of)
-    states, batches = (
-        [loop.first for loop in loops],
-        [_batch_of(loop.setup.plan, loop.number) for loop in loops],
-    )
-    measured, left_out = measure_strategies(train_step, states, batches, n, compiler=compiler)
-    chosen = min(measured, key=lambda name: measured[name].ms)
-    times = [f"{name} {one.ms:.0f} ms" for name, one in measured.items()]
-    times += [f"{name} not tried ({why})" for name, why in left_out.items()]
-    say(f"strategy {chosen} for {n} runs at once. Time of a step of all: " + "; ".join(times))
-    return Program(measured[chosen].program, state_of)
+    setup, states = loops[0].setup, [loop.first for loop in loops]
 
+    def batches() -> list[Batch]:
+        return [batch_of(loop.setup.plan, loop.number) for loop in loops]
 
-def _batch_of(plan: RunPlan, step: int) -> Batch:
-    return make_batch(plan.patches, plan.subset, *plan.schedule.rows_of_step(step))
+    return choose_program(setup.model, setup.config, states, batches, strategy, devices, say)
 
 
 def _take_steps(loops: Sequence[RunLoop], program: Program) -> None:

@@ -32,6 +32,7 @@ LAYERS = (
     (
         "run_report",
         "run_loop",
+        "run_program",
         "basis",
         "prediction",
         "slide_evaluation",

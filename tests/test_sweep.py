@@ -132,7 +132,7 @@ def test_the_dry_run_trains_nothing_and_estimates_from_measured_steps(file, phan
     assert run(["sweep", str(file), "--manifest", str(phantom), "--out", str(out), "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "8 cells of the tables, 6 runs (0 finished), 36 steps to go" in said
-    assert "5 measured steps of 8 patches" in said and "paper S+C* at 60%, draw 0: 9 masks" in said
+    assert "5 measured steps with batches of 8;" in said and "paper S+C* at 60%, draw 0: 9 masks" in said
     assert not out.exists()
 
 
@@ -149,13 +149,13 @@ def test_the_estimate_knows_that_small_batches_are_quick(phantom, tmp_path, monk
 
     def measure(run, plan, contents):
         measured.append(min(run.n_mask, 8))
-        return measured[-1] / 10
+        return measured[-1] / 100
 
     monkeypatch.setattr(sweep_estimate, "measure_step", measure)
     said = sweep_estimate.estimate(tmp_path / "results.csv", planned, set(), patches, contents)
     assert sorted(measured) == [few, 8]
-    assert f"200 steps to go: about {100 * (few + 8) / 10:.0f} s" in said
-    assert f"5 measured steps of {few} patches and 8 patches" in said
+    assert f"200 steps to go: about {few + 8} s" in said
+    assert f"5 measured steps with batches of {few} and 8;" in said
 
     finished = planned[0].run  # 0.5 s a step: all that is known of the other, which is measured no more
     append_rows(tmp_path / "results.csv", [{"run": finished, "steps": 100, "seconds": 50.0}])

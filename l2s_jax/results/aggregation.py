@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from l2s_jax.errors import UserError
-from l2s_jax.results.names import CELL, REQUIRED, metric_columns, require_metrics
+from l2s_jax.results.names import CELL, REQUIRED, askable_columns, metric_columns, require_metrics
 
 COLUMNS = (*CELL, "metric", "mean", "sd", "n", "ddof", "selection", "draws", "runs")
 
@@ -25,7 +25,7 @@ def aggregate(table: pd.DataFrame, metrics: Sequence[str] | None = None, *, ddof
     Args:
       table: one row a run and cell, or one a run, cell and group; see this module's columns. A run may stand
         in several cells.
-      metrics: which columns; by default all metrics.
+      metrics: which columns; by default all metrics. `validation_score`, which is none, can be asked for.
       ddof: the standard deviation divides by n - ddof.
 
     Returns:
@@ -40,7 +40,7 @@ def aggregate(table: pd.DataFrame, metrics: Sequence[str] | None = None, *, ddof
     if isinstance(ddof, bool) or not isinstance(ddof, int) or ddof < 0:
         raise UserError(f"ddof = {ddof!r} must be a whole number, 0 or more (1: the sample's deviation)")
     rows = within_runs(table)
-    metrics = require_metrics(metrics, metric_columns(rows)) if metrics is not None else metric_columns(rows)
+    metrics = require_metrics(metrics, askable_columns(rows)) if metrics is not None else metric_columns(rows)
     if not metrics:
         raise UserError("the results hold no metric: no numeric column beside the keys and facts")
     found = [

@@ -18,8 +18,10 @@ TEXT = (
 )  # fmt: skip
 """Columns that are text whatever they hold."""
 
+VALIDATION = "validation_score"
+
 FACTS = (
-    "draw", "seed", "n_mask", "n_label", "steps", "best_epoch", "validation_score", "n_test", "n_test_groups",
+    "draw", "seed", "n_mask", "n_label", "steps", "best_epoch", VALIDATION, "n_test", "n_test_groups",
     "group_ddof", "group_macro_f1_sd", "group_macro_f1_n", "seconds",
 )  # fmt: skip
 """Numbers about a run that do not say how good it is on the test split."""
@@ -45,6 +47,7 @@ TITLES = {
     "classifier_accuracy": "classifier accuracy",
     "classifier_macro_f1": "classifier macro F1",
     "group_macro_f1_mean": "macro F1, mean over groups",
+    VALIDATION: "score on validation",
 }
 
 
@@ -66,6 +69,12 @@ def metric_columns(table: pd.DataFrame) -> list[str]:
         for name in table.columns
         if name not in others and pd.api.types.is_numeric_dtype(table[name])
     ]
+
+
+def askable_columns(table: pd.DataFrame) -> list[str]:
+    """The metrics, and the score on validation: no figure of a report, unless it is asked for."""
+    asked = [VALIDATION] if VALIDATION in table and table[VALIDATION].notna().any() else []
+    return metric_columns(table) + asked
 
 
 def require_metrics(wanted: Iterable[str], known: Sequence[str]) -> list[str]:

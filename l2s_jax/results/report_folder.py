@@ -19,6 +19,7 @@ from l2s_jax.results.names import (
     REFERENCE,
     SHOWN,
     Method,
+    askable_columns,
     in_order,
     metric_columns,
     metric_title,
@@ -60,7 +61,7 @@ class _Study(NamedTuple):
 
     name: str
     cells: pd.DataFrame
-    means: pd.DataFrame  # of all metrics
+    means: pd.DataFrame  # of all metrics, and of what was asked for
     metrics: list[str]  # those that are shown
     mark: str  # in file names, where there are two studies
 
@@ -86,8 +87,7 @@ def write_report(
     Raises:
       UserError: an unknown metric or method, listing the known ones.
     """
-    known = metric_columns(results.cells)
-    wanted = None if metrics is None else require_metrics(metrics, known)
+    wanted = None if metrics is None else require_metrics(metrics, askable_columns(results.cells))
     bases = named_methods(results.cells, against)
     studies = _studies(results, wanted, ddof)
     sections: list[tuple[str, str]] = []
@@ -125,7 +125,8 @@ def _studies(results: Results, wanted: list[str] | None, ddof: int) -> list[_Stu
         known = metric_columns(cells)
         metrics = wanted or [metric for metric in SHOWN[name] if metric in known] or known[:2]
         mark = f"_{name}" if len(names) > 1 else ""
-        studies.append(_Study(name, cells, aggregate(cells, ddof=ddof), metrics, mark))
+        means = aggregate(cells, list(dict.fromkeys([*known, *metrics])), ddof=ddof)
+        studies.append(_Study(name, cells, means, metrics, mark))
     return studies
 
 
