@@ -84,10 +84,10 @@ def main() -> None:
         name = f"five_seeds_{worker.key}"
         rows.append([worker.name, *(results[f"{name}_{end}"] for end in ("ms", "ms_min", "ms_max"))])
     seeds, single, eager, channels_last = workers[0], *workers[-3:]
-    results["five_seeds_vs_single"] = turns.ratio(seeds, single)
-    results["five_seeds_vs_single_processor"] = turns.ratio(seeds, single, "processor")
+    results |= turns.ratio("five_seeds_vs_single", seeds, single)
+    results |= turns.ratio("five_seeds_vs_single_processor", seeds, single, "processor")
     for name, torch in (("", eager), ("_channels_last", channels_last)):
-        results[f"five_seeds_vs_torch{name}"] = round(turns.ratio(seeds, torch) / options.seeds, 3)
+        results |= turns.ratio(f"five_seeds_vs_torch{name}", seeds, torch, parts=options.seeds)
     results |= turns.machine(("jax", "jaxlib", "torch"), options.device)
     turns.report(results, ("variant", "ms", "min", "max"), rows, options.json)
 

@@ -127,10 +127,11 @@ def main() -> None:
         name = f"inference_{worker.key}_tiles_per_s"
         results |= turns.spread(name, [tiles / r["wall"] for r in worker.rounds])
         rows.append([worker.name, *(results[f"{name}{end}"] for end in ("", "_min", "_max"))])
-    results["inference_vs_torch"] = turns.ratio(workers[0], workers[1])
-    results["inference_vs_torch_channels_last"] = turns.ratio(workers[0], workers[2])
-    results["inference_vs_torch_processor"] = turns.ratio(workers[0], workers[1], "processor")
-    results["slide_vs_tiles"] = turns.ratio(workers[3], workers[0])
+    ours, eager, channels_last, of_slide = workers
+    results |= turns.ratio("inference_vs_torch", ours, eager)
+    results |= turns.ratio("inference_vs_torch_channels_last", ours, channels_last)
+    results |= turns.ratio("inference_vs_torch_processor", ours, eager, "processor")
+    results |= turns.ratio("slide_vs_tiles", of_slide, ours)
     results |= turns.machine(("jax", "torch", "openslide-python", "numpy"), options.device)
     turns.report(results, ("variant", "tiles/s", "min", "max"), rows, options.json)
 

@@ -42,7 +42,7 @@ def child(options: Any) -> None:
         first.compile_ahead = compiled.compile_ahead  # type: ignore[attr-defined]
         return first
 
-    seeds.jit_many_step = timed_jit  # `training` takes it from there when it is imported
+    seeds.jit_many_step = timed_jit  # `run_program` takes it from there when it is imported
     from l2s_jax import cli
 
     arguments = ["train", str(options.data), "--out", str(options.out), "--weights", "random", "--steps", "1"]

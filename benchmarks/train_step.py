@@ -173,8 +173,8 @@ def measure(case: Case, options: argparse.Namespace) -> tuple[turns.Results, lis
         rows.append([f"{case.batch} x {case.patch}", worker.name, *figures, rate])
     for worker, how in zip(workers[1:], case.torch, strict=True):
         name = f"{case.prefix}_vs_torch" + ("" if case.prefix == "step_compile" else f"_{how}")
-        results[name] = turns.ratio(workers[0], worker)
-        results[f"{name}_processor"] = turns.ratio(workers[0], worker, "processor")
+        results |= turns.ratio(name, workers[0], worker)
+        results |= turns.ratio(f"{name}_processor", workers[0], worker, "processor")
     return results | {f"{case.prefix}_batch": case.batch, f"{case.prefix}_patch": case.patch}, rows
 
 

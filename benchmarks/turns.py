@@ -105,10 +105,10 @@ def take_turns(workers: Sequence[Worker], rounds: int, times: int) -> None:
         worker.close()
 
 
-def ratio(ours: Worker, theirs: Worker, what: str = "wall") -> float:
-    """Median over the rounds of our time over theirs."""
+def ratio(name: str, ours: Worker, theirs: Worker, what: str = "wall", parts: int = 1) -> Results:
+    """Our time over `parts` times theirs, round by round: median and spread under `name`."""
     pairs = zip(ours.rounds, theirs.rounds, strict=True)
-    return round(statistics.median(a[what] / b[what] for a, b in pairs), 3)
+    return spread(name, [a[what] / b[what] / parts for a, b in pairs], 3)
 
 
 def spread(name: str, values: Sequence[float], digits: int = 1) -> Results:

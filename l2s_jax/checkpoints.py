@@ -55,7 +55,8 @@ def save(folder: Path, step: int, items: dict[str, Any], note: dict[str, Any]) -
 def _not_saved(folder: Path, reason: str) -> UserError:
     return UserError(
         f"cannot write a checkpoint to {folder}: {reason}. Free some space, then go on with --resume: "
-        "the checkpoint before it is untouched"
+        "the checkpoint before it is untouched",
+        exit_code=1,
     )
 
 

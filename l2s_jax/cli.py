@@ -6,7 +6,6 @@ import os
 import sys
 import threading
 import time
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,15 @@ from l2s_jax import __version__
 from l2s_jax.cli_prepare import PREPARE_COMMANDS
 from l2s_jax.cli_results import RESULT_COMMANDS
 from l2s_jax.cli_slides import SLIDE_COMMANDS
-from l2s_jax.config import PRESETS, Preset, TrainConfig, read_config
+from l2s_jax.config import (
+    PRESETS,
+    Preset,
+    TrainConfig,
+    preset_of,
+    read_table,
+    typed_options,
+    validate,
+)
 from l2s_jax.errors import UserError
 from l2s_jax.jax_setup import set_up_jax
 from l2s_jax.slide_options import SlideOptions, slide_options_of
@@ -410,7 +417,8 @@ def _parse(name: str, arguments: list[str]) -> Any:
     if command is Train:
         default = _train_default(_value_of("--preset", arguments), file)
     else:
-        default = command(**_required(command), **(_table(command, Path(file)) if file else {}))
+        options = typed_options(read_table(file), _optional(command), file) if file else {}
+        default = command(**_required(command), **options)
     for described in (command, TrainConfig):
         _join_help_lines(described)
     return tyro.cli(command, prog=f"l2s {name}", args=arguments, default=default)
@@ -427,10 +435,17 @@ def _join_help_lines(described: Any) -> None:
 
 
 def _train_default(preset: str | None, file: str | None) -> Train:
-    training = PRESETS.get(preset or "paper", PRESETS["paper"])  # type: ignore[call-overload]
-    if file:
-        training = read_config(file, training)
-    return Train(**{**_required(Train), "training": training})
+    """What the file says, over the preset that the command line names, or else the file."""
+    table = read_table(file) if file else {}
+    named = preset_of(table, file) if file else None
+    if preset not in PRESETS:  # tyro says so where it is none
+        preset = named or "paper"
+    own = _optional(Train, "training", "preset")
+    values = typed_options(table, {**own, **get_type_hints(TrainConfig)}, str(file))
+    options = {name: values.pop(name) for name in own if name in values}
+    training = dataclasses.replace(PRESETS[preset], **values)
+    validate(training)
+    return Train(**{**_required(Train), **options, "training": training, "preset": preset})
 
 
 def _required(command: Any) -> dict[str, Any]:
@@ -439,18 +454,10 @@ def _required(command: Any) -> dict[str, Any]:
     return {field.name: tyro.MISSING for field in fields if field.default is dataclasses.MISSING}
 
 
-def _table(command: Any, path: Path) -> dict[str, Any]:
-    """Options of a command from a TOML file. Raises `UserError` naming each that it does not have."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"cannot read the config {path}: {error}") from error
-    hints = get_type_hints(command)
-    known = [name for name in hints if name not in ("config", *_required(command))]
-    unknown = [key for key in table if key not in known]
-    if unknown:
-        raise UserError(f"{path}: unknown option(s) {', '.join(unknown)} (known: {', '.join(known)})")
-    return {key: Path(value) if "Path" in str(hints[key]) else value for key, value in table.items()}
+def _optional(command: Any, *without: str) -> dict[str, Any]:
+    """Types of the options that a file can give."""
+    left_out = ("config", *_required(command), *without)
+    return {name: hint for name, hint in get_type_hints(command).items() if name not in left_out}
 
 
 def _value_of(flag: str, arguments: list[str]) -> str | None:

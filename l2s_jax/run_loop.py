@@ -17,6 +17,7 @@ from l2s_jax.data.loader import PADDING, batches
 from l2s_jax.data.subsets import CLASSIFICATION_SETTINGS
 from l2s_jax.errors import UserError
 from l2s_jax.evaluation import Picture, judge, label_matrix, pooled_matrix
+from l2s_jax.event_file import EventFile
 from l2s_jax.inference import Network, Tiling, make_forward
 from l2s_jax.metrics import summary
 from l2s_jax.models.network import L2S
@@ -80,6 +81,7 @@ class RunLoop:
         self.data = data
         self.number = int(self.first.step)
         self.rows = [row for row in run_folder.read_metrics(setup.folder) if row["step"] <= self.number]
+        self.saved_step = self.number if self.resumed else None
         self.failure: UserError | None = None
         self.began = self.saved = self.written = time.monotonic()
 
@@ -148,7 +150,7 @@ class RunLoop:
             exit_code=3,
         )
 
-    def end_epoch(self, state: Callable[[], TrainState], board: Any) -> None:
+    def end_epoch(self, state: Callable[[], TrainState], events: EventFile) -> None:
         """Adds a row to those of metrics.csv; where it is due, asks for the state, validates and saves it."""
         sums, self.note["sums"] = self.note["sums"], {}
         row = {"epoch": self.epoch, "step": self.number, "seconds": round(self.seconds(), 3)}
@@ -161,10 +163,9 @@ class RunLoop:
         if now is None and time.monotonic() - self.written > WRITE_EVERY_S:
             self.write_rows()
         if self.writes:
-            for name, value in row.items():
-                if name not in ("epoch", "step") and math.isfinite(value):
-                    board.add_scalar(name, value, self.number)
+            events.add({name: row[name] for name in row if name not in ("epoch", "step")}, self.number)
         if now is not None:
+            events.flush()
             self.save(now)
 
     def validate(self, state: TrainState) -> dict[str, float]:
@@ -187,12 +188,17 @@ class RunLoop:
         self.written = time.monotonic()
 
     def save(self, state: TrainState) -> None:
-        """Writes the last checkpoint: everything that the rest of the run depends on, and the rows so far."""
+        """Writes the last checkpoint: everything that the rest of the run depends on, and the rows so far.
+
+        Not twice at one step: a checkpoint that is written again is deleted first, and it is the only one.
+        """
         self.write_rows()
+        if self.saved_step == self.number:
+            return
         note = {**self.note, "seconds": self.seconds()}
         items = {"state": state, "data": self.data}
         checkpoints.save(self.setup.folder / LAST, self.number, items, note)
-        self.saved = time.monotonic()
+        self.saved, self.saved_step = time.monotonic(), self.number
 
     def finish(self) -> None:
         """Writes what came out, after the last step, and the report."""
@@ -252,34 +258,3 @@ def stop_requests() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def tensorboard(folder: Path, step: int) -> Iterator[Any]:
-    """A `Board` that forgets what an earlier sitting wrote after `step`, and is closed in the end."""
-    board = Board(folder / "tensorboard", step)
-    try:
-        yield board
-    finally:
-        board.close()
-
-
-class Board:
-    """TensorBoard's events, begun with the first value: the writer imports torch where there is one."""
-
-    def __init__(self, folder: Path, step: int) -> None:
-        self.folder, self.step = folder, step
-        self.writer: Any = None
-
-    def add_scalar(self, name: str, value: float, step: int) -> None:
-        """Adds a value."""
-        if self.writer is None:
-            from tensorboardX import SummaryWriter
-
-            self.writer = SummaryWriter(str(self.folder), purge_step=self.step + 1)
-        self.writer.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        """Writes what is not written yet."""
-        if self.writer is not None:
-            self.writer.close()

@@ -1,6 +1,5 @@
 """Training from a manifest to run folders: loop, validate, keep the best, survive being killed."""
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -15,16 +14,15 @@ from l2s_jax.config import TrainConfig, selection_split, validate
 from l2s_jax.data.check import check_manifest, require_valid
 from l2s_jax.data.manifest import Manifest
 from l2s_jax.data.patch_set import load_patches
-from l2s_jax.data.stain_files import STAIN
 from l2s_jax.errors import UserError
 from l2s_jax.evaluation import Picture, read_pictures
-from l2s_jax.files import atomic_path
+from l2s_jax.event_file import EVENTS, EventFile, events
 from l2s_jax.inference import Tiling
 from l2s_jax.mesh import agreed, is_first_process, make_mesh
 from l2s_jax.models.network import L2S, count_parameters
 from l2s_jax.progress import track
 from l2s_jax.run_folder import ENVIRONMENT, FINISHED, LAST, NetworkFacts
-from l2s_jax.run_loop import RunLoop, Setup, stop_requests, tensorboard
+from l2s_jax.run_loop import RunLoop, Setup, stop_requests
 from l2s_jax.run_plan import RunPlan, describe_splits, describe_subset, plan_run
 from l2s_jax.run_program import Devices, Program, Wanted, batch_of, choose_program, compile_ahead
 from l2s_jax.seeds import unstack
@@ -251,9 +249,6 @@ def _describe_run(setup: Setup, manifest: Manifest) -> None:
     if not (folder / ENVIRONMENT).exists():
         run_folder.write_json(folder / ENVIRONMENT, run_folder.environment())
     run_folder.write_subset(folder, plan.patches, plan.chosen, manifest.folder)
-    if (manifest.folder / STAIN).is_file():
-        with atomic_path(folder / STAIN) as temporary:
-            shutil.copyfile(manifest.folder / STAIN, temporary)
 
 
 def _fit(
@@ -301,7 +296,8 @@ def _take_steps(loops: Sequence[RunLoop], program: Program) -> None:
     pending: list[Any] = []
     going = list(loops)
     most = max(loop.setup.plan.steps - loop.number for loop in loops)
-    with stop_requests() as stop, _boards(loops) as boards:
+    with stop_requests() as stop, ExitStack() as stack:
+        files = [stack.enter_context(events(loop.setup.folder / EVENTS, loop.number)) for loop in loops]
         for _ in track(range(most), "training", most, "steps"):
             for i, loop in enumerate(loops):
                 if loop in going:
@@ -317,7 +313,7 @@ def _take_steps(loops: Sequence[RunLoop], program: Program) -> None:
             for i, loop in enumerate(loops):
                 if loop in going:
                     loop.collect([step[i] for step in fetched])
-                    _look(loop, partial(program.state_of, states, i), boards[i], stopping)
+                    _look(loop, partial(program.state_of, states, i), files[i], stopping)
             going = [loop for loop in going if loop.going]
             if going and stopping:
                 raise _stopped(loops)
@@ -325,28 +321,18 @@ def _take_steps(loops: Sequence[RunLoop], program: Program) -> None:
                 return
 
 
-def _look(loop: RunLoop, state: Callable[[], TrainState], board: Any, stopping: bool) -> None:
+def _look(loop: RunLoop, state: Callable[[], TrainState], file: EventFile, stopping: bool) -> None:
     """What follows the latest steps of a run: the end of an epoch, a checkpoint, the end of the run."""
     if loop.failure is not None:
         loop.write_rows()
         loop.setup.say(f"{loop.setup.folder} cannot go on: its loss is not finite")
         return
     if loop.epoch_ends:
-        loop.end_epoch(state, board)
+        loop.end_epoch(state, file)
     if agreed(loop.save_is_due) or (stopping and loop.going):
         loop.save(state())
     if not loop.going:
         loop.finish()
-
-
-@contextmanager
-def _boards(loops: Sequence[RunLoop]) -> Iterator[list[Any]]:
-    """A TensorBoard writer for each run that this process writes."""
-    with ExitStack() as stack:
-        yield [
-            stack.enter_context(tensorboard(loop.setup.folder, loop.number)) if loop.writes else None
-            for loop in loops
-        ]
 
 
 def _stopped(loops: Sequence[RunLoop]) -> Stopped:

@@ -22,7 +22,7 @@ FILES = ("l2s_jax.data", "l2s_jax.files", "l2s_jax.run_folder", "pathlib", "PIL"
 LAYERS = (
     ("errors", "types", "stain_fit"),
     ("files", "progress", "slide_options"),
-    ("config", "data", "csv_rows"),
+    ("config", "data", "csv_rows", "event_file"),
     ("models", "augment", "losses", "metrics", "stain", "percentiles", "run_folder", "html"),
     ("weights", "train_step", "figures", "doctor"),
     ("inference", "checkpoints", "jax_setup", "seeds", "mesh", "results"),

@@ -112,6 +112,22 @@ def test_a_bad_file_is_reported_with_its_row(folder, damage, message):
         require_valid(report)
 
 
+def test_a_bad_image_does_not_hide_its_mask_s_fault(folder):
+    (folder / "i3.png").unlink()
+    write_png(folder / "m3.png", np.full((SIDE, SIDE), 7, np.uint8))
+    of_image, of_mask = check_manifest(folder).problems
+    assert "line 5: " in of_image and "i3.png not found" in of_image
+    assert "line 5: " in of_mask and "7 (256 px)" in of_mask
+
+
+def test_training_patches_are_square(folder):
+    for number in range(12):
+        write_png(folder / f"i{number}.png", np.hstack([picture(number), picture(number)]))
+        write_png(folder / f"m{number}.png", np.hstack([good_mask(1 + number % 2)] * 2))
+    (problem,) = check_manifest(folder).problems
+    assert "training patches are 16 x 32; expected squares" in problem
+
+
 def test_greyscale_and_rgba_pictures_are_accepted_and_said(folder):
     Image.fromarray(picture(0)[..., 0]).save(folder / "i0.png")
     Image.fromarray(picture(2)[..., 0]).save(folder / "i2.png")
@@ -128,7 +144,7 @@ def test_greyscale_and_rgba_pictures_are_accepted_and_said(folder):
     [
         (4, ",a,", ",c,", "line 6: label 'c' is none of the classes"),
         (4, "i4", "../i4", "line 6: image '../i4.png' leads out"),
-        (4, "g4", "g0", "group 'g0' stands in test and train"),
+        (4, "g4", "g0", r"group 'g0' stands in test \(from line 6\) and train \(from line 2\)"),
         (4, "i4.png", "i0.png", r"lines 2 \(train\), 6 \(test\): the same picture in several splits"),
     ],
 )
@@ -216,7 +232,7 @@ def test_patches_need_one_size_that_is_a_multiple_of_16(folder, side, problems):
     report = check_manifest(folder)
     assert len(report.problems) == problems
     assert all(
-        "training patches are 24 x 24; expected a height and width that are multiples of 16" in p
+        "training patches are 24 x 24; expected squares whose side is a multiple of 16" in p
         for p in report.problems
     )
     write_png(folder / "i1.png", picture(1))

@@ -1,6 +1,7 @@
 import shutil
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ from conftest import TINY
 from safetensors.numpy import save_file
 
 from l2s_jax import cli, run_folder
-from l2s_jax.cli import COMMANDS, run
+from l2s_jax.cli import COMMANDS, _parse, run
+from l2s_jax.config import PRESETS
+from l2s_jax.errors import UserError
 
 
 def l2s(*arguments):
@@ -65,6 +68,26 @@ def test_overview_version_and_unknown_commands(capsys):
     assert l2s("prepare") == 2 and "prepare phantom" in capsys.readouterr().out
 
 
+def test_every_option_of_train_can_stand_in_a_file(tmp_path):
+    file = tmp_path / "c.toml"
+    file.write_text(
+        "seeds = [3, 4]\nstrategy = 'unroll'\ndevices = 'all'\nallow_outside = true\nepochs = 7\n"
+        "preset = 'release'\n"
+    )
+    asked = ["data", "--out", str(tmp_path / "run"), "--config", str(file)]
+    command = _parse("train", asked)
+    assert (command.seeds, command.strategy, command.devices) == ((3, 4), "unroll", "all")
+    assert command.allow_outside and command.training == replace(PRESETS["release"], epochs=7)
+    command = _parse("train", [*asked, "--devices", "2", "--epochs", "9", "--preset", "labelset"])
+    assert command.devices == 2 and command.training == replace(PRESETS["labelset"], epochs=9)
+    file.write_text("seeds = 3\ndevices = 'some'\nepochs = 1.5\n")
+    with pytest.raises(UserError) as caught:
+        _parse("train", asked)
+    assert "seeds = 3 must be a list, each a whole number" in str(caught.value)
+    assert "devices = 'some' must be a whole number or one of all" in str(caught.value)
+    assert "epochs = 1.5 must be a whole number" in str(caught.value)
+
+
 def test_prepare_check_and_a_config_file(tmp_path, capsys):
     (tmp_path / "c.toml").write_text("patches = 16\npatch_size = 32\n")
     assert l2s("prepare", "phantom", tmp_path / "data", "--config", tmp_path / "c.toml") == 0
@@ -72,7 +95,11 @@ def test_prepare_check_and_a_config_file(tmp_path, capsys):
     assert l2s("check", tmp_path / "data") == 0
     (tmp_path / "c.toml").write_text("patchs = 16\n")
     assert l2s("prepare", "phantom", tmp_path / "data2", "--config", tmp_path / "c.toml") == 2
-    assert "unknown option(s) patchs" in capsys.readouterr().err
+    assert "unknown option 'patchs' (known: patches, " in capsys.readouterr().err
+    (tmp_path / "c.toml").write_text("patches = 'many'\nmasks = true\n")
+    assert l2s("prepare", "phantom", tmp_path / "data2", "--config", tmp_path / "c.toml") == 2
+    said = capsys.readouterr().err
+    assert "patches = 'many' must be a whole number" in said and "masks = True must be a number" in said
     next((tmp_path / "data" / "masks").glob("*.png")).unlink()
     assert l2s("check", tmp_path / "data") == 1
     assert "not found" in capsys.readouterr().out

@@ -144,7 +144,7 @@ def test_ten_adam_steps():
 
     Adam divides by the gradient's size, so an entry whose gradient is rounding error moves by up to the
     learning rate in either direction. So the tolerance is on the norm of the difference against that of the
-    way travelled (3% measured), on the loss (1e-3) and on the running statistics (2e-3).
+    way travelled (10%; 3% measured), on the loss (5e-3) and on the running statistics (1e-2).
     """
     _, state, step = make_state("a3")
     start = reference.from_flax(state.params)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from conftest import TINY
 
-from l2s_jax import checkpoints, run_folder, run_plan, training
+from l2s_jax import checkpoints, run_folder, run_plan, run_program
 from l2s_jax.config import read_config
 from l2s_jax.data.manifest import read_manifest, write_classes, write_patches
 from l2s_jax.errors import UserError
@@ -57,42 +57,54 @@ def test_a_run_leaves_everything_behind(trained, phantom):
     assert set(subset["group"]) == {row.group for row in train_rows}
 
 
-def start(phantom, run, *more):
-    """The same training as a process of its own."""
-    command = [sys.executable, "-c", "from l2s_jax.cli import main; main()", "train", str(phantom)]
-    command += ["--out", str(run), "--config", str(run.parent / "config.toml"), *more]
+def start(phantom, run, *more, largest_file=None):
+    """The same training as a process of its own, that can write files of so many bytes."""
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({largest_file}, {largest_file}))\n"
+    code = (limit if largest_file else "") + "from l2s_jax.cli import main; main()"
+    command = [sys.executable, "-c", code, "train", str(phantom), "--out", str(run)]
+    command += ["--config", str(run.parent / "config.toml"), *more]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def wait_for_checkpoint(process, run, after=0):
-    """Waits until the run has a checkpoint past some step."""
+def wait_for_checkpoint(process, run, per_epoch, after=0):
+    """Waits until the run has a checkpoint past some step and within an epoch."""
     for _ in range(3000):
         assert process.poll() is None, process.stdout.read()
         steps = [int(path.name) for path in (run / run_folder.LAST).glob("*") if path.name.isdigit()]
-        if any(step > after for step in steps):
+        if any(step > after and step % per_epoch for step in steps):
             return
         time.sleep(0.05)
     raise AssertionError("no checkpoint in time")
 
 
 def test_killed_runs_resume_to_the_same_bits(phantom, tmp_path, rng):
-    """Ctrl-C once, kill -9 once, both at a moment of no special kind, mid-epoch included."""
-    config = replace(TINY, epochs=5, validate_every=2, checkpoint_minutes=0.002)
+    """Ctrl-C once, a full disk once, kill -9 once, all within an epoch."""
+    config = replace(TINY, epochs=10, validate_every=2, checkpoint_minutes=0.002)
     run_folder.write_config(tmp_path / "config.toml", config)
     unbroken = train(phantom, tmp_path / "unbroken", config, say=quiet)
     run = tmp_path / "broken"
+    steps = run_folder.read_json(unbroken / run_folder.FINISHED)["steps"]
+    per_epoch = steps // config.epochs
+    assert per_epoch > 1 and steps == per_epoch * config.epochs
     process = start(phantom, run)
-    wait_for_checkpoint(process, run)
+    wait_for_checkpoint(process, run, per_epoch)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 130 and "--resume" in out and "Traceback" not in out
     stopped_at = checkpoints.latest_step(run / run_folder.LAST)
-    assert stopped_at < 20
+    assert stopped_at < steps
+    process = start(phantom, run, "--resume", largest_file=1_000_000)  # as if the disk were full
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 1 and "Traceback" not in out, out
+    assert "cannot write a checkpoint to" in out and "File too large" in out
+    assert checkpoints.latest_step(run / run_folder.LAST) == stopped_at
     process = start(phantom, run, "--resume")
-    wait_for_checkpoint(process, run, after=stopped_at)
-    time.sleep(rng.random() * 0.5)
+    wait_for_checkpoint(process, run, per_epoch, after=stopped_at)
+    time.sleep(rng.random() * 0.1)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert stopped_at < checkpoints.latest_step(run / run_folder.LAST) < steps
     process = start(phantom, run, "--resume")
     out, _ = process.communicate(timeout=300)
     assert process.returncode == 0 and "resuming after step" in out, out
@@ -142,7 +154,7 @@ def test_a_loss_that_is_not_finite_names_step_files_and_checkpoint(phantom, tmp_
 
         return counted
 
-    monkeypatch.setattr(training, "make_train_step", counting)
+    monkeypatch.setattr(run_program, "make_train_step", counting)
     monkeypatch.setattr(run_plan, "IMAGENET_STD", np.zeros(3, np.float32))
     with pytest.raises(UserError, match="at step 1 .*no checkpoint had been written") as caught:
         train(phantom, tmp_path / "run", TINY, say=quiet)

@@ -121,7 +121,7 @@ def _look(row: PatchRow, classes: Classes) -> _Seen:
     try:
         image, conversion = read_image(row.image), picture_conversion(row.image)
     except UserError as error:
-        return _Seen(row, (str(error),))
+        return _Seen(row, (str(error), *_mask_faults(row, classes)))
     size, digest = image.shape[:2], hashlib.blake2b(image.data, digest_size=16).digest()
     if row.mask is None:
         return _Seen(row, (), (), size, digest, conversion=conversion)
@@ -149,6 +149,16 @@ def _look(row: PatchRow, classes: Classes) -> _Seen:
     return _Seen(row, tuple(faults), tuple(doubts), size, digest, pixels, conversion)
 
 
+def _mask_faults(row: PatchRow, classes: Classes) -> tuple[str, ...]:
+    """What is wrong with a mask whose image cannot be read."""
+    try:
+        if row.mask is not None:
+            read_mask(row.mask, classes)
+    except UserError as error:
+        return (str(error),)
+    return ()
+
+
 def _size(shape: Sequence[int]) -> str:
     return f"{shape[0]} x {shape[1]}"
 
@@ -170,15 +180,20 @@ def _conversions(seen: Sequence[_Seen]) -> list[str]:
 
 
 def _straddling(manifest: Manifest) -> list[str]:
-    return [
-        f"group {group!r} stands in {' and '.join(splits)}: what is learned leaks into the score. "
-        "Put all patches of a patient or slide into one split"
-        for group, splits in straddling_groups(manifest.patches).items()
-    ]
+    problems = []
+    for group, splits in straddling_groups(manifest.patches).items():
+        rows = [row for row in reversed(manifest.patches) if row.group == group]
+        first: dict[str, int] = {row.split: row.line for row in rows}
+        where = " and ".join(f"{split} (from line {first[split]})" for split in splits)
+        problems.append(
+            f"group {group!r} stands in {where}: what is learned leaks into the score. Put all patches of a "
+            "patient or slide into one split"
+        )
+    return problems
 
 
 def _unequal_sizes(seen: Sequence[_Seen]) -> list[str]:
-    """One size, a multiple of `STRIDE`, for training; the most frequent size is taken to be meant.
+    """One square size, a multiple of `STRIDE`, for training; the most frequent is taken to be meant.
 
     Pictures of val and test may have any size: they are predicted by tiles.
     """
@@ -188,10 +203,10 @@ def _unequal_sizes(seen: Sequence[_Seen]) -> list[str]:
         return []
     (meant, _), *others = sizes.most_common()
     problems = []
-    if meant[0] % STRIDE or meant[1] % STRIDE:
+    if meant[0] != meant[1] or meant[0] % STRIDE:
         problems.append(
-            f"training patches are {_size(meant)}; expected a height and width that are multiples of "
-            f"{STRIDE}. Cut or resize images and masks (masks by nearest neighbour)"
+            f"training patches are {_size(meant)}; expected squares whose side is a multiple of {STRIDE}. "
+            "Cut or resize images and masks (masks by nearest neighbour)"
         )
     for size, count in others:
         lines = [one.row.line for one in seen if one.size == size]
