@@ -13,7 +13,7 @@ import pandas as pd
 from l2s_jax import run_folder
 from l2s_jax.csv_rows import append_rows, complete_rows
 from l2s_jax.data.check import check_manifest, require_valid
-from l2s_jax.data.manifest import Manifest
+from l2s_jax.data.manifest import Manifest, read_manifest
 from l2s_jax.data.patch_set import load_patches
 from l2s_jax.errors import UserError
 from l2s_jax.files import write_text
@@ -120,10 +120,12 @@ def _run_all(
             raise Stopped(
                 f"{error.args[0].split(';')[0]}; start the same sweep again to go on", exit_code=130
             ) from error
-        except (UserError, FloatingPointError, RuntimeError) as error:
-            say(f"failed: {error}")
+        except Exception as error:  # whatever it is, the other runs are not to be lost by it
+            say(f"failed: {error or type(error).__name__}")
             append_rows(folder / FAILURES, [_failure(run, error)])
             continue
+        _require_unchanged(contents, allow_outside)
+        _forget_groups(folder / PER_GROUP, run.run)
         append_rows(folder / PER_GROUP, groups)
         append_rows(folder / RESULTS, [row])
         passed = time.monotonic() - began
@@ -155,6 +157,22 @@ def run_one(
     shutil.rmtree(place / LAST, ignore_errors=True)  # Adam's moments are of no more use
     by_group = pd.read_csv(place / "evaluation" / "test" / "per_group.csv")
     return row, [{"run": run.run, **record} for record in by_group.to_dict("records")]
+
+
+def _require_unchanged(contents: Manifest, allow_outside: bool) -> None:
+    """Refuses figures of a manifest that was changed while they were made."""
+    if read_manifest(contents.folder, allow_outside=allow_outside).sha256 != contents.sha256:
+        raise UserError(
+            f"{contents.folder} was changed while the sweep was at work. The runs that are in {RESULTS} were "
+            "made before; the one in hand is left out. Change it back, or start a sweep in another --out"
+        )
+
+
+def _forget_groups(path: Path, run: str) -> None:
+    """Takes out what a run left that was killed between its groups and its row of results.csv."""
+    table = complete_rows(path)[0]
+    if len(table) and (table["run"] == run).any():
+        write_text(path, table[table["run"] != run].to_csv(index=False))
 
 
 def _network_of(folder: Path, run: str) -> Path:

@@ -15,6 +15,7 @@ from l2s_jax.csv_rows import append_rows, complete_rows
 from l2s_jax.data.manifest import read_manifest, write_classes, write_patches
 from l2s_jax.data.patch_set import load_patches
 from l2s_jax.errors import UserError
+from l2s_jax.reporting import report
 from l2s_jax.results.reading import read_results
 from l2s_jax.sweep_file import read_sweep
 from l2s_jax.sweep_plan import plan_sweep
@@ -174,6 +175,40 @@ def test_other_data_do_not_go_into_the_same_table(done, file, phantom, tmp_path,
     assert "is not the manifest that the results in" in capsys.readouterr().err
 
 
+@pytest.fixture
+def last_row_missing(done, phantom, tmp_path):
+    """A sweep that was killed between its last run's groups and that run's row, and a copy of its data."""
+    shutil.copytree(phantom, tmp_path / "data")
+    shutil.copytree(done[0], tmp_path / "results")
+    rows = (tmp_path / "results" / "results.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "results" / "results.csv").write_text("".join(rows[:-1]))
+    return tmp_path / "results", tmp_path / "data"
+
+
+def test_groups_of_a_run_stand_in_the_table_once(last_row_missing, done, file):
+    out, data = last_row_missing
+    sweep(file, out, manifest=data, say=lambda line: None)
+    pd.testing.assert_frame_equal(table(out), table(done[0]))
+    groups, before = (pd.read_csv(folder / "per_group.csv") for folder in (out, done[0]))
+    pd.testing.assert_frame_equal(groups, before)
+
+
+def test_a_manifest_that_is_changed_meanwhile_gives_no_row(last_row_missing, file, monkeypatch):
+    import l2s_jax.sweeping as module
+
+    (out, data), evaluate = last_row_missing, module.evaluate
+
+    def changes_the_data(*arguments, **more):
+        rows = (data / "patches.csv").read_text().splitlines(keepends=True)
+        (data / "patches.csv").write_text("".join(rows[:-1]))
+        return evaluate(*arguments, **more)
+
+    monkeypatch.setattr(module, "evaluate", changes_the_data)
+    with pytest.raises(UserError, match="was changed while the sweep was at work"):
+        sweep(file, out, manifest=data, say=lambda line: None)
+    assert len(table(out)) == 5
+
+
 def test_failed_runs_are_listed_passed_over_and_tried_again_when_asked(
     file, phantom, tmp_path, monkeypatch, capsys
 ):
@@ -183,7 +218,7 @@ def test_failed_runs_are_listed_passed_over_and_tried_again_when_asked(
 
     def fails(manifest, folder, config, **more):
         if config.setting == "S+C*":
-            raise UserError("the loss is nan at step 3")
+            raise UserError("the loss is nan at step 3") if config.percent < 100 else ValueError()
         return train(manifest, folder, config, **more)
 
     monkeypatch.setattr(module, "train", fails)
@@ -192,6 +227,7 @@ def test_failed_runs_are_listed_passed_over_and_tried_again_when_asked(
     said = capsys.readouterr()
     assert "2 run(s) failed; the others are finished" in said.err
     assert "failed: paper S+C* at 60%, draw 0: the loss is nan at step 3" in said.out
+    assert "failed: paper S+C* at 100%, draw 0: ValueError" in said.out
     assert len(table(out)) == 4
     monkeypatch.setattr(module, "train", train)
     assert run(command) == 1 and len(table(out)) == 4
@@ -214,12 +250,18 @@ def test_the_classification_study_runs_equal_experiments_once(phantom, tmp_path,
         'study = "classification"\ndraws = 1\npercents = [0, 50]\n[options]\nweights = "random"\n'
         "batch_size = 8\nsteps = 6\n"
     )
-    command = ["sweep", str(path), "--manifest", str(phantom), "--out", str(tmp_path / "out"), "--dry-run"]
-    assert run(command) == 0
+    out = tmp_path / "out"
+    assert run(["sweep", str(path), "--manifest", str(phantom), "--out", str(out)]) == 0
     said = capsys.readouterr().out
     # No mask and all labels of the training split; all masks and all labels (method.md, D.4).
     assert "paper S2+C2 at 50%, draw 0 = paper S2+C2* at 50%, draw 0" in said
     assert "paper S2+C2* at 0%, draw 0 = paper S2*+C2 at 50%, draw 0" in said
+    results = read_results(out)
+    assert len(results.cells) == 6 > len(results.runs) and set(results.runs["study"]) == {"classification"}
+    assert results.runs["classifier_accuracy"].between(0, 1).all()
+    report(out, say=lambda line: None)
+    lines = (out / "report" / "table_classification.md").read_text().splitlines()
+    assert sum(line.startswith("| S2") for line in lines) == 6  # three settings, two metrics
 
 
 def test_rows_are_appended_whole_and_only_to_their_own_columns(tmp_path):
