@@ -1,12 +1,17 @@
 """The sweeps in experiments/ are readable, and ask for what the paper did."""
 
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from l2s_jax.config import PRESETS, read_config
+from l2s_jax.reporting import report
+from l2s_jax.results.aggregation import aggregate
+from l2s_jax.results.names import askable_columns
 from l2s_jax.results.paper_values import paper_dataset, paper_values
+from l2s_jax.results.reading import read_results
 from l2s_jax.sweep_file import PERCENTS, SETTINGS, read_sweep
 from l2s_jax.sweep_plan import cells_of
 
@@ -14,6 +19,17 @@ FILES = sorted((Path(__file__).parents[1] / "experiments").glob("*.toml"))
 SWEEPS = [file for file in FILES if "name" in tomllib.loads(file.read_text())]
 PAPER = {"bach": "ICIAR BACH 2018", "gleason2019": "Gleason2019", "digestpath2019": "DigestPath2019"}
 STUDIES = {"": "segmentation", "_classification": "classification"}
+
+
+RESULTS = Path(__file__).parents[1] / "experiments" / "results"
+VALIDATED = {"metrics": ["macro_f1", "validation_score"]}
+WITH_BACKGROUND = ["macro_f1", "validation_score", "f1_background"]
+OPTIONS = {
+    "ebhi": {},
+    "ebhi_ten_draws": {"metrics": WITH_BACKGROUND, "against": ["labelset S+C", "round_1 S+C"]},
+    "ebhi_class_weights": {"metrics": WITH_BACKGROUND, "against": ["inverse_1 S+C"]},
+}
+"""With what the tables beside the results were made, where not with `VALIDATED`."""
 
 
 @pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)
@@ -51,3 +67,27 @@ def test_both_studies_of_every_data_set_are_whole(dataset, suffix):
     assert len(paper_values(sweep.dataset, study)) == (
         {"segmentation": 84, "classification": 36}[study] if dataset in PAPER else 0
     )
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in RESULTS.glob("*/results.csv")))
+def test_committed_tables_are_those_of_the_committed_results(name, tmp_path):
+    folder = RESULTS / name
+    report(folder, out=tmp_path, pictures=False, say=lambda line: None, **OPTIONS.get(name, VALIDATED))
+    tables = [path.name for path in folder.glob("*.md")]
+    assert "table_segmentation.md" in tables
+    for table in tables:
+        assert (tmp_path / table).read_text() == (folder / table).read_text(), table
+
+
+def test_every_mean_in_the_documents_is_one_of_the_committed_results():
+    known = set()
+    for path in RESULTS.glob("*/results.csv"):
+        cells = read_results(path.parent).cells
+        for draws in (set(cells["draw"]), {0, 1}):  # two draws stand for all where longer runs had no more
+            chosen = cells[cells["draw"].isin(draws)]
+            if len(chosen):
+                means = aggregate(chosen, askable_columns(chosen))
+                known |= {f"{100 * row.mean:.1f} ± {100 * row.sd:.1f}" for row in means.itertuples()}
+    for document in ("README.md", "REPRODUCIBILITY.md"):
+        written = re.findall(r"\d+\.\d ± \d+\.\d", (RESULTS.parents[1] / document).read_text())
+        assert len(written) > 10 and not set(written) - known, document
