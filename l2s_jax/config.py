@@ -30,6 +30,11 @@ class TrainConfig:
     """Initialisation, order of the patches and augmentation."""
     min_per_class: int = 0
     """At least this many mask patches and label patches of each class, whatever percent says (release: 1)."""
+    counts: Literal["paper", "release"] = "paper"
+    """How many patches of N are s percent: `paper`, floor(s N) masks and N - floor(s N) labels (Fig. 5);
+    `release`, floor(s n) and floor((1-s) n) of each class."""
+    stratified: bool = True
+    """Keep classes even in every subset (the release: on BACH only)."""
 
     weights: str = "auto"
     """Encoder weights: `auto` (ImageNet, from the cache folder or a download), `random`, or a torchvision
@@ -110,6 +115,7 @@ PRESETS: dict[Preset, TrainConfig] = {
         norm="dataset",
         norm_eval="imagenet",
         min_per_class=1,
+        counts="release",
     ),
     "labelset": TrainConfig(
         cls_weight=0.5, set_weight=0.5, presence_weight=0.5, composition="balanced", mask_share=0.5

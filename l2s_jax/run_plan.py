@@ -54,6 +54,8 @@ def plan_run(config: TrainConfig, patches: PatchSet, classes: Classes) -> RunPla
         label=patches.label,
         stratum=stratum,
         min_per_class=config.min_per_class,
+        counts=config.counts,
+        stratified=config.stratified,
     )
     seen, subset = routed(patches, chosen, config.routing, config.setting, classes.background)
     mask_rows, label_rows = (np.flatnonzero(flags) for flags in subset)

@@ -21,6 +21,8 @@ NO_MATTER = (
     "percent",
     "draw",
     "min_per_class",
+    "counts",
+    "stratified",
     "loader_threads",
     "memory_gib",
     "checkpoint_minutes",

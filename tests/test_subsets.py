@@ -87,6 +87,62 @@ def test_release_keeps_one_of_each_class():
     assert np.bincount(pool["stratum"][subset.has_label], minlength=4).tolist() == [1, 1, 1, 1]
 
 
+def test_release_counts_floor_both_kinds_class_by_class():
+    """BACH's 400 label patches at 2.5%: 388, where the paper has 390 (spec: difference 36)."""
+    stratum = np.concatenate([np.arange(160), np.arange(400)]).astype(np.int32) % 4
+    can_mask = np.arange(560) < 160
+    pool = {"can_mask": can_mask, "label": np.where(can_mask, IGNORE_LABEL, stratum), "stratum": stratum}
+    subset = choose("S+C", 2.5, 0, **pool, counts="release")
+    assert np.bincount(stratum[subset.has_label]).tolist() == [97] * 4
+    assert np.bincount(stratum[subset.has_mask]).tolist() == [1] * 4
+    assert choose("S+C", 2.5, 0, **pool).has_label.sum() == 390
+    assert choose("S+C*", 2.5, 0, **pool, counts="release").has_label.sum() == 400
+
+
+def test_release_counts_without_strata_are_those_of_gleason():
+    """1,774 label patches at 1%: 1,756, where the paper has 1,757 (spec: difference 36)."""
+    pool = separate(1274, 1774)
+    subset = choose("S+C", 1, 0, **pool, counts="release", stratified=False)
+    assert (subset.has_mask.sum(), subset.has_label.sum()) == (12, 1756)
+    assert choose("S+C", 1, 0, **pool, stratified=False).has_label.sum() == 1757
+    least = choose("S+C", 0, 0, **pool, counts="release", stratified=False, min_per_class=1)
+    assert least.has_mask.sum() == 1  # one patch in all
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 60), st.integers(0, 60), st.integers(0, 5), st.sampled_from(PERCENTS), st.booleans(),
+    st.booleans(), st.integers(0, 1),
+)  # fmt: skip
+def test_release_counts_are_nested_and_never_both_of_a_picture(
+    n_seg, n_cls, draw, percent, both, stratified, least
+):
+    pool = separate(n_seg, n_cls)
+    if both:
+        pool |= {"can_mask": np.ones(n_seg + n_cls, bool), "label": pool["stratum"]}
+    rules = {"counts": "release", "stratified": stratified, "min_per_class": least}
+    try:
+        here = choose("S+C", percent, draw, **pool, **rules)
+    except UserError:
+        return
+    assert not (here.has_mask & here.has_label).any()
+    classes = pool["stratum"] if stratified else np.zeros_like(pool["stratum"])
+    for of_class in np.unique(classes):
+        masks, labels = (
+            (classes == of_class) & flags for flags in (pool["can_mask"], pool["label"] != IGNORE_LABEL)
+        )
+        n, m = masks.sum(), labels.sum()
+        picked = (here.has_mask & masks).sum()
+        assert picked == min(n, max(least, int(percent * n * 10) // 1000))
+        free = (labels & ~here.has_mask).sum()
+        wanted = max(least, int((100 - percent) * m * 10) // 1000)
+        assert (here.has_label & labels).sum() == min(free, wanted)
+    for more in PERCENTS:
+        if more > percent and here.has_mask.any():
+            there = choose("S+C", more, draw, **pool, **rules)
+            assert (there.has_mask | ~here.has_mask).all()
+
+
 def test_nothing_left_is_said():
     with pytest.raises(UserError, match="leaves nothing to learn from"):
         choose("S", 1, 0, **separate(10, 10))

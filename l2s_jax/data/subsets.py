@@ -1,6 +1,6 @@
 """Which patches a run learns from: the settings of section 3.3, stratified and nested."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -46,6 +46,8 @@ def choose(
     label: np.ndarray,
     stratum: np.ndarray,
     min_per_class: int = 0,
+    counts: Literal["paper", "release"] = "paper",
+    stratified: bool = True,
 ) -> Subset:
     """Picks the rows of a setting; counts by the rule of Fig. 5: floor(s N_seg) and N_cls - floor(s N_cls).
 
@@ -66,18 +68,24 @@ def choose(
       label: i32[N], class or IGNORE_LABEL.
       stratum: i32[N], class that the row counts for when strata are kept even.
       min_per_class: at least so many mask patches, and label patches in S+C, of each class (release: 1).
+      counts: "paper" as above; "release" floor(s n) masks and floor((1-s) n) labels of each class of n, in
+        S, S+C and S+C*.
+      stratified: whether classes are kept even; the release does so on BACH only. Without, all patches are
+        of one class for `min_per_class` and `counts`.
 
     Raises:
       UserError: nothing is left to learn from, or c is above 50.
     """
     if setting in CLASSIFICATION_SETTINGS and percent > 50:
         raise UserError(f"setting {setting}: percent is c, 0 to 50, and not {percent:g}")
+    stratum = stratum if stratified else np.zeros_like(stratum)
     both = not (~can_mask & (label != IGNORE_LABEL)).any()
     labelled = label != IGNORE_LABEL if both else ~can_mask & (label != IGNORE_LABEL)
     of_masks = {"S2*+C2": 100.0, "S2+C2": 100 - 2 * percent, "S2+C2*": 100 - 2 * percent}.get(
         setting, percent
     )
-    has_mask = _first(can_mask, stratum, of_masks, (draw, 0), min_per_class)
+    release = counts == "release" and setting not in CLASSIFICATION_SETTINGS
+    has_mask = _first(can_mask, stratum, of_masks, (draw, 0), min_per_class, release)
     if setting == "S2+C2" and both:
         has_label = labelled & ~has_mask
     elif setting in CLASSIFICATION_SETTINGS:
@@ -86,6 +94,9 @@ def choose(
         has_label = np.zeros_like(has_mask)
     elif setting == "S+C*":
         has_label = labelled
+    elif release:
+        key = (draw, 0 if both else 1)
+        has_label = _last(labelled, ~has_mask, stratum, 100 - percent, key, min_per_class)
     elif both:
         has_label = labelled & ~has_mask
     else:
@@ -100,15 +111,53 @@ def choose(
 
 
 def _first(
-    pool: np.ndarray, stratum: np.ndarray, percent: float, key: tuple[int, int], min_per_class: int
+    pool: np.ndarray,
+    stratum: np.ndarray,
+    percent: float,
+    key: tuple[int, int],
+    min_per_class: int,
+    by_class: bool = False,
 ) -> np.ndarray:
-    """Flags the first floor(percent) of the pool's stratified order, and at least so many of each class."""
-    rows = np.flatnonzero(pool)
-    ordered = rows[stratified_order(stratum[rows], key)]
-    # Rounding first: 0.07 * 100 is 7.000000000000001 and 0.29 * 100 is 28.999999999999996.
-    count = int(np.floor(round(percent * len(rows) / 100, 9)))
+    """Flags the first floor(percent) of the pool's stratified order, and at least so many of each class.
+
+    With `by_class` it is the first floor(percent) of each class.
+    """
+    ordered = _ordered(pool, stratum, key)
     chosen = np.zeros(len(pool), bool)
-    chosen[ordered[:count]] = True
-    for of_class in np.unique(stratum[rows]):
-        chosen[[row for row in ordered if stratum[row] == of_class][:min_per_class]] = True
+    if not by_class:
+        chosen[ordered[: _floor(percent, len(ordered))]] = True
+    for rows in _of_classes(ordered, stratum):
+        chosen[rows[: max(min_per_class, _floor(percent, len(rows)) if by_class else 0)]] = True
     return chosen
+
+
+def _last(
+    pool: np.ndarray,
+    free: np.ndarray,
+    stratum: np.ndarray,
+    percent: float,
+    key: tuple[int, int],
+    min_per_class: int,
+) -> np.ndarray:
+    """Flags the last floor(percent) of each class in the pool's stratified order, of those that are free."""
+    chosen = np.zeros(len(pool), bool)
+    for rows in _of_classes(_ordered(pool, stratum, key), stratum):
+        count = max(min_per_class, _floor(percent, len(rows)))
+        rows = rows[free[rows]]
+        chosen[rows[max(len(rows) - count, 0) :]] = True
+    return chosen
+
+
+def _ordered(pool: np.ndarray, stratum: np.ndarray, key: tuple[int, int]) -> np.ndarray:
+    rows = np.flatnonzero(pool)
+    return rows[stratified_order(stratum[rows], key)]
+
+
+def _of_classes(rows: np.ndarray, stratum: np.ndarray) -> list[np.ndarray]:
+    """The rows of each class, in their order."""
+    return [rows[stratum[rows] == of_class] for of_class in np.unique(stratum[rows])]
+
+
+def _floor(percent: float, count: int) -> int:
+    # Rounding first: 0.07 * 100 is 7.000000000000001 and 0.29 * 100 is 28.999999999999996.
+    return int(np.floor(round(percent * count / 100, 9)))
