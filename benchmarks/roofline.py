@@ -140,8 +140,8 @@ def page(batch: int, patch: int) -> str:
     sources = "; ".join(f"{device.name}: {device.source}" for device in DEVICES)
     return f"""# Roofline of the train step on GPUs
 
-**Calculated from published peaks, not measured**: no figure on this page comes from a GPU. What an H200 took
-is in [README.md](README.md#on-a-gpu). Made by
+**Calculated from published peaks, not measured**; the paper's own figure, at the end, is what
+it prints. What an H200 took is in [README.md](README.md#on-a-gpu). Made by
 `python benchmarks/roofline.py --batch {batch} --patch {patch}`.
 
 A step of {batch} patches of {patch} x {patch} at {CLASSES} classes:

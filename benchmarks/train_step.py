@@ -126,6 +126,15 @@ def torch_step(options: argparse.Namespace) -> tuple[Callable[[], object], float
     return run, time.perf_counter() - start
 
 
+def threads_of(variant: str) -> dict[str, int]:
+    """The threads that torch takes on a CPU; JAX takes one a core that it may use (`threads`)."""
+    if not variant.startswith("torch"):
+        return {}
+    import torch
+
+    return {"threads": torch.get_num_threads()}
+
+
 class Case(NamedTuple):
     """A size of batch and patch, and what is compared on it."""
 
@@ -196,7 +205,7 @@ def main() -> None:
     if options.variant:
         turns.set_up(options.device)
         run, seconds = (jax_step if options.variant.startswith("jax") else torch_step)(options)
-        return turns.serve(run, compile_s=round(seconds, 1))
+        return turns.serve(run, compile_s=round(seconds, 1), **threads_of(options.variant))
     results: turns.Results = {"step_augment": options.augment}
     rows = []
     for case in cases(options):

@@ -343,8 +343,18 @@ COMMANDS: dict[str, Any] = {
 }
 
 
+OUT_OF_MEMORY = (
+    "out of memory. A smaller --batch-size takes less; so does a smaller --memory-gib when training, which "
+    "then decodes pictures at every epoch"
+)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs `l2s`; ends the process with 0, 1 (something found or failed), 2 (wrong use), 3, 130."""
+    """Runs `l2s` and ends the process.
+
+    With 0, 1 (something found or failed), 2 (wrong use or data), 3 (a loss that is not finite) or 130
+    (stopped).
+    """
     code = run(sys.argv[1:] if arguments is None else list(arguments))
     if code and _threads_left():
         # A checkpoint that could not be written can leave writer threads behind; do not wait for them.
@@ -382,8 +392,17 @@ def run(arguments: list[str]) -> int:
         # The reader went away (`l2s ... | head`); keep Python from complaining while it shuts down.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"l2s: {where}{error.strerror or error}", file=sys.stderr)
+        return 1
     except MemoryError:
-        print("l2s: out of memory; try a smaller --batch-size or --memory-gib", file=sys.stderr)
+        print(f"l2s: {OUT_OF_MEMORY}", file=sys.stderr)
+        return 1
+    except RuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):  # XLA's way of saying it, on GPUs above all
+            raise
+        print(f"l2s: {OUT_OF_MEMORY}", file=sys.stderr)
         return 1
 
 

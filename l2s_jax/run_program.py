@@ -11,7 +11,7 @@ from l2s_jax.data.loader import make_batch
 from l2s_jax.mesh import describe_mesh, jit_mesh_step, make_mesh, state_on_mesh
 from l2s_jax.models.network import L2S
 from l2s_jax.run_plan import RunPlan
-from l2s_jax.seeds import Compiler, ManyStep, Strategy, jit_many_step, measure_strategies, unstack
+from l2s_jax.seeds import Compiler, ManyStep, Strategy, fastest, jit_many_step, measure_strategies, unstack
 from l2s_jax.starts import state_shapes
 from l2s_jax.train_step import StepFunction, TrainState, make_optimizer, make_train_step
 from l2s_jax.types import Batch
@@ -83,7 +83,7 @@ def choose_program(
     if known is not None:
         return Program(compiler(step, n, known), state_of)
     measured, left_out = measure_strategies(step, list(states), batches(), n, compiler=compiler)
-    chosen = min(measured, key=lambda name: measured[name].ms)
+    chosen = fastest(measured)
     times = [f"{name} {one.ms:.0f} ms" for name, one in measured.items()]
     times += [f"{name} not tried ({why})" for name, why in left_out.items()]
     say(f"strategy {chosen} for {n} runs at once. Time of a step of all: " + "; ".join(times))

@@ -4,7 +4,7 @@ Seeds share shapes and a compiled program, and nothing else: each has its own pa
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -177,7 +177,8 @@ def measure_strategies(
     """Tries strategies on real states and batches, the most promising first, within a limit of time.
 
     The first is always tried. Another is left out where the time that is feared of it (`PROMISE`, times the
-    best so far) is more than what is left, and is not repeated where its first step shows it slower.
+    best so far) is more than what is left, and is not repeated where its second step, the first one being
+    compiled, shows it slower.
 
     Args:
       step: from `make_train_step`.
@@ -221,27 +222,6 @@ def _measure(program: ManyStep, states: Any, batches: Any, best_ms: float) -> Me
     return Measured(program, min(times[1:]) * 1e3, times[0])
 
 
-def pick_strategy(
-    step: StepFunction,
-    states: Any,
-    batches: Any,
-    n: int | None = None,
-    *,
-    strategies: Sequence[Strategy] | None = None,
-    limit_s: float = 60.0,
-) -> tuple[Strategy, dict[Strategy, float]]:
-    """The strategy that measures fastest here, and the milliseconds of all that were measured.
-
-    Args:
-      step: from `make_train_step`.
-      states: of n seeds, in either form of `as_form`; they stay valid.
-      batches: likewise.
-      n: number of seeds; the length of `states` where that is a sequence of states.
-      strategies: those to try, all by default.
-      limit_s: see `measure_strategies`.
-    """
-    if n is None:
-        n = len(states) if is_sequence(states) else len(jax.tree.leaves(states)[0])
-    measured, _ = measure_strategies(step, states, batches, n, strategies=strategies, limit_s=limit_s)
-    times = {name: one.ms for name, one in measured.items()}
-    return min(times, key=times.__getitem__), times
+def fastest(measured: Mapping[Strategy, Measured]) -> Strategy:
+    """The strategy that took least."""
+    return min(measured, key=lambda name: measured[name].ms)

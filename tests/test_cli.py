@@ -68,6 +68,24 @@ def test_overview_version_and_unknown_commands(capsys):
     assert l2s("prepare") == 2 and "prepare phantom" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "error, message",
+    [
+        (OSError(28, "No space left on device", "out/a.png"), "l2s: out/a.png: No space left on device"),
+        (MemoryError(), "l2s: out of memory"),
+        (RuntimeError("RESOURCE_EXHAUSTED: 14 GiB"), "l2s: out of memory"),
+        (UserError("gone", exit_code=1), "l2s: gone"),
+    ],
+)
+def test_what_the_machine_lacks_is_one_line(error, message, monkeypatch, capsys):
+    def fails(arguments):
+        raise error
+
+    monkeypatch.setattr(cli, "_command", fails)
+    assert l2s("train") == 1
+    assert capsys.readouterr().err.startswith(message)
+
+
 def test_every_option_of_train_can_stand_in_a_file(tmp_path):
     file = tmp_path / "c.toml"
     file.write_text(
@@ -77,7 +95,8 @@ def test_every_option_of_train_can_stand_in_a_file(tmp_path):
     asked = ["data", "--out", str(tmp_path / "run"), "--config", str(file)]
     command = _parse("train", asked)
     assert (command.seeds, command.strategy, command.devices) == ((3, 4), "unroll", "all")
-    assert command.allow_outside and command.training == replace(PRESETS["release"], epochs=7)
+    assert command.compile_cache and command.allow_outside
+    assert command.training == replace(PRESETS["release"], epochs=7)
     command = _parse("train", [*asked, "--devices", "2", "--epochs", "9", "--preset", "labelset"])
     assert command.devices == 2 and command.training == replace(PRESETS["labelset"], epochs=9)
     file.write_text("seeds = 3\ndevices = 'some'\nepochs = 1.5\n")

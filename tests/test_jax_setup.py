@@ -1,5 +1,6 @@
 """What a command sets for its process."""
 
+import os
 import subprocess
 import sys
 
@@ -59,3 +60,21 @@ def test_a_c_library_without_mallopt_is_left_alone(monkeypatch):
     monkeypatch.setattr(jax_setup.sys, "platform", "linux")
     monkeypatch.setattr(jax_setup.ctypes, "CDLL", lambda name: object())
     assert jax_setup.keep_freed_memory() is False
+
+
+COMPILED = """
+import sys
+from l2s_jax import jax_setup
+jax_setup.MIN_SECONDS = 0.0  # else the step of a test would not be worth keeping
+jax_setup.set_up_jax(sys.argv[1] == "keep")
+import jax
+assert jax.jit(lambda x: x * 2 + 1)(3.0) == 7.0
+"""
+
+
+@pytest.mark.parametrize("how", ["keep", "forget"])
+def test_compiled_programs_are_kept_where_that_is_wanted(how, tmp_path):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    environment["L2S_CACHE"] = str(tmp_path)
+    subprocess.run([sys.executable, "-c", COMPILED, how], check=True, env=environment)
+    assert any((tmp_path / "compiled").glob("*")) == (how == "keep")

@@ -14,10 +14,10 @@ from l2s_jax.models.convolution import conv2d, plain_conv2d
 from l2s_jax.models.network import L2S
 from l2s_jax.seeds import (
     as_form,
+    fastest,
     jit_many_step,
     many_step,
     measure_strategies,
-    pick_strategy,
     stack,
     unstack,
 )
@@ -251,11 +251,9 @@ def timed(monkeypatch):
 def test_the_fastest_is_picked_and_the_slow_tried_once(timed):
     _, calls = timed
     states = ({"sum": jnp.zeros(())},) * 2
-    name, times = pick_strategy(toy_step, states, ())
-    assert (
-        name == "map" and min(times, key=times.__getitem__) == "map" and set(times) == set(seeds.STRATEGIES)
-    )
-    assert 20 <= times["unroll"] < times["vmap"]
+    measured, _ = measure_strategies(toy_step, states, (), 2)
+    assert fastest(measured) == "map" and set(measured) == set(seeds.STRATEGIES)
+    assert 20 <= measured["unroll"].ms < measured["vmap"].ms
     assert calls.count("vmap") == 2 and calls[0] == "unroll"
     assert float(states[0]["sum"]) == 0  # still there
 
@@ -276,6 +274,6 @@ def test_what_may_take_too_long_is_not_tried(timed):
 def test_measuring_takes_nobodys_states():
     states = tuple({"sum": jnp.zeros((), jnp.float32)} for _ in range(2))
     for given in (states, stack(states)):
-        pick_strategy(toy_step, given, [batch(0, 0), batch(1, 0)])
+        measure_strategies(toy_step, given, [batch(0, 0), batch(1, 0)], 2)
         assert all(float(one["sum"]) == 0 for one in unstack(given, 2))
     assert callable(many_step(toy_step, "vmap"))

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -162,6 +163,22 @@ def test_a_loss_that_is_not_finite_names_step_files_and_checkpoint(phantom, tmp_
     named = [line for line in str(caught.value).splitlines() if line.endswith(".png")]
     assert len(named) == TINY.batch_size
     assert len(traced) == 1
+
+
+def test_a_loss_that_is_not_finite_names_the_last_good_checkpoint(phantom, tmp_path, monkeypatch):
+    def failing(*arguments):
+        step = make_train_step(*arguments)
+
+        def failed(state, batch):
+            after, metrics = step(state, batch)
+            return after, metrics | {"loss": jnp.where(state.step < 5, metrics["loss"], jnp.nan)}
+
+        return failed
+
+    monkeypatch.setattr(run_program, "make_train_step", failing)
+    with pytest.raises(UserError, match="the loss is nan at step 6 .*the checkpoint of step 4 is good"):
+        train(phantom, tmp_path / "run", TINY, say=quiet)  # four steps an epoch
+    assert checkpoints.latest_step(tmp_path / "run" / run_folder.LAST) == 4
 
 
 def subset_of(phantom, folder, keep):

@@ -75,9 +75,8 @@ def plain_max_pool_3x3_s2(x: Float[Array, "B H W C"]) -> Float[Array, "B h w C"]
 
 
 def _conv2d_cpu(x: jax.Array, kernel: jax.Array, *, stride: int, padding: int) -> jax.Array:
-    if (
-        x.dtype == jnp.bfloat16
-    ):  # XLA:CPU computes in float32 in any case, and casts back after each operation
+    # XLA:CPU computes in float32 in any case, and would cast back after each operation.
+    if x.dtype == jnp.bfloat16:
         y = _conv2d_cpu(x.astype(jnp.float32), kernel.astype(jnp.float32), stride=stride, padding=padding)
         return y.astype(x.dtype)
     height, width, channels = kernel.shape[:3]
