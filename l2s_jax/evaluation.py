@@ -85,7 +85,8 @@ def figures(judged: Sequence[Judged], classes: Classes, ddof: int = 1) -> dict[s
     """All figures of a judged set, ready for JSON.
 
     `pooled` counts every pixel once; `per_image` and `per_group` are the mean over images or groups of each
-    one's own figure, with standard deviation, ddof and n. Values in 0..1.
+    one's own figure, of a class (f1_NAME and so on) over those in whose truth it occurs, with standard
+    deviation, ddof and n. Values in 0..1.
     """
     pooled = pooled_matrix(judged, len(classes))
     labels = label_matrix(judged, len(classes))
@@ -97,8 +98,8 @@ def figures(judged: Sequence[Judged], classes: Classes, ddof: int = 1) -> dict[s
         "pooled": summary(pooled),
         "per_class": {key: value.tolist() for key, value in per_class(pooled).items()},
         "confusion_matrix": pooled.tolist(),
-        "per_image": _spreads([one.matrix for one in judged if one.matrix is not None], ddof),
-        "per_group": _spreads(list(group_matrices(judged).values()), ddof),
+        "per_image": _spreads([one.matrix for one in judged if one.matrix is not None], classes, ddof),
+        "per_group": _spreads(list(group_matrices(judged).values()), classes, ddof),
         "classifier": {
             "n": int(labels.sum()),
             "accuracy": summary(labels)["accuracy"],
@@ -117,8 +118,18 @@ def group_matrices(judged: Sequence[Judged]) -> dict[str, np.ndarray]:
     return dict(sorted(matrices.items()))
 
 
-def _spreads(matrices: Sequence[np.ndarray], ddof: int) -> dict[str, dict[str, float]]:
-    summaries = [summary(matrix) for matrix in matrices]
+def own_figures(matrix: np.ndarray, classes: Classes) -> dict[str, float]:
+    """`summary`, and precision, recall, F1 and IoU of each class: NaN where the truth does not hold it."""
+    of_class, there = per_class(matrix), matrix.sum(1) > 0
+    return summary(matrix) | {
+        f"{kind}_{name}": float(of_class[kind][code]) if there[code] else float("nan")
+        for kind in ("f1", "precision", "recall", "iou")
+        for code, name in enumerate(classes.names)
+    }
+
+
+def _spreads(matrices: Sequence[np.ndarray], classes: Classes, ddof: int) -> dict[str, dict[str, float]]:
+    summaries = [own_figures(matrix, classes) for matrix in matrices]
     names = summaries[0] if summaries else ()
     return {name: spread([one[name] for one in summaries], ddof) for name in names}
 
@@ -144,7 +155,10 @@ def write_evaluation(
     write_text(folder / "confusion_matrix.csv", matrix.rename_axis("truth \\ predicted").to_csv())
     images = pd.DataFrame(_per_image(judged, classes))
     write_text(folder / "per_image.csv", images.to_csv(index=False, float_format="%.6g"))
-    groups = [{"group": name, **summary(matrix)} for name, matrix in group_matrices(judged).items()]
+    groups = [
+        {"group": name, "pixels": int(matrix.sum()), **own_figures(matrix, classes)}
+        for name, matrix in group_matrices(judged).items()
+    ]
     write_text(folder / "per_group.csv", pd.DataFrame(groups).to_csv(index=False, float_format="%.6g"))
 
 
@@ -155,6 +169,6 @@ def _per_image(judged: Sequence[Judged], classes: Classes) -> list[dict[str, Any
         record["label"] = "" if one.row.label == IGNORE_LABEL else classes.names[one.row.label]
         record["classifier"] = classes.names[one.label]
         if one.matrix is not None:
-            record |= summary(one.matrix)
+            record |= own_figures(one.matrix, classes)
         records.append(record)
     return records

@@ -312,7 +312,8 @@ def test_other_names_are_given_a_meaning_or_left_out(own, tmp_path, capsys):
     words += ["--splits-file", str(own / "splits.csv")]
     assert cli.run(words) == 2
     assert "'Fat' (2), 'DCIS' (1)" in capsys.readouterr().err
-    assert cli.run([*words, "--ignore", "Fat", "--rename", "DCIS=in situ"]) == 0
+    assert cli.run([*words, "--ignore", "Fat", "--rename", "DCIS=in situ"]) == 1
+    assert "class 'benign' has no mask pixel and no label anywhere" in capsys.readouterr().out
     masks = [read_mask(row.mask, BACH_CLASSES) for row in read_manifest(tmp_path / "o").patches]
     assert set(np.unique(np.concatenate(masks))) == {0, 2, 3}
     assert cli.run([*words, "--rename", "DCIS"]) == 2

@@ -194,7 +194,14 @@ def test_a_class_that_training_lacks_is_a_warning(folder):
     assert any("it occurs in val and test" in line for line in report.warnings)
 
 
+def test_a_class_that_occurs_nowhere_is_a_problem(folder):
+    write_rows(folder, [row for row in rows_of(folder) if ",b," not in row])
+    (problem,) = check_manifest(folder).problems
+    assert "class 'b' has no mask pixel and no label anywhere: add patches of it, or take it out" in problem
+
+
 def test_one_training_patch_without_anything_else_is_valid_but_warned_of(folder):
+    write_png(folder / "m0.png", np.arange(SIDE * SIDE, dtype=np.uint8).reshape(SIDE, SIDE) % 3)
     write_rows(folder, rows_of(folder)[:1])
     report = check_manifest(folder)
     assert report.ok
@@ -267,7 +274,7 @@ def test_a_turned_image_whose_mask_is_not_turned_is_a_problem(folder):
 
 
 def test_training_is_refused_with_the_first_problems_the_check_lists_all(folder):
-    rows = [f"absent{number}.png,,a,g{number},train" for number in range(SHOWN + 3)]
+    rows = [f"absent{number}.png,,{'ab'[number % 2]},g{number},train" for number in range(SHOWN + 3)]
     write_rows(folder, rows)
     report = check_manifest(folder)
     assert str(report).count("not found") == SHOWN + 3 and f"{SHOWN + 3} problems:" in str(report)

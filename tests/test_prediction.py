@@ -51,6 +51,16 @@ def test_evaluate_equals_scikit_learn_on_the_predictions(trained, phantom, tmp_p
     assert spread["mean"] == pytest.approx(np.mean(per_image)) and spread["n"] == len(rows)
     assert spread["sd"] == pytest.approx(np.std(per_image, ddof=1)) and spread["ddof"] == 1
     assert result["per_group"]["accuracy"]["n"] == len({row.group for row in rows})
+    scores, code = [], 1
+    for row, one in zip(rows, coarse, strict=True):
+        mask = read_mask(row.mask, manifest.classes)
+        if (mask == code).any():
+            wanted = {"labels": [code], "average": None, "zero_division": 0}
+            scores += list(sk.f1_score(mask.ravel(), enlarge(one.argmax(-1)).ravel(), **wanted))
+    spread = result["per_image"][f"f1_{manifest.classes.names[code]}"]
+    assert 0 < spread["n"] == len(scores) < len(rows)
+    assert spread["mean"] == pytest.approx(np.mean(scores))
+    assert spread["sd"] == pytest.approx(np.std(scores, ddof=1))
 
 
 def test_evaluate_writes_what_it_says(trained, phantom, tmp_path):
@@ -60,7 +70,8 @@ def test_evaluate_writes_what_it_says(trained, phantom, tmp_path):
     table = pd.read_csv(tmp_path / "per_class.csv", index_col="class")
     np.testing.assert_allclose(table["f1"], result["per_class"]["f1"], atol=1e-6)
     assert len(pd.read_csv(tmp_path / "per_image.csv")) == result["n_images"]
-    assert len(pd.read_csv(tmp_path / "per_group.csv")) == result["n_groups"]
+    groups = pd.read_csv(tmp_path / "per_group.csv")
+    assert len(groups) == result["n_groups"] and groups["pixels"].sum() == table["truth"].sum()
     for name in ("confusion.png", "confusion_classifier.png", "confusion_matrix.csv"):
         assert (tmp_path / name).stat().st_size
     assert any(line.startswith("0 of") for line in lines)

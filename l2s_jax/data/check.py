@@ -1,6 +1,7 @@
 """Reads everything a manifest names and reports all that is wrong with it at once.
 
-*Problems* stop training; *warnings* do not. A class that the training split lacks is a warning: its class
+*Problems* stop training; *warnings* do not. A class that occurs nowhere is a problem, unless it is the
+background, of which there need not be any. One that the training split alone lacks is a warning: its class
 weight is zero and it is never predicted. That may be meant (a test set with one more class) but must be said.
 """
 
@@ -84,7 +85,9 @@ def check_manifest(path: str | Path, *, allow_outside: bool = False) -> Report:
     duplicates_across, duplicates_within = _duplicates(seen)
     warnings = [f"{_at(one.row)}: {doubt}" for one in seen for doubt in one.doubts]
     warnings += _conversions(seen)
-    warnings += duplicates_within + _absent_classes(manifest.classes, seen) + _one_sided(manifest.patches)
+    empty, absent = _absent_classes(manifest.classes, seen)
+    problems += empty
+    warnings += duplicates_within + absent + _one_sided(manifest.patches)
     return Report(
         manifest, tuple(problems + duplicates_across), tuple(warnings), tuple(_summary(manifest, seen))
     )
@@ -238,23 +241,28 @@ def _duplicates(seen: Sequence[_Seen]) -> tuple[list[str], list[str]]:
     return across, within
 
 
-def _absent_classes(classes: Classes, seen: Sequence[_Seen]) -> list[str]:
-    """Classes with neither a mask pixel nor a label, in training or anywhere."""
+def _absent_classes(classes: Classes, seen: Sequence[_Seen]) -> tuple[list[str], list[str]]:
+    """Classes with neither a mask pixel nor a label: (anywhere, in training)."""
     present: dict[str, set[int]] = {split: set() for split in SPLITS}
     for one in seen:
         here = present[one.row.split]
         here.add(one.row.label)
         if one.pixels is not None:
             here.update(np.flatnonzero(one.pixels).tolist())
-    warnings = []
+    anywhere, in_training = [], []
     for code, name in enumerate(classes.names):
-        if code not in present["train"]:
-            elsewhere = [split for split in SPLITS if code in present[split]]
-            where = f"it occurs in {' and '.join(elsewhere)}" if elsewhere else "it occurs nowhere"
-            warnings.append(
+        found = [split for split in SPLITS if code in present[split]]
+        if not found and code != classes.background:
+            anywhere.append(
+                f"class {name!r} has no mask pixel and no label anywhere: add patches of it, or take it "
+                "out of classes.toml"
+            )
+        elif "train" not in found:
+            where = f"it occurs in {' and '.join(found)}" if found else "it occurs nowhere"
+            in_training.append(
                 f"class {name!r} has no mask pixel and no label in train ({where}): it cannot be learned"
             )
-    return warnings
+    return anywhere, in_training
 
 
 def _one_sided(patches: Sequence[PatchRow]) -> list[str]:
