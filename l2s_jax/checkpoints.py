@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -53,11 +54,30 @@ def save(folder: Path, step: int, items: dict[str, Any], note: dict[str, Any]) -
 
 
 def _not_saved(folder: Path, reason: str) -> UserError:
+    _ignore_late_answers()
     return UserError(
         f"cannot write a checkpoint to {folder}: {reason}. Free some space, then go on with --resume: "
         "the checkpoint before it is untouched",
         exit_code=1,
     )
+
+
+def _ignore_late_answers() -> None:
+    """Keeps quiet what is of no more interest after a failure.
+
+    Reads and writes that were under way when another failed answer when Orbax has closed their event loop,
+    and each would print a traceback.
+    """
+    before = sys.unraisablehook
+    if getattr(before, "ignores_late_answers", False):
+        return
+
+    def hook(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    hook.ignores_late_answers = True  # type: ignore[attr-defined]
+    sys.unraisablehook = hook
 
 
 @contextmanager
@@ -104,6 +124,7 @@ def load(folder: Path, like: dict[str, Any]) -> tuple[dict[str, Any], dict[str, 
             items = {name: getattr(item, "iterator", item) for name, item in items.items()}
             note = ocp.checkpointables_metadata(path).custom_metadata or {}
     except (ValueError, KeyError, OSError, TypeError) as error:
+        _ignore_late_answers()
         raise UserError(
             f"the checkpoint in {folder} does not fit this run's config, or is damaged: {_reason(error)}"
         ) from error

@@ -1,5 +1,7 @@
 import gc
 import resource
+import sys
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -78,3 +80,16 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, state):
     with pytest.raises(UserError, match="is damaged") as refused:
         checkpoints.load(tmp_path / "run", {"state": state})
     assert len(str(refused.value)) < 600, "Orbax quotes whole arrays"
+
+
+def test_late_answers_after_a_failure_are_not_printed(tmp_path, state, monkeypatch):
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    for name in ("a", "b"):
+        (tmp_path / name / "3").mkdir(parents=True)
+        monkeypatch.setattr(checkpoints, "latest_step", lambda folder: 3)
+        with pytest.raises(UserError, match="is damaged"):
+            checkpoints.load(tmp_path / name, {"state": state})
+    for text in ("Event loop is closed", "something else"):
+        sys.unraisablehook(SimpleNamespace(exc_value=RuntimeError(text)))
+    assert [str(one.exc_value) for one in told] == ["something else"]
