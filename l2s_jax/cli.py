@@ -8,19 +8,20 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import tyro
 from docstring_parser import parse_from_object
 
 from l2s_jax import __version__
+from l2s_jax.cli_data import DATA_COMMANDS, Check
+from l2s_jax.cli_options import Config
 from l2s_jax.cli_prepare import PREPARE_COMMANDS
 from l2s_jax.cli_results import RESULT_COMMANDS
+from l2s_jax.cli_runs import RUN_COMMANDS, Train
 from l2s_jax.cli_slides import SLIDE_COMMANDS
 from l2s_jax.config import (
     PRESETS,
-    Preset,
     TrainConfig,
     preset_of,
     read_table,
@@ -28,289 +29,6 @@ from l2s_jax.config import (
     validate,
 )
 from l2s_jax.errors import UserError
-from l2s_jax.jax_setup import set_up_jax
-from l2s_jax.slide_options import SlideOptions, slide_options_of
-from l2s_jax.types import Split
-
-Config = Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")]
-Manifest = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MANIFEST")]
-
-
-@dataclass(frozen=True)
-class PreparePhantom:
-    """Draw a phantom data set: H&E-like tissue with glands of three classes and known masks."""
-
-    out: tyro.conf.Positional[Path]
-    """Folder for the manifest and its pictures."""
-    patches: int = 400
-    """How many patches in all, split 50/25/25 by slide."""
-    patches_per_slide: int = 5
-    """Patches that share a stain and a group."""
-    patch_size: int = 128
-    """Side of a patch in pixels, a multiple of 16."""
-    masks: float = 1.0
-    """Share of the training patches that keep their mask, 0 to 1."""
-    overlap: float = 0.15
-    """How much the classes resemble each other; 0 keeps them apart."""
-    seed: int = 0
-    """Of everything that is drawn."""
-    overwrite: bool = False
-    """Use a folder that holds something else."""
-    config: Config = None
-    """Options from a TOML file; the command line wins."""
-
-    def run(self) -> int:
-        """Draws and checks."""
-        from l2s_jax.data.phantom import prepare_phantom
-
-        prepare_phantom(self.out, **_options(self, "out"))
-        return _check_and_print(self.out)
-
-
-@dataclass(frozen=True)
-class PrepareEbhi:
-    """Make a manifest of EBHI-Seg (Shi et al. 2023), 50/25/25 by slide group, stratified by class."""
-
-    folder: tyro.conf.Positional[Path]
-    """The data set: CLASS/image/*.png with CLASS/label/*.png."""
-    out: tyro.conf.Positional[Path]
-    """Folder for the manifest and its pictures."""
-    classes: Literal[4, 7] = 4
-    """4: background, benign, neoplasia, adenocarcinoma. 7: background and the six folders."""
-    patch_size: int = 128
-    """Side of a patch in pixels, a multiple of 16."""
-    seed: int = 0
-    """Of the split."""
-    skip_faulty: bool = False
-    """Leave out faulty and unpaired pictures, and say which, instead of stopping."""
-    overwrite: bool = False
-    """Use a folder that holds something else."""
-    config: Config = None
-    """Options from a TOML file; the command line wins."""
-
-    def run(self) -> int:
-        """Converts and checks."""
-        from l2s_jax.data.ebhi import prepare_ebhi
-        from l2s_jax.data.splits import FRACTIONS, split_text
-
-        made = prepare_ebhi(self.folder, self.out, **_options(self, "folder", "out"))
-        labels, splits = zip(*((row.label, row.split) for row in made.patches), strict=True)
-        print(split_text(made.classes.names, labels, splits, FRACTIONS))
-        return _check_and_print(self.out)
-
-
-@dataclass(frozen=True)
-class PrepareHalves:
-    """Make the manifest of a classification study: half of the image-level training patches become test."""
-
-    manifest: Manifest
-    """Folder with patches.csv and classes.toml, such as `prepare bach` makes."""
-    out: tyro.conf.Positional[Path]
-    """Folder for the other; its pictures are hard links to the same files where those can be."""
-    seed: int = 0
-    """Which of the many equally good halves."""
-    overwrite: bool = False
-    """Use a folder that holds something else."""
-    config: Config = None
-    """Options from a TOML file; the command line wins."""
-
-    def run(self) -> int:
-        """Splits and checks."""
-        from l2s_jax.data.label_halves import prepare_halves
-
-        _, lines = prepare_halves(self.manifest, self.out, **_options(self, "manifest", "out"))
-        print("\n".join(lines))
-        return _check_and_print(self.out)
-
-
-@dataclass(frozen=True)
-class Check:
-    """Read a manifest and every picture in it, and report all problems at once."""
-
-    manifest: Manifest
-    """Folder with patches.csv and classes.toml."""
-    allow_outside: bool = False
-    """Accept paths that lead out of the manifest's folder."""
-    config: Config = None
-    """Options from a TOML file; the command line wins."""
-
-    def run(self) -> int:
-        """Ends with 1 where there are problems."""
-        return _check_and_print(self.manifest, self.allow_outside)
-
-
-@dataclass(frozen=True)
-class Train:
-    """Train a segmentation network on a manifest, from masks and image-level labels."""
-
-    manifest: Manifest
-    """Folder with patches.csv and classes.toml."""
-    out: Path
-    """Run folder: config, metrics, checkpoints, curves, samples and report.html; with --seeds, of such."""
-    training: tyro.conf.OmitArgPrefixes[TrainConfig]
-    preset: Preset = "paper"
-    """`paper`: what the paper says. `release`: what its authors' released code does."""
-    config: Config = None
-    """Options from a TOML file; they win over the preset, the command line wins over both."""
-    seeds: tuple[int, ...] = ()
-    """Train one network a seed as one program, in OUT/seed0 and so on, instead of one with --seed."""
-    own_draws: bool = False
-    """With --seeds: take the seed for the draw too, so that each learns from a subset of its own."""
-    strategy: Literal["auto", "vmap", "unroll", "map"] = "auto"
-    """With --seeds: how they share the program. `auto` measures; `unroll` gives each the very result that it
-    would have alone, on a CPU; the others but for rounding."""
-    devices: int | Literal["all"] = 1
-    """Spread seeds and batches over so many devices, or `all`."""
-    coordinator: str | None = None
-    """Train with several processes on all their devices: `auto` under Slurm or Open MPI, else HOST:PORT of
-    process 0. Start the same command in each; all must see the same files."""
-    processes: int | None = None
-    """With --coordinator HOST:PORT: how many processes there are."""
-    process: int | None = None
-    """With --coordinator HOST:PORT: which of them this is, from 0."""
-    resume: bool = False
-    """Go on with what is in --out from the last checkpoint."""
-    allow_outside: bool = False
-    """Accept paths in the manifest that lead out of its folder."""
-    compile_cache: bool = True
-    """Keep compiled programs in the user's cache folder for the next start."""
-
-    def run(self) -> int:
-        """Trains, or goes on training."""
-        set_up_jax(self.compile_cache)
-        devices = self.devices
-        if self.coordinator is not None:
-            from l2s_jax.mesh import start_processes
-
-            start_processes(self.coordinator, self.processes, self.process)
-            devices = "all"
-        elif self.processes is not None or self.process is not None:
-            raise UserError("--processes and --process are for --coordinator HOST:PORT")
-        if self.seeds:
-            from l2s_jax.training_many import train_many
-
-            train_many(
-                self.manifest,
-                self.out,
-                self.training,
-                self.seeds,
-                own_draws=self.own_draws,
-                strategy=self.strategy,
-                devices=devices,
-                resume=self.resume,
-                allow_outside=self.allow_outside,
-            )
-        elif self.own_draws or self.strategy != "auto":
-            raise UserError("--own-draws and --strategy are for several networks at once: give --seeds")
-        else:
-            from l2s_jax.training import train
-
-            train(
-                self.manifest,
-                self.out,
-                self.training,
-                devices=devices,
-                resume=self.resume,
-                allow_outside=self.allow_outside,
-            )
-        return 0
-
-
-@dataclass(frozen=True)
-class Evaluate:
-    """Measure a run on one split of a manifest: F1, IoU, accuracy, confusion matrix."""
-
-    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    """Run folder."""
-    manifest: Manifest
-    """Folder with patches.csv and classes.toml, of the same classes."""
-    split: Split = "test"
-    """Which rows of the manifest."""
-    out: Path | None = None
-    """Where the figures go; RUN/evaluation/SPLIT by default."""
-    stride: int | None = None
-    """Pixels between tiles of pictures larger than a patch; half a patch by default."""
-    weighting: Literal["gaussian", "uniform"] = "gaussian"
-    """How the pixels of overlapping tiles count."""
-    batch_size: int = 20
-    """Patches a batch; does not change the result."""
-    allow_outside: bool = False
-    """Accept paths in the manifest that lead out of its folder."""
-    compile_cache: bool = True
-    """Keep compiled programs in the user's cache folder for the next start."""
-    config: Config = None
-    """Options from a TOML file; the command line wins."""
-
-    def run(self) -> int:
-        """Evaluates."""
-        set_up_jax(self.compile_cache)
-        from l2s_jax.prediction import evaluate
-
-        evaluate(self.folder, self.manifest, **_options(self, "folder", "manifest", "compile_cache"))
-        return 0
-
-
-@dataclass(frozen=True)
-class Predict(SlideOptions):
-    """Segment pictures and whole slides with a trained run: class maps, overlays, outlines, areas."""
-
-    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    """Run folder."""
-    images: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGE...")]
-    """Slides, and pictures of any size at the scale of the training patches."""
-    out: Path
-    """Output folder; slides that are finished in it are not done again."""
-    stride: int | None = None
-    """Pixels between tiles; half a patch by default."""
-    weighting: Literal["gaussian", "uniform"] = "gaussian"
-    """How the pixels of overlapping tiles count."""
-    batch_size: int = 20
-    """Tiles a batch; does not change the result."""
-    stain: Literal["run", "off"] = "run"
-    """Give pictures and slides the stains that the run was trained on; or leave them as they are."""
-    compile_cache: bool = True
-    """Keep compiled programs in the user's cache folder for the next start."""
-    config: Config = None
-    """Options from a TOML file; the command line wins."""
-
-    def run(self) -> int:
-        """Predicts."""
-        if not self.images:
-            raise UserError("no picture or slide named: l2s predict RUN IMAGE... --out FOLDER")
-        set_up_jax(self.compile_cache)
-        from l2s_jax.prediction import predict
-
-        predict(
-            self.folder,
-            self.images,
-            self.out,
-            stride=self.stride,
-            weighting=self.weighting,
-            batch_size=self.batch_size,
-            stain=self.stain,
-            slides=slide_options_of(self),
-        )
-        return 0
-
-
-@dataclass(frozen=True)
-class Export:
-    """Write a trained network as .safetensors (torchvision's names) and as a StableHLO program."""
-
-    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    """Run folder."""
-    out: tyro.conf.Positional[Path]
-    """Output folder."""
-    config: Config = None
-    """Options from a TOML file; the command line wins."""
-
-    def run(self) -> int:
-        """Exports."""
-        from l2s_jax.exporting import export_run
-
-        for path in export_run(self.folder, self.out):
-            print(f"written: {path}")
-        return 0
 
 
 @dataclass(frozen=True)
@@ -328,15 +46,10 @@ class Doctor:
 
 
 COMMANDS: dict[str, Any] = {
-    "prepare phantom": PreparePhantom,
-    "prepare ebhi": PrepareEbhi,
+    **DATA_COMMANDS,
     **PREPARE_COMMANDS,
-    "prepare halves": PrepareHalves,
     "check": Check,
-    "train": Train,
-    "evaluate": Evaluate,
-    "predict": Predict,
-    "export": Export,
+    **RUN_COMMANDS,
     **SLIDE_COMMANDS,
     **RESULT_COMMANDS,
     "doctor": Doctor,
@@ -487,17 +200,3 @@ def _value_of(flag: str, arguments: list[str]) -> str | None:
         if argument.startswith(f"{flag}="):
             return argument.split("=", 1)[1]
     return None
-
-
-def _options(command: Any, *without: str) -> dict[str, Any]:
-    """A command's fields as keyword arguments of the library function behind it."""
-    names = [field.name for field in dataclasses.fields(command) if field.name not in ("config", *without)]
-    return {name: getattr(command, name) for name in names}
-
-
-def _check_and_print(manifest: Path, allow_outside: bool = False) -> int:
-    from l2s_jax.data.check import check_manifest
-
-    report = check_manifest(manifest, allow_outside=allow_outside)
-    print(report)
-    return 0 if report.ok else 1

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
+from l2s_jax.cli_options import Config
 from l2s_jax.errors import UserError
 from l2s_jax.jax_setup import set_up_jax
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from l2s_jax.data.extraction import ExtractionOptions
     from l2s_jax.data.preparing import Work
 
-Config = Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")]
 
 PAPER = {"stain": "macenko", "resample": "antialias", "held_out": "whole", "split": "paper"}
 """What the paper says, for the options that are not extraction's."""

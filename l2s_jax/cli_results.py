@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import tyro
 
+from l2s_jax.cli_options import Config
 from l2s_jax.jax_setup import set_up_jax
 
-Config = Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")]
 Results = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RESULTS")]
 
 

@@ -7,12 +7,11 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from l2s_jax.cli_options import Config
 from l2s_jax.cli_prepare import CentredArguments, TileArguments, parse_pairs
 from l2s_jax.errors import UserError
 from l2s_jax.jax_setup import set_up_jax
 from l2s_jax.slide_options import SlideOptions, slide_options_of
-
-Config = Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")]
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,9 @@ LAYERS = (
     ("sweep_plan",),
     ("sweep_row", "sweep_estimate"),
     ("sweeping",),
-    ("cli_prepare", "cli_slides", "cli_results"),
+    ("cli_options",),
+    ("cli_data", "cli_prepare", "cli_results", "cli_runs"),
+    ("cli_slides",),
     ("cli",),
 )
 
