@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from l2s_jax.errors import UserError
+from l2s_jax.errors import Unwritable, UserError
 
 POSITION = "process_0-of-1.json"
 """Grain's own name for it in a run of one process."""
@@ -33,7 +33,7 @@ def save(folder: Path, step: int, items: dict[str, Any], note: dict[str, Any]) -
       note: anything that JSON holds, returned by `load`.
 
     Raises:
-      UserError: the folder cannot be written.
+      Unwritable: the folder cannot be written.
     """
     try:
         with (
@@ -53,12 +53,11 @@ def save(folder: Path, step: int, items: dict[str, Any], note: dict[str, Any]) -
         raise _not_saved(folder, str(error).rsplit(": ", 1)[-1].split(" [")[0]) from error
 
 
-def _not_saved(folder: Path, reason: str) -> UserError:
+def _not_saved(folder: Path, reason: str) -> Unwritable:
     _ignore_late_answers()
-    return UserError(
+    return Unwritable(
         f"cannot write a checkpoint to {folder}: {reason}. Free some space, then go on with --resume: "
-        "the checkpoint before it is untouched",
-        exit_code=1,
+        "the checkpoint before it is untouched"
     )
 
 
@@ -99,6 +98,17 @@ def latest_step(folder: Path) -> int | None:
     # Unfinished ones bear another name.
     steps = [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
     return max((step for step in steps if ocp.is_orbax_checkpoint(folder / str(step))), default=None)
+
+
+def note_of(folder: Path) -> tuple[int | None, dict[str, Any]]:
+    """Step and note of the newest checkpoint; None and nothing where there is none that can be read."""
+    step = latest_step(folder)
+    try:
+        with _without_log(), _alone():
+            found = None if step is None else ocp.checkpointables_metadata(folder.absolute() / str(step))
+    except (ValueError, KeyError, OSError, TypeError):
+        return None, {}
+    return (step, dict(found.custom_metadata or {})) if found else (None, {})
 
 
 def load(folder: Path, like: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], int]:

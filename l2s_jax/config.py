@@ -32,7 +32,7 @@ class TrainConfig:
     """At least this many mask patches and label patches of each class, whatever percent says (release: 1)."""
     counts: Literal["paper", "release"] = "paper"
     """How many patches of N are s percent: `paper`, floor(s N) masks and N - floor(s N) labels (Fig. 5);
-    `release`, floor(s n) and floor((1-s) n) of each class."""
+    `release`, floor(s n) and floor((1-s) n) of each class. The classification study keeps to the paper."""
     stratified: bool = True
     """Keep classes even in every subset (the release: on BACH only)."""
 
@@ -228,7 +228,7 @@ def read_table(path: str | Path) -> dict[str, Any]:
 def preset_of(table: dict[str, Any], path: str | Path) -> Preset | None:
     """Takes `preset` out of a table, if it is there. Raises `UserError` where it is none."""
     preset = table.pop("preset", None)
-    if preset is not None and preset not in PRESETS:
+    if preset is not None and (not isinstance(preset, str) or preset not in PRESETS):
         raise UserError(f"{path}: preset {preset!r} is none of {', '.join(PRESETS)}")
     return preset
 
@@ -267,7 +267,7 @@ def typed_options(table: dict[str, Any], hints: dict[str, Any], where: str) -> d
 
 def _fits(value: Any, hint: Any) -> bool:
     if get_origin(hint) is Literal:
-        return isinstance(value, str) and value in get_args(hint)
+        return any(type(value) is type(one) and value == one for one in get_args(hint))
     if get_origin(hint) is tuple:
         return isinstance(value, list) and _items_fit(value, get_args(hint))
     if get_args(hint):
@@ -301,7 +301,7 @@ def _parts(hint: Any) -> list[Any]:
 
 def _describe(hint: Any) -> str:
     if get_origin(hint) is Literal:
-        return "one of " + ", ".join(get_args(hint))
+        return "one of " + ", ".join(map(str, get_args(hint)))
     if get_origin(hint) is tuple:
         args = get_args(hint)
         if args[1:] == (...,):

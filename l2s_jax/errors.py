@@ -10,3 +10,10 @@ class UserError(Exception):
     def __init__(self, message: str, *, exit_code: int = 2):
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class Unwritable(UserError):
+    """An output that cannot be written, for want of space or of permission: what comes next would too."""
+
+    def __init__(self, message: str):
+        super().__init__(message, exit_code=1)

@@ -159,7 +159,9 @@ def write_evaluation(
         {"group": name, "pixels": int(matrix.sum()), **own_figures(matrix, classes)}
         for name, matrix in group_matrices(judged).items()
     ]
-    write_text(folder / "per_group.csv", pd.DataFrame(groups).to_csv(index=False, float_format="%.6g"))
+    columns = ["group", "pixels", *own_figures(np.zeros((len(classes),) * 2), classes)]
+    table = pd.DataFrame(groups, columns=columns)
+    write_text(folder / "per_group.csv", table.to_csv(index=False, float_format="%.6g"))
 
 
 def _per_image(judged: Sequence[Judged], classes: Classes) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from l2s_jax.errors import UserError
+from l2s_jax.errors import Unwritable
 
 EVENTS = "tensorboard"
 """Folder of the events in a run's."""
@@ -35,7 +35,7 @@ class EventFile:
         """Adds the values at a step; those that are not finite are left out.
 
         Raises:
-          UserError: the file cannot be written.
+          Unwritable: the file cannot be written.
         """
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.proto.summary_pb2 import Summary
@@ -48,13 +48,13 @@ class EventFile:
             self._write(Event(wall_time=time.time(), step=step, summary=summary))
 
     def flush(self) -> None:
-        """Brings what was added to the disk. Raises `UserError` where that cannot be done."""
+        """Brings what was added to the disk. Raises `Unwritable` where that cannot be done."""
         with self._told():
             if self._records is not None:
                 self._records.flush()
 
     def close(self) -> None:
-        """Writes what is not written yet. Raises `UserError` where that cannot be done."""
+        """Writes what is not written yet. Raises `Unwritable` where that cannot be done."""
         with self._told():
             if self._records is not None:
                 self._records.close()
@@ -78,10 +78,9 @@ class EventFile:
         try:
             yield
         except OSError as error:
-            raise UserError(
+            raise Unwritable(
                 f"cannot write TensorBoard's events to {self.folder}: {error.strerror or error}. Free some "
-                "space, then go on with --resume",
-                exit_code=1,
+                "space, then go on with --resume"
             ) from error
 
 
@@ -92,7 +91,7 @@ def events(folder: Path, step: int) -> Iterator[EventFile]:
     try:
         yield file
     except BaseException:
-        with suppress(UserError):
+        with suppress(Unwritable):
             file.close()
         raise
     file.close()

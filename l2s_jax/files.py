@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from l2s_jax.errors import UserError
+from l2s_jax.errors import Unwritable
 
 
 @contextlib.contextmanager
@@ -17,7 +17,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     The temporary name keeps the suffix, since writers choose their format by it. Parent folders are made.
 
     Raises:
-      UserError: the folder cannot be made or written to, or the disk is full.
+      Unwritable: the folder cannot be made or written to, or the disk is full.
     """
     path = Path(path)
     try:
@@ -40,14 +40,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Writes UTF-8 text, whole or not at all. Raises `UserError` where the folder cannot be written."""
+    """Writes UTF-8 text, whole or not at all. Raises `Unwritable` where the folder cannot be written."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def unwritable(path: Path, error: OSError) -> UserError:
+def unwritable(path: Path, error: OSError) -> Unwritable:
     """The message for an output that cannot be written: which path, why, and what to do."""
-    return UserError(
+    return Unwritable(
         f"cannot write {path}: {error.strerror or error}. "
         "Free some space or choose another output folder; nothing that was finished has been lost."
     )

@@ -78,6 +78,11 @@ class RunLoop:
             like = {"state": self.first, "data": data}
             items, self.note, _ = checkpoints.load(setup.folder / LAST, like)
             self.first, data = items["state"], items["data"]
+            # The best network is written before the state. A run that was cut off between the two has it
+            # already, and on its way there again must not take it for an earlier one.
+            kept, note = checkpoints.note_of(setup.folder / BEST)
+            if kept is not None and kept > int(self.first.step):
+                self.note["best"] = note
         self.data = data
         self.number = int(self.first.step)
         self.rows = [row for row in run_folder.read_metrics(setup.folder) if row["step"] <= self.number]
@@ -165,8 +170,8 @@ class RunLoop:
         if self.writes:
             events.add({name: row[name] for name in row if name not in ("epoch", "step")}, self.number)
         if now is not None:
-            events.flush()
             self.save(now)
+            events.flush()
 
     def validate(self, state: TrainState) -> dict[str, float]:
         """Figures on the validation split; the best epoch's variables are kept."""
@@ -178,7 +183,8 @@ class RunLoop:
             self.note["best"] = {"epoch": self.epoch, "score": score if math.isfinite(score) else None}
             variables = {"params": state.params, "batch_stats": state.batch_stats}
             folder = self.setup.folder / BEST
-            checkpoints.save(folder, self.number, {"variables": variables}, self.note["best"])
+            if checkpoints.latest_step(folder) != self.number:  # it is there where the run was cut off
+                checkpoints.save(folder, self.number, {"variables": variables}, self.note["best"])
         return scores
 
     def write_rows(self) -> None:

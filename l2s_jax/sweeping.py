@@ -15,10 +15,10 @@ from l2s_jax.csv_rows import append_rows, complete_rows
 from l2s_jax.data.check import check_manifest, require_valid
 from l2s_jax.data.manifest import Manifest, read_manifest
 from l2s_jax.data.patch_set import load_patches
-from l2s_jax.errors import UserError
+from l2s_jax.errors import Unwritable, UserError
 from l2s_jax.files import write_text
 from l2s_jax.prediction import evaluate
-from l2s_jax.run_folder import CONFIG, ENVIRONMENT, FINISHED, LAST, read_json
+from l2s_jax.run_folder import CONFIG, ENVIRONMENT, FINISHED, LAST, MANIFEST, read_json
 from l2s_jax.run_plan import describe_splits
 from l2s_jax.sweep_estimate import duration, estimate
 from l2s_jax.sweep_file import SweepFile, read_sweep
@@ -120,7 +120,13 @@ def _run_all(
             raise Stopped(
                 f"{error.args[0].split(';')[0]}; start the same sweep again to go on", exit_code=130
             ) from error
+        except Unwritable as error:
+            text = str(error).replace("go on with --resume", "start the same sweep again to go on")
+            raise Unwritable(text) from error
+        except (MemoryError, OSError):
+            raise
         except Exception as error:  # whatever it is, the other runs are not to be lost by it
+            _require_unchanged(contents, allow_outside)
             say(f"failed: {error or type(error).__name__}")
             append_rows(folder / FAILURES, [_failure(run, error)])
             continue
@@ -142,6 +148,8 @@ def run_one(
     """Trains (or resumes, or finds finished) one run and measures it once on the test split."""
     silent = lambda line: None  # noqa: E731
     place, config = folder / RUNS / run.run, run.config
+    if (place / CONFIG).exists() and read_json(place / MANIFEST)["sha256"] != contents.sha256:
+        shutil.rmtree(place)  # it learned from a manifest that was changed while the sweep was at work
     begun = (place / CONFIG).exists()
     if begun:
         config = run_folder.read_run_config(place)  # another cell of the same experiment may have begun it
@@ -172,7 +180,7 @@ def _forget_groups(path: Path, run: str) -> None:
     """Takes out what a run left that was killed between its groups and its row of results.csv."""
     table = complete_rows(path)[0]
     if len(table) and (table["run"] == run).any():
-        write_text(path, table[table["run"] != run].to_csv(index=False))
+        write_text(path, table[table["run"] != run].to_csv(index=False, lineterminator="\n"))
 
 
 def _network_of(folder: Path, run: str) -> Path:

@@ -200,6 +200,12 @@ def test_a_class_that_occurs_nowhere_is_a_problem(folder):
     assert "class 'b' has no mask pixel and no label anywhere: add patches of it, or take it out" in problem
 
 
+def test_a_test_set_may_lack_a_class(folder):
+    rows = [row for row in rows_of(folder) if ",b," not in row and row.endswith("test")]
+    write_rows(folder, rows)
+    assert check_manifest(folder).ok
+
+
 def test_one_training_patch_without_anything_else_is_valid_but_warned_of(folder):
     write_png(folder / "m0.png", np.arange(SIDE * SIDE, dtype=np.uint8).reshape(SIDE, SIDE) % 3)
     write_rows(folder, rows_of(folder)[:1])

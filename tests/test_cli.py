@@ -1,7 +1,9 @@
 import shutil
 import threading
 import time
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
+from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from safetensors.numpy import save_file
 
 from l2s_jax import cli, run_folder
 from l2s_jax.cli import COMMANDS, _parse, run
-from l2s_jax.config import PRESETS
+from l2s_jax.config import PRESETS, typed_options
 from l2s_jax.errors import UserError
 
 
@@ -66,6 +68,24 @@ def test_overview_version_and_unknown_commands(capsys):
     assert l2s("--version") == 0 and "l2s_jax" in capsys.readouterr().out
     assert l2s("segment") == 2 and "no such command: segment" in capsys.readouterr().err
     assert l2s("prepare") == 2 and "prepare phantom" in capsys.readouterr().out
+
+
+def as_toml(value):
+    """A default as a TOML file holds it."""
+    if isinstance(value, tuple):
+        return [as_toml(one) for one in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_defaults_of_every_command_can_stand_in_a_file(name):
+    hints = {key: hint for key, hint in get_type_hints(COMMANDS[name]).items() if key != "training"}
+    defaults = {field.name: field.default for field in fields(COMMANDS[name])}
+    table = {
+        key: as_toml(value) for key, value in defaults.items() if value is not MISSING and value is not None
+    }
+    values = typed_options(table, hints, name)
+    assert values == {key: defaults[key] for key in table}
 
 
 @pytest.mark.parametrize(
@@ -133,7 +153,7 @@ BAD = {
     ),
     "no number": (["train", "{data}", "--out", "{tmp}/run", "--epochs", "many"], 2, "many"),
     "a file in the way": (
-        ["train", "{data}", "--out", "{tmp}/file/run", "--weights", "random"], 2, "cannot write",
+        ["train", "{data}", "--out", "{tmp}/file/run", "--weights", "random"], 1, "cannot write",
     ),
     "a run in the way": (
         ["train", "{data}", "--out", "{run}", "--weights", "random"], 2, "already holds a run",

@@ -55,6 +55,7 @@ def test_hash_changes_with_every_option():
         ("epochs = true", "a whole number"),
         ("colour_jitter = 1", "true or false"),
         ("preset = 'nature'", "none of paper, release"),
+        ("preset = ['paper']", "none of paper, release"),
         ("preset = 'labelset'\nbatch_size = 1", "needs room for both kinds: batch_size = 1"),
         ("percent = ", "not valid TOML"),
     ],

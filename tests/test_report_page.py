@@ -261,6 +261,8 @@ def test_the_command_compares_with_what_is_named_and_looks_at_some_draws(tmp_pat
     asked = rows[rows["less"] == "S+C (labelset)"]
     assert list(asked["method"].unique()) == ["S+C* (paper)"]  # the others stand there the other way round
     assert set(rows["n"]) == {2} and asked["draw by draw"].str.contains("0: .*, 2: ").all()
+    assert l2s("report", tmp_path, "--out", tmp_path / "v", "--metric", "validation_score") == 0
+    assert "score on validation" in (tmp_path / "v" / "table_segmentation.md").read_text()
     assert l2s("report", tmp_path, "--against", "S+C") == 2
     assert "no method 'S+C' in the results (there are 'paper S', 'paper S+C'," in capsys.readouterr().err
     assert l2s("report", tmp_path, "--draw", "7") == 2

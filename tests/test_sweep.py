@@ -14,7 +14,7 @@ from l2s_jax.cli import run
 from l2s_jax.csv_rows import append_rows, complete_rows
 from l2s_jax.data.manifest import read_manifest, write_classes, write_patches
 from l2s_jax.data.patch_set import load_patches
-from l2s_jax.errors import UserError
+from l2s_jax.errors import Unwritable, UserError
 from l2s_jax.reporting import report
 from l2s_jax.results.reading import read_results
 from l2s_jax.sweep_file import read_sweep
@@ -193,20 +193,40 @@ def test_groups_of_a_run_stand_in_the_table_once(last_row_missing, done, file):
     pd.testing.assert_frame_equal(groups, before)
 
 
-def test_a_manifest_that_is_changed_meanwhile_gives_no_row(last_row_missing, file, monkeypatch):
+def test_a_manifest_that_is_changed_meanwhile_gives_no_row(last_row_missing, done, file, monkeypatch):
     import l2s_jax.sweeping as module
 
-    (out, data), evaluate = last_row_missing, module.evaluate
+    (out, data), train = last_row_missing, module.train
+    last = pd.read_csv(done[0] / "results.csv")["run"].iloc[-1]
+    shutil.rmtree(out / "runs" / last)
+    rows = (data / "patches.csv").read_text()
 
     def changes_the_data(*arguments, **more):
-        rows = (data / "patches.csv").read_text().splitlines(keepends=True)
-        (data / "patches.csv").write_text("".join(rows[:-1]))
-        return evaluate(*arguments, **more)
+        (data / "patches.csv").write_text("".join(rows.splitlines(keepends=True)[:-1]))
+        return train(*arguments, **more)
 
-    monkeypatch.setattr(module, "evaluate", changes_the_data)
+    monkeypatch.setattr(module, "train", changes_the_data)
     with pytest.raises(UserError, match="was changed while the sweep was at work"):
         sweep(file, out, manifest=data, say=lambda line: None)
     assert len(table(out)) == 5
+    # What was trained on the changed data is there, and is not taken for the run when they are changed back.
+    assert run_folder.read_json(out / "runs" / last / "finished.json")
+    monkeypatch.setattr(module, "train", train)
+    (data / "patches.csv").write_text(rows)
+    sweep(file, out, manifest=data, say=lambda line: None)
+    pd.testing.assert_frame_equal(table(out), table(done[0]))
+
+
+def test_a_full_disk_ends_the_sweep_and_fails_no_run(file, phantom, tmp_path, monkeypatch):
+    import l2s_jax.sweeping as module
+
+    def full(*arguments, **more):
+        raise Unwritable("cannot write: No space left. Free some space, then go on with --resume: ...")
+
+    monkeypatch.setattr(module, "train", full)
+    with pytest.raises(UserError, match="No space left.*start the same sweep again to go on"):
+        sweep(file, tmp_path / "results", manifest=phantom, say=lambda line: None)
+    assert not (tmp_path / "results" / "failures.csv").exists()
 
 
 def test_failed_runs_are_listed_passed_over_and_tried_again_when_asked(

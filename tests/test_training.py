@@ -80,7 +80,7 @@ def wait_for_checkpoint(process, run, per_epoch, after=0):
 
 def test_killed_runs_resume_to_the_same_bits(phantom, tmp_path, rng):
     """Ctrl-C once, a full disk once, kill -9 once, all within an epoch."""
-    config = replace(TINY, epochs=10, validate_every=2, checkpoint_minutes=0.002)
+    config = replace(TINY, epochs=10, validate_every=2, checkpoint_minutes=0.0)
     run_folder.write_config(tmp_path / "config.toml", config)
     unbroken = train(phantom, tmp_path / "unbroken", config, say=quiet)
     run = tmp_path / "broken"
@@ -115,6 +115,34 @@ def test_killed_runs_resume_to_the_same_bits(phantom, tmp_path, rng):
     pd.testing.assert_frame_equal(a, b, check_exact=True)
     finished = [run_folder.read_json(folder / "finished.json")["best"] for folder in (run, unbroken)]
     assert finished[0] == finished[1]
+
+
+def test_cut_off_between_the_best_network_and_the_state(trained, phantom, tmp_path, monkeypatch):
+    """The best network is there already when the run comes that way again: it is kept, not written anew."""
+    save, written = checkpoints.save, []
+    step_of_best = checkpoints.latest_step(trained / run_folder.BEST)
+
+    def cut_off(folder, step, *rest):
+        if folder.name == "last" and step == step_of_best and "resumed" not in written:
+            raise UserError("cut off")
+        written.append((folder.name, step))
+        save(folder, step, *rest)
+
+    monkeypatch.setattr(checkpoints, "save", cut_off)
+    run = tmp_path / "run"
+    with pytest.raises(UserError, match="cut off"):
+        train(phantom, run, TINY, say=quiet)
+    assert written[-1] == ("best", step_of_best)
+    at = len(written)
+    written.append("resumed")
+    train(phantom, run, TINY, resume=True, say=quiet)
+    assert ("best", step_of_best) not in written[at:]
+    ours, theirs = (run_folder.read_json(folder / "finished.json")["best"] for folder in (run, trained))
+    assert ours == theirs
+    kept = [checkpoints.latest_step(folder / run_folder.BEST) for folder in (run, trained)]
+    assert kept[0] == kept[1]
+    for one, other in zip(last_state(run, TINY)[0], last_state(trained, TINY)[0], strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_resume_refuses_other_options_and_other_data(trained, phantom, tmp_path):

@@ -1,7 +1,7 @@
 """Reads everything a manifest names and reports all that is wrong with it at once.
 
-*Problems* stop training; *warnings* do not. A class that occurs nowhere is a problem, unless it is the
-background, of which there need not be any. One that the training split alone lacks is a warning: its class
+*Problems* stop training; *warnings* do not. A class that occurs nowhere is a problem where there is anything
+to learn from, unless it is the background. One that the training split alone lacks is a warning: its class
 weight is zero and it is never predicted. That may be meant (a test set with one more class) but must be said.
 """
 
@@ -124,7 +124,8 @@ def _look(row: PatchRow, classes: Classes) -> _Seen:
     try:
         image, conversion = read_image(row.image), picture_conversion(row.image)
     except UserError as error:
-        return _Seen(row, (str(error), *_mask_faults(row, classes)))
+        of_mask, found = _mask_alone(row, classes)
+        return _Seen(row, (str(error), *of_mask), pixels=found)
     size, digest = image.shape[:2], hashlib.blake2b(image.data, digest_size=16).digest()
     if row.mask is None:
         return _Seen(row, (), (), size, digest, conversion=conversion)
@@ -144,7 +145,7 @@ def _look(row: PatchRow, classes: Classes) -> _Seen:
             f"{row.image} and {row.mask} have different EXIF orientations and may not lie on each other. "
             "Save both upright, without the tag"
         )
-    pixels = np.bincount(mask.ravel(), minlength=256)[: len(classes)]
+    pixels = _pixels(mask, classes)
     if not pixels.any():
         doubts.append(f"{row.mask} has nothing but ignored pixels: it teaches nothing")
     elif row.label != IGNORE_LABEL and not pixels[row.label]:
@@ -152,14 +153,17 @@ def _look(row: PatchRow, classes: Classes) -> _Seen:
     return _Seen(row, tuple(faults), tuple(doubts), size, digest, pixels, conversion)
 
 
-def _mask_faults(row: PatchRow, classes: Classes) -> tuple[str, ...]:
-    """What is wrong with a mask whose image cannot be read."""
+def _mask_alone(row: PatchRow, classes: Classes) -> tuple[tuple[str, ...], np.ndarray | None]:
+    """What is wrong with a mask whose image cannot be read, and what is in it."""
     try:
-        if row.mask is not None:
-            read_mask(row.mask, classes)
+        return (), None if row.mask is None else _pixels(read_mask(row.mask, classes), classes)
     except UserError as error:
-        return (str(error),)
-    return ()
+        return (str(error),), None
+
+
+def _pixels(mask: np.ndarray, classes: Classes) -> np.ndarray:
+    """Pixels i64[C] by class, ignored ones left out."""
+    return np.bincount(mask.ravel(), minlength=256)[: len(classes)]
 
 
 def _size(shape: Sequence[int]) -> str:
@@ -249,10 +253,11 @@ def _absent_classes(classes: Classes, seen: Sequence[_Seen]) -> tuple[list[str],
         here.add(one.row.label)
         if one.pixels is not None:
             here.update(np.flatnonzero(one.pixels).tolist())
+    trains = any(one.row.split == "train" for one in seen)
     anywhere, in_training = [], []
     for code, name in enumerate(classes.names):
         found = [split for split in SPLITS if code in present[split]]
-        if not found and code != classes.background:
+        if not found and code != classes.background and trains:
             anywhere.append(
                 f"class {name!r} has no mask pixel and no label anywhere: add patches of it, or take it "
                 "out of classes.toml"

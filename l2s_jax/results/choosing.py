@@ -27,10 +27,11 @@ def of_draws(results: Results, draws: Iterable[int]) -> Results:
     runs, cells, waiting = (
         table[table["draw"].isin(wanted)] for table in (results.runs, results.cells, results.waiting)
     )
+    of_failures = pd.to_numeric(results.failures["draw"], errors="coerce")
     note = f"only draws {', '.join(map(str, sorted(wanted)))} are looked at, as was asked for"
     return dataclasses.replace(
         results, runs=runs, cells=cells, waiting=waiting, planned=len(cells) + len(waiting),
-        notes=(*results.notes, note),
+        failures=results.failures[of_failures.isin(wanted)], notes=(*results.notes, note),
     )  # fmt: skip
 
 

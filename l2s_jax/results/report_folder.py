@@ -125,7 +125,8 @@ def _studies(results: Results, wanted: list[str] | None, ddof: int) -> list[_Stu
         known = metric_columns(cells)
         metrics = wanted or [metric for metric in SHOWN[name] if metric in known] or known[:2]
         mark = f"_{name}" if len(names) > 1 else ""
-        means = aggregate(cells, list(dict.fromkeys([*known, *metrics])), ddof=ddof)
+        extra = [metric for metric in metrics if metric in askable_columns(cells)]
+        means = aggregate(cells, list(dict.fromkeys([*known, *extra])), ddof=ddof)
         studies.append(_Study(name, cells, means, metrics, mark))
     return studies
 
@@ -224,7 +225,8 @@ def _left_out(study: _Study) -> str:
 
 
 def _plan(study: _Study, results: Results, folder: Path) -> str:
-    metric = study.metrics[0]
+    known = metric_columns(study.cells)
+    metric = next((metric for metric in study.metrics if metric in known), known[0])
     answers, fitted = plan_of(results, metric)
     write_text(folder / "plan_masks.csv", answers_table(answers).to_csv(index=False, float_format="%.6g"))
     text = table_html(plan_table(answers, metric))
