@@ -98,7 +98,7 @@ def main() -> None:
             forward = times[f"{form}_forward"]
             pairs = zip(times[f"{form}_both"], forward, strict=True)
             for what, values in (("forward", forward), ("gradients", [a - b for a, b in pairs])):
-                name = f"{operation.name.split()[0]}_{form}_{what}_ms"
+                name = f"operation_{operation.name.split()[0]}_{form}_{what}_ms"
                 results |= turns.spread(name, values)
                 row.append(f"{results[name]} ({results[f'{name}_min']} to {results[f'{name}_max']})")
         rows.append(row)

@@ -175,8 +175,9 @@ def report(
         cells = [first.ljust(widths[0])]
         print("  ".join(cells + [cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True)]))
     for name, value in results.items():
-        if "_vs_" in name:
-            print(f"{name}: {value}")
+        if "_vs_" in name and not name.endswith(("_min", "_max")):
+            ends = [results.get(f"{name}{end}") for end in ("_min", "_max")]
+            print(f"{name}: {value}" + ("" if None in ends else f" ({ends[0]} to {ends[1]})"))
     print(json.dumps(results))
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)

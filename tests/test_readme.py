@@ -213,6 +213,7 @@ def test_the_experiments_that_are_named_exist_and_have_results():
         "ebhi_few_masks",
         "ebhi_long",
         "ebhi_longer",
+        "ebhi_settled",
         "ebhi_class_weights",
         "ebhi_ten_draws",
         "ebhi_warm_start",
