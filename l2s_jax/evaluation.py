@@ -119,7 +119,7 @@ def group_matrices(judged: Sequence[Judged]) -> dict[str, np.ndarray]:
 
 
 def own_figures(matrix: np.ndarray, classes: Classes) -> dict[str, float]:
-    """`summary`, and precision, recall, F1 and IoU of each class: NaN where the truth does not hold it."""
+    """`summary` of i64[C,C], and precision, recall, F1 and IoU by class, 0..1, NaN where it has no pixel."""
     of_class, there = per_class(matrix), matrix.sum(1) > 0
     return summary(matrix) | {
         f"{kind}_{name}": float(of_class[kind][code]) if there[code] else float("nan")

@@ -38,7 +38,18 @@ def batch_of(plan: RunPlan, step: int) -> Batch:
 def compile_ahead(
     configs: Sequence[TrainConfig], plans: Sequence[RunPlan], classes: int, strategy: Wanted, devices: Devices
 ) -> Program | None:
-    """Begins to compile the step while runs are made ready, where it is known which program to take."""
+    """Begins to compile the step while runs are made ready, where it is known which program to take.
+
+    Args:
+      configs: of each run; what is compiled into the step is the same in all.
+      plans: of each run.
+      classes: how many there are.
+      strategy: see `seeds.many_step`; with "auto" and several runs nothing is known before it is measured.
+      devices: see `mesh.make_mesh`.
+
+    Returns:
+      The program, whose first step waits for it; None where it has to be chosen when the runs are ready.
+    """
     n, known = len(plans), _known(strategy, len(plans))
     if known is None or jax.process_count() > 1 or make_mesh(n, devices) is not None:
         return None

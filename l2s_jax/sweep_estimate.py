@@ -13,7 +13,7 @@ from l2s_jax.data.loader import make_batch
 from l2s_jax.data.manifest import Manifest
 from l2s_jax.data.patch_set import PatchSet
 from l2s_jax.models.network import L2S
-from l2s_jax.run_plan import RunPlan, plan_run
+from l2s_jax.run_plan import plan_run
 from l2s_jax.starts import first_state
 from l2s_jax.sweep_plan import PlannedRun
 from l2s_jax.train_step import jit_train_step, make_optimizer, make_train_step
@@ -39,30 +39,23 @@ def estimate(
     left = [run for run in planned if run.run not in finished]
     if not left:
         return "nothing is left to run"
-    plans = {run.run: plan_run(run.config, patches, contents.classes) for run in planned}
-    sizes = {name: _batch(plan) for name, plan in plans.items()}
+    sizes = {run.run: run.batch for run in planned}
     took = _of_results(complete_rows(results)[0], sizes)
     if took:
         known = sum(name in sizes for name in finished)
         source = f"from {known} finished run{'s' if known > 1 else ''}, validation included"
     else:
-        by_size = {sizes[run.run]: run for run in left}
+        by_size = {run.batch: run for run in left}
         ends = {min(by_size), max(by_size)}
-        took = {size: measure_step(by_size[size], plans[by_size[size].run], contents) for size in ends}
+        took = {size: measure_step(by_size[size], patches, contents) for size in ends}
         of = " and ".join(map(str, sorted(ends)))
         source = f"from {MEASURED_STEPS} measured steps with batches of {of}; validation comes on top"
     known_sizes = sorted(took)
     seconds = sum(
-        run.steps * np.interp(sizes[run.run], known_sizes, [took[size] for size in known_sizes])
-        for run in left
+        run.steps * np.interp(run.batch, known_sizes, [took[size] for size in known_sizes]) for run in left
     )
     steps = sum(run.steps for run in left)
     return f"{steps:,} steps to go: about {duration(seconds)}, {seconds / steps:.3g} s a step ({source})"
-
-
-def _batch(plan: RunPlan) -> int:
-    """Places in a batch of a run."""
-    return len(plan.schedule.rows_of_step(0)[0])
 
 
 def _of_results(table: pd.DataFrame, sizes: Mapping[str, int]) -> dict[int, float]:
@@ -74,8 +67,9 @@ def _of_results(table: pd.DataFrame, sizes: Mapping[str, int]) -> dict[int, floa
     return took.groupby(rows["run"].map(sizes)).median().to_dict()
 
 
-def measure_step(run: PlannedRun, plan: RunPlan, contents: Manifest) -> float:
+def measure_step(run: PlannedRun, patches: PatchSet, contents: Manifest) -> float:
     """Median seconds of a train step of a run, once compiled."""
+    plan = plan_run(run.config, patches, contents.classes)
     model, optimizer = L2S(len(contents.classes), run.config.head), make_optimizer(run.config.learning_rate)
     state = first_state(run.config, model, plan.task)
     step = jit_train_step(make_train_step(model, optimizer, run.config))

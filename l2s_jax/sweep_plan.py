@@ -62,6 +62,7 @@ class PlannedRun:
     preset: str
     config: TrainConfig
     steps: int
+    batch: int  # places in a batch: fewer than asked for where there are fewer patches
     n_mask: int
     n_label: int
     cells: tuple[Cell, ...]
@@ -104,7 +105,9 @@ def plan_sweep(
             runs[name] = replace(runs[name], cells=(*runs[name].cells, cell))
         else:
             counts = int(plan.chosen.has_mask.sum()), int(plan.chosen.has_label.sum())
-            runs[name] = PlannedRun(name, variant.preset, config, plan.steps, *counts, (cell,), earlier)
+            runs[name] = PlannedRun(
+                name, variant.preset, config, plan.steps, plan.schedule.batch, *counts, (cell,), earlier
+            )
     if faults:
         listed = "\n".join(faults[:10])
         raise UserError(f"{len(faults)} cell(s) of the sweep cannot be run; leave them out:\n{listed}")

@@ -256,7 +256,7 @@ def list_runs(planned: Sequence[PlannedRun], finished: set[str]) -> list[str]:
     """One line a run."""
     return [
         f"  {run.run}  {'finished' if run.run in finished else 'to do':<8}  {run.cells[0]}: "
-        f"{run.n_mask} masks, {run.n_label} labels, {run.steps:,} steps of up to {run.config.batch_size}"
+        f"{run.n_mask} masks, {run.n_label} labels, {run.steps:,} steps of {run.batch}"
         for run in planned
     ]
 

@@ -148,7 +148,7 @@ def test_the_estimate_knows_that_small_batches_are_quick(phantom, tmp_path, monk
     assert few < 8 < all_
     measured = []
 
-    def measure(run, plan, contents):
+    def measure(run, patches, contents):
         measured.append(min(run.n_mask, 8))
         return measured[-1] / 100
 

@@ -22,6 +22,7 @@ class Schedule(NamedTuple):
 
     rows_of_step: Plan
     steps_per_epoch: int
+    batch: int  # places in a batch
 
 
 def shuffled_schedule(rows: np.ndarray, batch_size: int, seed: int) -> Schedule:
@@ -39,7 +40,7 @@ def shuffled_schedule(rows: np.ndarray, batch_size: int, seed: int) -> Schedule:
         padded[: len(order)] = order
         return padded, np.full(batch_size, epoch, np.int32)
 
-    return Schedule(rows_of_step, steps_per_epoch)
+    return Schedule(rows_of_step, steps_per_epoch, batch_size)
 
 
 def balanced_schedule(
@@ -59,7 +60,7 @@ def balanced_schedule(
         labels = _round_robin(label_rows, seed, step * (batch_size - n_mask), batch_size - n_mask, 2)
         return tuple(np.concatenate(pair) for pair in zip(masks, labels, strict=True))  # type: ignore
 
-    return Schedule(rows_of_step, steps_per_epoch)
+    return Schedule(rows_of_step, steps_per_epoch, batch_size)
 
 
 def _epoch_order(rows: np.ndarray, seed: int, epoch: int, stream: int) -> np.ndarray:
