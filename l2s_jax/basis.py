@@ -7,17 +7,10 @@ from typing import NamedTuple
 from l2s_jax import run_folder
 from l2s_jax.config import TrainConfig
 from l2s_jax.data.manifest import Manifest
+from l2s_jax.drawn_masks import DrawnMasks, draw_masks, read_drawn, write_drawn
 from l2s_jax.run_folder import EarlierRun
 from l2s_jax.run_plan import RunPlan
-from l2s_jax.self_training import (
-    DrawnMasks,
-    Teacher,
-    draw_masks,
-    read_drawn,
-    read_teacher,
-    taught,
-    write_drawn,
-)
+from l2s_jax.self_training import Teacher, read_teacher, taught
 from l2s_jax.starts import RANDOM, Start, read_start
 
 
@@ -73,7 +66,7 @@ def read_bases(
         if config.teacher not in teachers:
             teachers[config.teacher] = read_teacher(config, manifest)
         teacher = teachers[config.teacher]
-        drawn = draw_masks(teacher, plan, manifest.classes.names, config.teacher_confidence, say)
+        drawn = draw_masks(teacher.network, teacher.run.folder, plan, manifest.classes, config, say)
         bases.append(Basis(taught(plan, drawn, config), start, teacher.run, drawn))
     return bases
 

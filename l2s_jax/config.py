@@ -46,6 +46,10 @@ class TrainConfig:
     teacher_confidence: float = 0.0
     """Places where the teacher gives its class less than this share of the probability of the classes that
     can be there are ignored, 0 to 1."""
+    teacher_background: Literal["likeliest", "share"] = "likeliest"
+    """Where a teacher draws background: `likeliest`, where it takes it for likelier than the classes that can
+    be there; `share`, where it takes it for likeliest, in as much of the patches of a label as the chosen
+    masks of that label show."""
     head: Literal["a3", "max"] = "a3"
     """Classifier: `a3` is Table A.3; `max` is the release's spatial maximum of the low-resolution logits."""
     routing: Literal["split", "all"] = "split"

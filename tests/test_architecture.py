@@ -27,7 +27,7 @@ LAYERS = (
     ("weights", "train_step", "figures", "doctor"),
     ("inference", "checkpoints", "jax_setup", "seeds", "mesh", "results"),
     ("networks", "evaluation", "run_plan", "slide_inference"),
-    ("predictor", "starts", "slide_stain", "slide_outputs", "slide_record"),
+    ("predictor", "starts", "drawn_masks", "slide_stain", "slide_outputs", "slide_record"),
     ("slide_prediction", "self_training"),
     (
         "run_report",

@@ -14,18 +14,19 @@ from l2s_jax.config import validate
 from l2s_jax.data.loader import make_batch
 from l2s_jax.data.manifest import read_manifest
 from l2s_jax.data.patch_set import load_patches
+from l2s_jax.drawn_masks import (
+    DRAWN_MASKS,
+    DrawnMasks,
+    background_shares,
+    draw_masks,
+    draw_shares,
+    read_drawn,
+    write_drawn,
+)
 from l2s_jax.errors import UserError
 from l2s_jax.inference import make_forward
 from l2s_jax.run_plan import plan_run
-from l2s_jax.self_training import (
-    DRAWN_MASKS,
-    DrawnMasks,
-    draw_masks,
-    read_drawn,
-    read_teacher,
-    taught,
-    write_drawn,
-)
+from l2s_jax.self_training import read_teacher, taught
 from l2s_jax.training import train
 from l2s_jax.types import IGNORE_PIXEL
 
@@ -48,9 +49,21 @@ def teacher(trained, manifest):
     return read_teacher(replace(CONFIG, teacher=str(trained)), manifest)
 
 
-def test_each_place_gets_the_likeliest_class_that_can_be_there(plan, teacher, manifest):
+@pytest.fixture(scope="module")
+def draw(teacher, manifest):
+    """What the teacher draws for a run's plan."""
+
+    def masks(plan, say=quiet, **options):
+        return draw_masks(
+            teacher.network, teacher.run.folder, plan, manifest.classes, replace(CONFIG, **options), say
+        )
+
+    return masks
+
+
+def test_each_place_gets_the_likeliest_class_that_can_be_there(plan, draw, teacher, manifest):
     said = []
-    drawn = draw_masks(teacher, plan, manifest.classes.names, say=said.append)
+    drawn = draw(plan, said.append)
     assert drawn.rows.tolist() == np.flatnonzero(plan.chosen.has_label & ~plan.chosen.has_mask).tolist()
     assert len(drawn.rows) > 3 and f"draws masks for {len(drawn.rows)} image-level patches" in said[0]
     assert drawn.codes.shape == (len(drawn.rows), 4, 4) and drawn.codes.dtype == np.uint8
@@ -76,19 +89,80 @@ def test_each_place_gets_the_likeliest_class_that_can_be_there(plan, teacher, ma
         assert (codes == expected)[sure].all() and sure.mean() > 0.5
 
 
-def test_a_teacher_that_is_not_sure_draws_nothing(plan, teacher, manifest):
-    said, names = [], manifest.classes.names
-    every = draw_masks(teacher, plan, names, say=quiet)
-    some = draw_masks(teacher, plan, names, 0.55, said.append)
+def test_a_teacher_that_is_not_sure_draws_nothing(plan, draw):
+    said = []
+    every = draw(plan)
+    some = draw(plan, said.append, teacher_confidence=0.55)
     left = some.codes != IGNORE_PIXEL
     assert 0.05 < left.mean() < 0.95 and f"not sure {1 - left.mean():.0%}" in said[0]
     np.testing.assert_array_equal(some.codes[left], every.codes[left])
     # Two classes can be in a patch, so one of them always has half: no place falls out.
-    np.testing.assert_array_equal(draw_masks(teacher, plan, names, 0.5, quiet).codes, every.codes)
+    np.testing.assert_array_equal(draw(plan, teacher_confidence=0.5).codes, every.codes)
     pixels = plan.patches.pixels[plan.chosen.has_mask].sum(0)
     pixels += np.bincount(some.codes[left], minlength=4) * 64
     weights = taught(plan, some, CONFIG).task.seg_weights
     np.testing.assert_allclose(weights, pixels.min() / pixels, rtol=1e-6)
+
+
+def test_background_is_drawn_in_as_much_as_the_masks_of_a_label_show(plan, draw, manifest):
+    background = manifest.classes.background
+    shares, code = background_shares(plan, manifest.classes)
+    assert code == background
+    # By brute force: all masks of a label side by side.
+    rows = np.flatnonzero(plan.chosen.has_mask)
+    _, masks = plan.patches.fetch(rows)
+    labels = plan.patches.label[rows]
+    for label in sorted(set(labels.tolist())):
+        seen = masks[labels == label]
+        expected = (seen == background).sum() / (seen != IGNORE_PIXEL).sum()
+        np.testing.assert_allclose(shares[label], expected, rtol=1e-12)
+    likeliest, drawn = draw(plan), draw(plan, teacher_background="share")
+    drawn_labels = plan.patches.label[drawn.rows]
+    for label in set(drawn_labels.tolist()):
+        codes = drawn.codes[drawn_labels == label]
+        assert set(np.unique(codes)) <= {background, label}
+        assert (codes == background).sum() == round(shares[label] * codes.size)
+        # The other rule's background is either part of this one's, or contains it: the order is the same.
+        other = likeliest.codes[drawn_labels == label] == background
+        both = (codes == background) & other
+        assert both.sum() >= min(other.sum(), (codes == background).sum()) - 2
+
+
+def test_a_label_without_a_mask_takes_the_share_of_all_masks(plan, manifest):
+    shares, background = background_shares(plan, manifest.classes)
+    rows = np.flatnonzero(plan.chosen.has_mask)
+    label = plan.patches.label[rows[0]]
+    flags = plan.chosen.has_mask & (plan.patches.label != label)
+    fewer = plan._replace(chosen=plan.chosen._replace(has_mask=flags))
+    pixels = plan.patches.pixels[flags].sum(0)
+    left, _ = background_shares(fewer, manifest.classes)
+    assert left[label] == pixels[background] / pixels.sum() != shares[label]
+    others = [code for code in set(plan.patches.label[rows].tolist()) if code != label]
+    np.testing.assert_array_equal(left[others], shares[others])
+
+
+def test_shares_rank_the_places_of_a_label_over_its_patches():
+    chances = np.zeros((4, 1, 2, 3), np.float32)
+    chances[..., 0] = [[[0.9, 0.8]], [[0.7, 0.2]], [[0.1, 0.2]], [[0.0, 0.0]]]
+    chances[[0, 1], ..., 1] = 1 - chances[[0, 1], ..., 0]
+    chances[2, ..., 1], chances[2, ..., 2] = [[0.5, 0.3]], [[0.4, 0.5]]
+    chances[3, ..., 2] = 1  # no background can be there
+    label = np.array([1, 1, 2, 2])
+    codes = draw_shares(chances, label, np.array([0.5, 0.5, 0.5]), 0)
+    np.testing.assert_array_equal(codes[:, 0], [[0, 0], [1, 1], [1, 0], [2, 2]])
+    none = draw_shares(chances, label, np.zeros(3), 0)
+    np.testing.assert_array_equal(none[:, 0], [[1, 1], [1, 1], [1, 2], [2, 2]])
+    every = draw_shares(chances, label, np.ones(3), 0)
+    np.testing.assert_array_equal(every[:, 0], [[0, 0], [0, 0], [0, 0], [2, 2]])
+
+
+def test_shares_that_nothing_tells_are_refused(plan, draw, manifest):
+    bare = plan._replace(chosen=plan.chosen._replace(has_mask=np.zeros(len(plan.patches), bool)))
+    assert len(draw(bare).rows)
+    with pytest.raises(UserError, match="it has none: use --teacher-background likeliest"):
+        draw(bare, teacher_background="share")
+    with pytest.raises(UserError, match=r"needs a background; classes\.toml names none"):
+        background_shares(plan, replace(manifest.classes, background=None))
 
 
 def test_drawn_masks_stand_beside_those_that_a_run_has(plan, manifest, tmp_path):
@@ -122,9 +196,9 @@ def test_drawn_masks_stand_beside_those_that_a_run_has(plan, manifest, tmp_path)
     np.testing.assert_array_equal(new.task.cls_weights, plan.task.cls_weights)
 
 
-def test_no_patches_to_draw_on(teacher, manifest, plan):
+def test_no_patches_to_draw_on(draw, plan):
     alone = plan._replace(chosen=plan.chosen._replace(has_label=np.zeros(len(plan.patches), bool)))
-    drawn = draw_masks(teacher, alone, manifest.classes.names, say=quiet)
+    drawn = draw(alone)
     assert len(drawn.rows) == 0 and drawn.codes.shape == (0, 4, 4)
     assert (taught(alone, drawn, CONFIG).subset.has_mask == plan.subset.has_mask).all()
 
