@@ -1,6 +1,6 @@
 """Runs every benchmark and writes their results as one flat object.
 
-    python benchmarks/bench.py [--long] [--device cpu|cuda] [--only step macenko ...]
+    python benchmarks/bench.py [--long] [--device cpu|cuda] [--tf32] [--only step macenko ...]
 
 The short forms take less than ten minutes together on two idle cores. `benchmarks/results/latest.json` is
 written after each part; a part that fails is named in it under `failed`, costs the others nothing, and makes
@@ -33,6 +33,9 @@ PARTS = {
 }
 """Script of each part, and the options of its long form."""
 
+WITH_TORCH = ("step", "five_seeds", "inference")
+"""Parts that compare programs with torch's, and take `--tf32` for both; without it both are in float32."""
+
 SHORT_LIMIT_S, LONG_LIMIT_S = 240, 3600
 """A part that takes longer has failed."""
 
@@ -43,6 +46,7 @@ def run_part(name: str, options: argparse.Namespace, folder: Path) -> tuple[turn
     out = folder / f"{name}.json"
     command = [sys.executable, str(HERE / script), "--device", options.device, "--json", str(out)]
     command += long_options if options.long else ["--short"]
+    command += ["--tf32"] if options.tf32 and name in WITH_TORCH else []
     print(f"== {name}", flush=True)
     try:
         code = subprocess.run(command, timeout=LONG_LIMIT_S if options.long else SHORT_LIMIT_S).returncode
@@ -66,11 +70,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--long", action="store_true", help="the long forms, about half an hour")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--tf32", action="store_true", help="TensorFloat-32 on both sides (cuda)")
     parser.add_argument("--only", nargs="+", default=list(PARTS), choices=list(PARTS))
     options = parser.parse_args()
     began = time.monotonic()
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    results: turns.Results = {"date": now, "form": "long" if options.long else "short"}
+    results: turns.Results = {"date": now, "form": "long" if options.long else "short", "tf32": options.tf32}
     results |= {"load_average_before": turns.load(), "failed": ""}
     failed = []
     with tempfile.TemporaryDirectory() as folder:

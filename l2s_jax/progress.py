@@ -1,14 +1,17 @@
 """Progress of long work: bar, rate and time left on a terminal, silence elsewhere."""
 
+import os
 import sys
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Generator, Iterable, Sized
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
-def track(items: Iterable[T], description: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
-    """Yields `items`, drawing a bar on standard error where that is a terminal.
+def track(
+    items: Iterable[T], description: str, total: int | None = None, unit: str = "it"
+) -> Generator[T, None, None]:
+    """Yields `items`, drawing a bar on standard error where that is a terminal and L2S_NO_BARS is not set.
 
     Args:
       items: what to go through.
@@ -16,7 +19,7 @@ def track(items: Iterable[T], description: str, total: int | None = None, unit: 
       total: the number of items, where `items` has no length.
       unit: what one item is, for the rate ("patches").
     """
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or os.environ.get("L2S_NO_BARS"):
         yield from items
         return
     from rich.console import Console
@@ -35,4 +38,8 @@ def track(items: Iterable[T], description: str, total: int | None = None, unit: 
         for item in items:
             yield item
             speed = bar.tasks[0].speed
-            bar.update(task, advance=1, rate=f"{speed:.1f} {unit}/s" if speed else "")
+            bar.update(task, advance=1, rate=_rate(speed, unit) if speed else "")
+
+
+def _rate(speed: float, unit: str) -> str:
+    return f"{speed:.1f} {unit}/s" if speed >= 0.1 else f"{speed * 3600:.1f} {unit}/h"

@@ -1,11 +1,8 @@
 """One run's books while it trains: losses by epoch, validation, the best network, checkpoints."""
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -243,24 +240,3 @@ def validation_scores(setup: Setup, state: TrainState) -> dict[str, float]:
         "val_accuracy": masks["accuracy"],
         "val_label_accuracy": classifier["accuracy"],
     }
-
-
-@contextmanager
-def stop_requests() -> Iterator[threading.Event]:
-    """Turns Ctrl-C and SIGTERM into a flag that the loop looks at between steps; a second is obeyed."""
-    stop = threading.Event()
-
-    def ask(number: int, frame: Any) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # signals reach the main thread only
-        return
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

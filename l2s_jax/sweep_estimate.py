@@ -22,7 +22,12 @@ MEASURED_STEPS = 5
 
 
 def estimate(
-    results: Path, planned: Sequence[PlannedRun], finished: set[str], patches: PatchSet, contents: Manifest
+    results: Path,
+    planned: Sequence[PlannedRun],
+    finished: set[str],
+    patches: PatchSet,
+    contents: Manifest,
+    jobs: int = 1,
 ) -> str:
     """A sentence on how long the rest would take, from finished runs, or else from a few measured steps.
 
@@ -35,6 +40,7 @@ def estimate(
       finished: those that are not run again.
       patches: all rows of the training split.
       contents: the manifest.
+      jobs: runs at a time.
     """
     left = [run for run in planned if run.run not in finished]
     if not left:
@@ -55,7 +61,12 @@ def estimate(
         run.steps * np.interp(run.batch, known_sizes, [took[size] for size in known_sizes]) for run in left
     )
     steps = sum(run.steps for run in left)
-    return f"{steps:,} steps to go: about {duration(seconds)}, {seconds / steps:.3g} s a step ({source})"
+    at_once = min(jobs, len(left))
+    side = f" with {at_once} at a time, if each is as quick as those" if at_once > 1 else ""
+    return (
+        f"{steps:,} steps to go: about {duration(seconds / at_once)}{side}, {seconds / steps:.3g} s a step "
+        f"({source})"
+    )
 
 
 def _of_results(table: pd.DataFrame, sizes: Mapping[str, int]) -> dict[int, float]:

@@ -4,7 +4,9 @@ import dataclasses
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,16 @@ from l2s_jax.data.patch_set import load_patches
 from l2s_jax.errors import Unwritable, UserError
 from l2s_jax.files import write_text
 from l2s_jax.prediction import evaluate
+from l2s_jax.progress import track
 from l2s_jax.run_folder import CONFIG, ENVIRONMENT, FINISHED, LAST, MANIFEST, read_json
 from l2s_jax.run_plan import describe_splits
+from l2s_jax.stopping import Stopped
 from l2s_jax.sweep_estimate import duration, estimate
 from l2s_jax.sweep_file import SweepFile, read_sweep
+from l2s_jax.sweep_jobs import at_a_time, in_turn
 from l2s_jax.sweep_plan import PlannedRun, describe_plan, plan_sweep, plan_table
 from l2s_jax.sweep_row import result_row
-from l2s_jax.training import Stopped, train
+from l2s_jax.training import train
 from l2s_jax.types import IGNORE_LABEL
 
 SWEEP, PLAN, RESULTS = "sweep.json", "plan.csv", "results.csv"
@@ -39,6 +44,7 @@ def sweep(
     manifest: str | Path | None = None,
     dry_run: bool = False,
     retry_failed: bool = False,
+    jobs: int = 1,
     allow_outside: bool = False,
     say: Callable[[str], None] = print,
 ) -> Path:
@@ -53,6 +59,8 @@ def sweep(
       manifest: the data, instead of what the file names.
       dry_run: say what would be run and how long it would take, from measured steps; train nothing.
       retry_failed: run again what is in failures.csv.
+      jobs: runs at a time, each in a process with its share of the cores; 1 works in this process. With
+        another number of cores a run's figures differ by rounding.
       allow_outside: accept paths in the manifest that lead out of its folder.
       say: receives what a person should read.
 
@@ -63,6 +71,8 @@ def sweep(
       UserError: a faulty file, data that changed since the results were begun, another sweep at work in the
         folder; after everything else has been run, runs that failed.
     """
+    if jobs < 1:
+        raise UserError(f"--jobs {jobs}: expected 1 or more")
     asked = read_sweep(file)
     data = manifest or asked.manifest
     if data is None:
@@ -88,7 +98,7 @@ def sweep(
         finished = check_begun(folder, contents)
         for line in describe_plan(asked, planned, finished) + list_runs(planned, finished):
             say(line)
-        say(estimate(folder / RESULTS, planned, finished, patches, contents))
+        say(estimate(folder / RESULTS, planned, finished, patches, contents, jobs))
         return folder
     with run_folder.locked(folder):
         finished = check_begun(folder, contents, say)
@@ -97,7 +107,7 @@ def sweep(
             say(line)
         failed = set() if retry_failed else failed_runs(folder)
         left = [run for run in planned if run.run not in finished | failed]
-        _run_all(folder, asked, contents, left, allow_outside, say)
+        _run_all(folder, asked, contents, left, jobs, allow_outside, say)
         _say_failures(folder, planned, say)
     say(f"done: {folder / RESULTS} (next: l2s report {folder})")
     return folder
@@ -108,42 +118,59 @@ def _run_all(
     asked: SweepFile,
     contents: Manifest,
     left: Sequence[PlannedRun],
+    jobs: int,
     allow_outside: bool,
     say: Callable[[str], None],
 ) -> None:
-    began = time.monotonic()
-    for number, run in enumerate(left, 1):
-        say(f"run {number} of {len(left)}: {run.cells[0]}: {run.n_mask} masks, {run.n_label} labels")
-        try:
-            row, groups = run_one(folder, asked, contents, run, allow_outside)
-        except Stopped as error:
-            raise Stopped(
-                f"{error.args[0].split(';')[0]}; start the same sweep again to go on", exit_code=130
-            ) from error
-        except Unwritable as error:
-            text = str(error).replace("go on with --resume", "start the same sweep again to go on")
-            raise Unwritable(text) from error
-        except (MemoryError, OSError):
-            raise
-        except Exception as error:  # whatever it is, the other runs are not to be lost by it
-            _require_unchanged(contents, allow_outside)
-            say(f"failed: {error or type(error).__name__}")
-            append_rows(folder / FAILURES, [_failure(run, error)])
-            continue
-        _require_unchanged(contents, allow_outside)
-        _forget_groups(folder / PER_GROUP, run.run)
-        append_rows(folder / PER_GROUP, groups)
-        append_rows(folder / RESULTS, [row])
-        passed = time.monotonic() - began
-        rest = passed / number * (len(left) - number)
+    began, n_begun = time.monotonic(), 0
+
+    def begin(run: PlannedRun) -> None:
+        nonlocal n_begun
+        n_begun += 1
         say(
-            f"  {row['macro_f1']:.3f} pooled macro F1 on test, {row['classifier_accuracy']:.3f} classifier "
-            f"accuracy; about {duration(rest)} left"
+            f"run {n_begun} of {len(left)}: {run.cells[0]}: {run.n_mask} masks, {run.n_label} labels"
+            + (f" ({run.run})" if jobs > 1 else "")
         )
+
+    work = partial(run_one, folder, asked, contents, allow_outside)
+    if jobs == 1:
+        outcomes = in_turn(work, left, begin)
+    else:
+        outcomes = track(at_a_time(work, left, jobs, begin), "runs", len(left), "runs")
+    with closing(outcomes):  # where this is left, other processes are asked to stop
+        for number, (run, result, error) in enumerate(outcomes, 1):
+            _end_if_it_concerns_all(error)
+            _require_unchanged(contents, allow_outside)
+            if error is not None:  # whatever it is, the other runs are not to be lost by it
+                say(f"failed: {error or type(error).__name__}")
+                append_rows(folder / FAILURES, [_failure(run, error)])
+                continue
+            row, groups = result
+            _forget_groups(folder / PER_GROUP, run.run)
+            append_rows(folder / PER_GROUP, groups)
+            append_rows(folder / RESULTS, [row])
+            passed = time.monotonic() - began
+            rest = passed / number * (len(left) - number)
+            which = f"{run.run}: " if jobs > 1 else ""
+            say(
+                f"  {which}{row['macro_f1']:.3f} pooled macro F1 on test, {row['classifier_accuracy']:.3f} "
+                f"classifier accuracy; about {duration(rest)} left"
+            )
+
+
+def _end_if_it_concerns_all(error: Exception | None) -> None:
+    """Raises what every other run would meet as well, saying how the sweep goes on."""
+    if isinstance(error, Stopped):
+        raise Stopped(f"{str(error).split(';')[0]}; start the same sweep again to go on") from error
+    if isinstance(error, Unwritable):
+        text = str(error).replace("go on with --resume", "start the same sweep again to go on")
+        raise Unwritable(text) from error
+    if isinstance(error, MemoryError | OSError):
+        raise error
 
 
 def run_one(
-    folder: Path, asked: SweepFile, contents: Manifest, run: PlannedRun, allow_outside: bool
+    folder: Path, asked: SweepFile, contents: Manifest, allow_outside: bool, run: PlannedRun
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Trains (or resumes, or finds finished) one run and measures it once on the test split."""
     silent = lambda line: None  # noqa: E731

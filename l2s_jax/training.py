@@ -22,10 +22,11 @@ from l2s_jax.mesh import agreed, is_first_process, make_mesh
 from l2s_jax.models.network import L2S, count_parameters
 from l2s_jax.progress import track
 from l2s_jax.run_folder import ENVIRONMENT, FINISHED, LAST, NetworkFacts
-from l2s_jax.run_loop import RunLoop, Setup, stop_requests
+from l2s_jax.run_loop import RunLoop, Setup
 from l2s_jax.run_plan import RunPlan, describe_splits, describe_subset, plan_run
 from l2s_jax.run_program import Devices, Program, Wanted, batch_of, choose_program, compile_ahead
 from l2s_jax.seeds import unstack
+from l2s_jax.stopping import Stopped, stop_requests
 from l2s_jax.train_step import TrainState
 from l2s_jax.types import Batch
 
@@ -34,10 +35,6 @@ FETCH_EVERY = 50
 
 IN_THE_PROGRAM = ("head", "step", "augment", "colour_jitter", "presence_share", "learning_rate")
 """Options that are compiled into the step: equal in all runs that are trained together."""
-
-
-class Stopped(UserError):
-    """Ctrl-C or SIGTERM: the state was saved first."""
 
 
 def train(
@@ -339,8 +336,7 @@ def _stopped(loops: Sequence[RunLoop]) -> Stopped:
     first = loops[0]
     folder = first.setup.folder if len(loops) == 1 else first.setup.folder.parent
     return Stopped(
-        f"stopped after step {first.number} of {first.setup.plan.steps}; go on with --resume --out {folder}",
-        exit_code=130,
+        f"stopped after step {first.number} of {first.setup.plan.steps}; go on with --resume --out {folder}"
     )
 
 

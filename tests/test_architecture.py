@@ -21,7 +21,7 @@ FILES = ("l2s_jax.data", "l2s_jax.files", "l2s_jax.run_folder", "pathlib", "PIL"
 
 LAYERS = (
     ("errors", "types", "stain_fit"),
-    ("files", "progress", "slide_options"),
+    ("files", "progress", "slide_options", "stopping"),
     ("config", "data", "csv_rows", "event_file"),
     ("models", "augment", "losses", "metrics", "stain", "percentiles", "run_folder", "html"),
     ("weights", "train_step", "figures", "doctor"),
@@ -44,7 +44,7 @@ LAYERS = (
     ("training", "training_many", "inspection", "result_pictures"),
     ("reporting", "sweep_file"),
     ("sweep_plan",),
-    ("sweep_row", "sweep_estimate"),
+    ("sweep_row", "sweep_estimate", "sweep_jobs"),
     ("sweeping",),
     ("cli_options",),
     ("cli_data", "cli_prepare", "cli_results", "cli_runs"),
