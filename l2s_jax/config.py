@@ -50,6 +50,9 @@ class TrainConfig:
     """Where a teacher draws background: `likeliest`, where it takes it for likelier than the classes that can
     be there; `share`, where it takes it for likeliest, in as much of the patches of a label as the chosen
     masks of that label show."""
+    teacher_keep: float = 1.0
+    """With `share`: how much of what is drawn background, and of what is not, is kept, the places where it is
+    surest; the others are ignored. Above 0, to 1."""
     head: Literal["a3", "max"] = "a3"
     """Classifier: `a3` is Table A.3; `max` is the release's spatial maximum of the low-resolution logits."""
     routing: Literal["split", "all"] = "split"
@@ -166,6 +169,10 @@ def validate(config: TrainConfig) -> None:
         )
     if config.routing == "all" and config.teacher:
         faults.append("teacher needs routing = 'split': with 'all' every patch has a mask")
+    if not 0 < config.teacher_keep <= 1:
+        faults.append(f"teacher_keep = {config.teacher_keep!r} must lie above 0 and not above 1")
+    if config.teacher_keep < 1 and config.teacher_background != "share":
+        faults.append("teacher_keep needs teacher_background = 'share', which ranks the places")
     if config.select == "test-maximum":
         faults += _no_release(config)
     if config.composition == "balanced" and config.batch_size < 2:

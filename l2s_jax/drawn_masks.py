@@ -68,13 +68,16 @@ def draw_masks(
         chances[some] = _look(forward, plan.patches, rows[some])
     codes = chances.argmax(-1)
     if config.teacher_background == "share":
-        codes = draw_shares(chances, plan.patches.label[rows], *background_shares(plan, classes))
-    drawn_chance = np.take_along_axis(chances, codes[..., None], -1)[..., 0]
-    sure = drawn_chance >= config.teacher_confidence
+        shares, background = background_shares(plan, classes)
+        label = plan.patches.label[rows]
+        codes = draw_shares(chances, label, shares, background, config.teacher_keep)
+    of_code = np.take_along_axis(chances, np.minimum(codes, len(classes) - 1)[..., None], -1)[..., 0]
+    sure = of_code >= config.teacher_confidence
     drawn = DrawnMasks(rows, np.where(sure, codes, IGNORE_PIXEL).astype(np.uint8))
     parts = count_classes(drawn.codes, len(classes)) / max(drawn.codes.size, 1)
     named = [*zip(classes.names, parts, strict=True)]
-    named += [("not sure", 1 - parts.sum())] if config.teacher_confidence else []
+    left_out = config.teacher_confidence > 0 or config.teacher_keep < 1
+    named += [("not sure", 1 - parts.sum())] if left_out else []
     listed = ", ".join(f"{class_name} {part:.0%}" for class_name, part in named)
     say(f"{name} draws masks for {len(rows)} image-level patches: {listed}")
     return drawn
@@ -120,19 +123,24 @@ def background_shares(plan: RunPlan, classes: Classes) -> tuple[np.ndarray, int]
     return shares, classes.background
 
 
-def draw_shares(chances: np.ndarray, label: np.ndarray, shares: np.ndarray, background: int) -> np.ndarray:
+def draw_shares(
+    chances: np.ndarray, label: np.ndarray, shares: np.ndarray, background: int, keep: float = 1.0
+) -> np.ndarray:
     """Classes i64[K,h,w] with a given share of background in all patches of a label together.
 
     A network that knows few masks may see background, or a class, nearly everywhere; which places are the
     likelier background it tells better than how many are. So each label's places are ranked by the
     probability of background, and as many of the first are drawn so as its share asks. The others get the
     likeliest of the other classes. (Class-balanced self-training, Zou et al. 2018, with shares from masks.)
+    The places next to the cut, of which it is least sure, can be left out: of each side, so that the shares
+    stay.
 
     Args:
       chances: f32[K,h,w,C], of the classes that can be in the patch; of the others 0.
       label: i32[K].
       shares: f64[C], of background in the patches of each label, 0 to 1.
       background: its code.
+      keep: how much of the background's places, and of the others, is kept; the rest gets 255.
     """
     others = chances.copy()
     others[..., background] = 0
@@ -143,7 +151,9 @@ def draw_shares(chances: np.ndarray, label: np.ndarray, shares: np.ndarray, back
         patches = patches[(chances[patches, ..., background] > 0).any((1, 2))]
         there = codes[patches].reshape(-1)
         ranked = np.argsort(-chances[patches, ..., background].reshape(-1), kind="stable")
-        there[ranked[: round(shares[code] * len(ranked))]] = background
+        cut = round(shares[code] * len(ranked))
+        there[ranked[:cut]] = background
+        there[ranked[round(cut * keep) : len(ranked) - round((len(ranked) - cut) * keep)]] = IGNORE_PIXEL
         codes[patches] = there.reshape(len(patches), *codes.shape[1:])
     return codes
 

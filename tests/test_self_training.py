@@ -156,6 +156,35 @@ def test_shares_rank_the_places_of_a_label_over_its_patches():
     np.testing.assert_array_equal(every[:, 0], [[0, 0], [0, 0], [0, 0], [2, 2]])
 
 
+def test_places_next_to_the_cut_can_be_left_out():
+    chances = np.zeros((2, 1, 5, 2), np.float32)
+    chances[..., 0] = [[[0.9, 0.1, 0.7, 0.4, 0.55]], [[0.8, 0.2, 0.6, 0.3, 0.5]]]
+    chances[..., 1] = 1 - chances[..., 0]
+    codes = draw_shares(chances, np.array([1, 1]), np.array([0, 0.4]), 0, keep=0.5)
+    # Of 4 places of background and 6 of the label the surest 2 and 3 stay.
+    np.testing.assert_array_equal(codes[:, 0], [[0, 1, 255, 255, 255], [0, 1, 255, 1, 255]])
+
+
+def test_what_is_left_out_leaves_the_shares_as_they_are(plan, draw, manifest):
+    said = []
+    every = draw(plan, teacher_background="share")
+    some = draw(plan, said.append, teacher_background="share", teacher_keep=0.5)
+    left = some.codes != IGNORE_PIXEL
+    np.testing.assert_array_equal(some.codes[left], every.codes[left])
+    assert f"not sure {1 - left.mean():.0%}" in said[0]
+    labels = plan.patches.label[every.rows]
+    for label in set(labels.tolist()):
+        for code in (label, manifest.classes.background):
+            counts = [(drawn.codes[labels == label] == code).sum() for drawn in (some, every)]
+            assert abs(counts[0] - counts[1] / 2) <= 1
+    for options, words in (
+        ({"teacher_keep": 0.0}, "must lie above 0"),
+        ({"teacher_keep": 0.5}, "needs teacher_background = 'share'"),
+    ):
+        with pytest.raises(UserError, match=words):
+            validate(replace(CONFIG, teacher="a", **options))
+
+
 def test_shares_that_nothing_tells_are_refused(plan, draw, manifest):
     bare = plan._replace(chosen=plan.chosen._replace(has_mask=np.zeros(len(plan.patches), bool)))
     assert len(draw(bare).rows)
