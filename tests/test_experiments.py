@@ -28,6 +28,7 @@ OPTIONS = {
     "ebhi": {},
     "ebhi_ten_draws": {"metrics": WITH_BACKGROUND, "against": ["labelset S+C", "round_1 S+C"]},
     "ebhi_class_weights": {"metrics": WITH_BACKGROUND, "against": ["inverse_1 S+C"]},
+    "ebhi_share": {"metrics": WITH_BACKGROUND, "against": ["share_1 S+C", "labelset S+C"]},
 }
 """With what the tables beside the results were made, where not with `VALIDATED`."""
 

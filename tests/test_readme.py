@@ -216,6 +216,7 @@ def test_the_experiments_that_are_named_exist_and_have_results():
         "ebhi_settled",
         "ebhi_class_weights",
         "ebhi_ten_draws",
+        "ebhi_share",
         "ebhi_warm_start",
         "ebhi_self_training",
     ):
