@@ -162,12 +162,10 @@ def test_processes_end_with_their_parent(tmp_path):
 
 
 def start(file, manifest, out, jobs, cores=None):
-    command = [sys.executable, "-c", "from l2s_jax.cli import main; main()", "sweep", str(file)]
+    settle = f"import os; os.sched_setaffinity(0, {cores}); " if cores else ""
+    command = [sys.executable, "-c", settle + "from l2s_jax.cli import main; main()", "sweep", str(file)]
     command += ["--manifest", str(manifest), "--out", str(out), "--jobs", str(jobs)]
-    settle = (lambda: os.sched_setaffinity(0, cores)) if cores else None
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=settle
-    )
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def table(folder):
