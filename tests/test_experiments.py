@@ -32,8 +32,8 @@ OPTIONS = {
 }
 """With what the tables beside the results were made, where not with `VALIDATED`."""
 PARTS_OF_DRAWS = ({0, 1}, set(range(10)), set(range(5, 10)), {*range(5), *range(10, 15)})
-"""Draws that the documents also give means of: those of longer runs, the first ten, those on which options were
-decided on validation, and those that took no part in that."""
+"""Draws that the documents also give means of: those of longer runs, the first ten, those on which options
+were decided on validation, and those that took no part in that."""
 
 
 @pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)
