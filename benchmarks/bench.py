@@ -33,8 +33,8 @@ PARTS = {
 }
 """Script of each part, and the options of its long form."""
 
-WITH_TORCH = ("step", "five_seeds", "inference")
-"""Parts that compare programs with torch's, and take `--tf32` for both; without it both are in float32."""
+TAKES_TF32 = ("step", "five_seeds", "inference")
+"""Parts that compare networks with torch: with `--tf32` both sides in TensorFloat-32, else in float32."""
 
 SHORT_LIMIT_S, LONG_LIMIT_S = 240, 3600
 """A part that takes longer has failed."""
@@ -46,7 +46,7 @@ def run_part(name: str, options: argparse.Namespace, folder: Path) -> tuple[turn
     out = folder / f"{name}.json"
     command = [sys.executable, str(HERE / script), "--device", options.device, "--json", str(out)]
     command += long_options if options.long else ["--short"]
-    command += ["--tf32"] if options.tf32 and name in WITH_TORCH else []
+    command += ["--tf32"] if options.tf32 and name in TAKES_TF32 else []
     print(f"== {name}", flush=True)
     try:
         code = subprocess.run(command, timeout=LONG_LIMIT_S if options.long else SHORT_LIMIT_S).returncode

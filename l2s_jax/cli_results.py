@@ -27,8 +27,8 @@ class Sweep:
     retry_failed: bool = False
     """Run again what failed."""
     jobs: int = 1
-    """Runs at a time, each in a process with its share of the cores: quicker than one after the other on all
-    of them. With another share, figures differ by rounding."""
+    """Runs at a time, each in a process with its share of the cores. With another share, figures differ by
+    rounding."""
     allow_outside: bool = False
     """Accept paths in the manifest that lead out of its folder."""
     compile_cache: bool = True

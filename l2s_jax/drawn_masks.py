@@ -71,6 +71,7 @@ def draw_masks(
         shares, background = background_shares(plan, classes)
         label = plan.patches.label[rows]
         codes = draw_shares(chances, label, shares, background, config.teacher_keep)
+    # What is left out already, 255, is of no class; which one is looked up for it does not matter.
     of_code = np.take_along_axis(chances, np.minimum(codes, len(classes) - 1)[..., None], -1)[..., 0]
     sure = of_code >= config.teacher_confidence
     drawn = DrawnMasks(rows, np.where(sure, codes, IGNORE_PIXEL).astype(np.uint8))

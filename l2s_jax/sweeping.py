@@ -60,7 +60,8 @@ def sweep(
       dry_run: say what would be run and how long it would take, from measured steps; train nothing.
       retry_failed: run again what is in failures.csv.
       jobs: runs at a time, each in a process with its share of the cores; 1 works in this process. With
-        another number of cores a run's figures differ by rounding.
+        another number of cores a run's figures differ by rounding. A script that asks for several has to call
+        this below `if __name__ == "__main__":`, since each process imports it.
       allow_outside: accept paths in the manifest that lead out of its folder.
       say: receives what a person should read.
 
