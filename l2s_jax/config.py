@@ -53,6 +53,10 @@ class TrainConfig:
     teacher_keep: float = 1.0
     """With `share`: how much of what is drawn background, and of what is not, is kept, the places where it is
     surest; the others are ignored. Above 0, to 1."""
+    teacher_shift: int = 0
+    """A teacher looks at a patch 25 times, moved each way by this many pixels, half as many and none, and
+    takes the mean of what it sees at a place; a multiple of 16. What it believes of a place for where in the
+    patch it lies then cancels. 0: it looks at the patch as it is, in the eight turns and flips."""
     head: Literal["a3", "max"] = "a3"
     """Classifier: `a3` is Table A.3; `max` is the release's spatial maximum of the low-resolution logits."""
     routing: Literal["split", "all"] = "split"
@@ -91,6 +95,9 @@ class TrainConfig:
 
     augment: Literal["none", "rotate", "dihedral"] = "dihedral"
     """Image and mask together: quarter turns (`rotate`, the release), flips too (`dihedral`), or none."""
+    augment_shift: int = 0
+    """Image and mask together are shifted by up to this many pixels each way, mirrored at the edge. Not in
+    the paper: few masks would teach the network in which part of a patch things lie."""
     colour_jitter: bool = True
     """Brightness 0.25, contrast 0.75, saturation 0.25, hue 0.04, the release's values."""
     norm: Literal["imagenet", "dataset"] = "imagenet"
@@ -148,6 +155,7 @@ def validate(config: TrainConfig) -> None:
         ("loader_threads", 1, 256),
         ("min_per_class", 0, 1_000_000),
         ("labels_from", 0, 2**31 - 1),
+        ("augment_shift", 0, 2**31 - 1),
         ("seed", 0, 2**31 - 1),
         ("draw", 0, 2**31 - 1),
         ("memory_gib", 0.0, 1e6),
@@ -169,6 +177,8 @@ def validate(config: TrainConfig) -> None:
         )
     if config.routing == "all" and config.teacher:
         faults.append("teacher needs routing = 'split': with 'all' every patch has a mask")
+    if not 0 <= config.teacher_shift < 2**31 or config.teacher_shift % 16:
+        faults.append(f"teacher_shift = {config.teacher_shift!r} must be a multiple of 16, at least 0")
     if not 0 < config.teacher_keep <= 1:
         faults.append(f"teacher_keep = {config.teacher_keep!r} must lie above 0 and not above 1")
     if config.teacher_keep < 1 and config.teacher_background != "share":

@@ -45,6 +45,7 @@ def plan_run(config: TrainConfig, patches: PatchSet, classes: Classes) -> RunPla
       UserError: the patches cannot be trained on, or the setting leaves none.
     """
     check_size(patches.size)
+    check_shifts(config, patches.size[0])
     stratum = strata(patches, classes.background)
     chosen = choose(
         config.setting,
@@ -117,6 +118,15 @@ def check_size(size: tuple[int, int]) -> None:
             f"training patches of {size[0]}x{size[1]} pixels: they must be square, with sides a multiple of "
             f"{MULTIPLE}. Cut or resize them, as `l2s prepare` does."
         )
+
+
+def check_shifts(config: TrainConfig, side: int) -> None:
+    """Refuses to move patches by more than mirroring at their edge can fill."""
+    for name in ("augment_shift", "teacher_shift"):
+        if getattr(config, name) >= side:
+            raise UserError(
+                f"{name} = {getattr(config, name)}: the patches have sides of {side} pixels, it must be less"
+            )
 
 
 def describe_splits(manifest: Manifest) -> list[str]:

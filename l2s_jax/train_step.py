@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from l2s_jax.augment import colour_jitter, random_dihedral, row_keys
+from l2s_jax.augment import colour_jitter, random_dihedral, random_shift, row_keys
 from l2s_jax.config import TrainConfig
 from l2s_jax.losses import (
     cell_counts,
@@ -86,6 +86,9 @@ def prepare_inputs(config: TrainConfig, state: TrainState, batch: Batch) -> tupl
     dihedral_keys, jitter_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
     if config.augment != "none":
         image, mask = random_dihedral(dihedral_keys, image, mask, config.augment)
+    if config.augment_shift:
+        shift_keys = jax.vmap(lambda key: jax.random.fold_in(key, 2))(keys)
+        image, mask = random_shift(shift_keys, image, mask, config.augment_shift)
     scaled = image.astype(jnp.float32) / 255
     if config.colour_jitter:
         scaled = colour_jitter(jitter_keys, scaled)

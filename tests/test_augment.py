@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from l2s_jax import augment
-from l2s_jax.augment import colour_jitter, random_dihedral, row_keys, shift_hue
+from l2s_jax.augment import colour_jitter, random_dihedral, random_shift, row_keys, shift_hue
 
 
 def all_eight(picture):
@@ -28,6 +28,31 @@ def test_image_and_mask_move_together_through_the_whole_group(group, n, rng):
         assert len(matches) == 1
         seen |= set(matches)
     assert seen == set(range(n))
+
+
+def test_a_shift_moves_image_and_mask_together_and_mirrors_at_the_edge(rng):
+    image = rng.integers(0, 256, (1, 8, 8, 3)).astype(np.uint8)
+    mask = image[..., 0] % 7
+    n, most = 400, 3
+    keys = jax.random.split(jax.random.key(0), n)
+    images, masks = random_shift(keys, jnp.repeat(image, n, 0), jnp.repeat(mask, n, 0), most)
+
+    def mirrored(i):
+        return abs(i) if i < 8 else 14 - i
+
+    offsets = range(-most, most + 1)
+    wanted = {
+        (dy, dx): image[0][[mirrored(i + dy) for i in range(8)]][:, [mirrored(i + dx) for i in range(8)]]
+        for dy in offsets
+        for dx in offsets
+    }
+    seen = set()
+    for one, its_mask in zip(np.asarray(images), np.asarray(masks), strict=True):
+        np.testing.assert_array_equal(its_mask, one[..., 0] % 7)
+        matches = [offset for offset, moved in wanted.items() if np.array_equal(moved, one)]
+        assert len(matches) == 1
+        seen.add(matches[0])
+    assert seen == set(wanted)  # with another key 400 draws may leave one out
 
 
 def test_hue_shift_equals_colorsys(rng):

@@ -20,6 +20,7 @@ from l2s_jax.drawn_masks import (
     background_shares,
     draw_masks,
     draw_shares,
+    look_moved,
     read_drawn,
     write_drawn,
 )
@@ -183,6 +184,49 @@ def test_what_is_left_out_leaves_the_shares_as_they_are(plan, draw, manifest):
     ):
         with pytest.raises(UserError, match=words):
             validate(replace(CONFIG, teacher="a", **options))
+
+
+def test_a_teacher_that_looks_at_moved_patches_believes_what_it_sees_not_where_it_lies(rng):
+    images = rng.integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
+
+    def cells(pictures):
+        return pictures.reshape(-1, 4, 8, 4, 8, 3).mean((2, 4)) / 255
+
+    def by_colour(pictures):
+        return cells(pictures).astype(np.float32), np.zeros((len(pictures), 3))
+
+    def by_place(pictures):
+        logits = np.zeros((len(pictures), 4, 4, 3), np.float32)
+        logits[:, 0, :, 0] = logits[:, :, 0, 1] = 3.0  # the first row and column are what they are anywhere
+        return logits, np.zeros((len(pictures), 3))
+
+    odds = np.exp(cells(images))
+    expected = odds / odds.sum(-1, keepdims=True)
+    np.testing.assert_allclose(look_moved(by_colour, images, 16), expected, rtol=1e-5)
+
+    moved = look_moved(by_place, images, 16)
+    seen = by_place(images)[0]
+    plain = np.exp(seen) / np.exp(seen).sum(-1, keepdims=True)
+    np.testing.assert_allclose(moved.sum(-1), 1, rtol=1e-6)
+    # By brute force: place (0, 0) lies in windows that start 16 or 8 pixels before it, or with it.
+    windows = [(row, column, k) for k, (row, column) in enumerate(np.ndindex(5, 5)) if max(row, column) <= 2]
+    corner = []
+    for row, column, k in windows:
+        turned = np.rot90(plain[0][:, :: 1 - 2 * (k % 2)], -(k % 8 // 2))
+        corner.append(turned[2 - row, 2 - column])
+    np.testing.assert_allclose(moved[0, 0, 0], np.mean(corner, 0), rtol=1e-5)
+    assert np.ptp(moved[0], axis=(0, 1)).max() < np.ptp(plain[0], axis=(0, 1)).max() / 2
+
+
+def test_moved_looks_are_an_option_of_a_run(plan, draw, manifest):
+    as_it_is, moved = draw(plan), draw(plan, teacher_shift=16)
+    assert moved.codes.shape == as_it_is.codes.shape
+    assert 0.5 < (moved.codes == as_it_is.codes).mean() < 1
+    with pytest.raises(UserError, match="must be a multiple of 16"):
+        validate(replace(CONFIG, teacher_shift=8))
+    for name in ("teacher_shift", "augment_shift"):
+        with pytest.raises(UserError, match=f"{name} = 32: the patches have sides of 32 pixels"):
+            plan_run(replace(CONFIG, **{name: 32}), plan.patches, manifest.classes)
 
 
 def test_shares_that_nothing_tells_are_refused(plan, draw, manifest):
