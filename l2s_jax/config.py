@@ -236,12 +236,12 @@ def read_config(path: str | Path, default: TrainConfig) -> TrainConfig:
     return config_from_dict(table, PRESETS[preset] if preset else default, where=str(path))
 
 
-def read_table(path: str | Path) -> dict[str, Any]:
-    """A TOML file as it is. Raises `UserError` where it cannot be read."""
+def read_table(path: str | Path, what: str = "config") -> dict[str, Any]:
+    """A TOML file as it is. Raises `UserError` where it cannot be read, which calls it `what`."""
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise UserError(f"cannot read the config {path}: {error.strerror}") from error
+        raise UserError(f"cannot read the {what} {path}: {error.strerror}") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"{path} is not valid TOML: {error}") from error
 

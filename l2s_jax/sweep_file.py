@@ -1,12 +1,11 @@
 """A sweep as data: which runs of which settings on which manifest, read from a TOML file."""
 
 import dataclasses
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from l2s_jax.config import PRESETS, Preset, TrainConfig, config_from_dict
+from l2s_jax.config import PRESETS, Preset, TrainConfig, config_from_dict, read_table
 from l2s_jax.errors import UserError
 from l2s_jax.types import Setting
 
@@ -70,12 +69,7 @@ def read_sweep(path: str | Path) -> SweepFile:
       UserError: the file cannot be read; naming every unknown key and value of the wrong type.
     """
     path = Path(path)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UserError(f"cannot read the sweep {path}: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"{path} is not valid TOML: {error}") from error
+    table = read_table(path, "sweep")
     faults: list[str] = []
     known = {"name", "dataset", "manifest", "study", "draws", "percents", "options", "variant"}
     faults += [
