@@ -7,7 +7,14 @@ import pytest
 
 from l2s_jax.config import TrainConfig
 from l2s_jax.models.network import L2S
-from l2s_jax.train_step import Task, init_state, jit_train_step, make_optimizer, make_train_step
+from l2s_jax.train_step import (
+    Task,
+    init_state,
+    jit_train_step,
+    make_optimizer,
+    make_train_step,
+    prepare_inputs,
+)
 from l2s_jax.types import IGNORE_LABEL, IGNORE_PIXEL, Batch
 
 PLAIN = TrainConfig(augment="none", colour_jitter=False)
@@ -155,6 +162,28 @@ def test_augmentation_is_keyed_by_seed_epoch_and_index(rng):
     shuffled = np.random.default_rng(1).permutation(B)
     moved = Batch(*(np.asarray(part)[shuffled] for part in batch))
     np.testing.assert_allclose(loss(moved), loss(batch), rtol=1e-4)
+
+
+def test_patches_are_shifted_with_their_masks_and_only_when_asked(rng):
+    state, batch = fresh(), make_batch(rng, [True] * B, [True] * B)
+    batch = jax.tree.map(jnp.asarray, batch._replace(mask=batch.image[..., 0] % C))
+    images, masks = prepare_inputs(PLAIN, state, batch)
+    np.testing.assert_array_equal(masks, batch.mask)
+    shifted, shifted_masks = prepare_inputs(replace(PLAIN, augment_shift=8), state, batch)
+    as_bytes = np.rint((np.asarray(shifted) * 0.25 + 0.5) * 255).astype(np.uint8)
+    np.testing.assert_array_equal(as_bytes[..., 0] % C, shifted_masks)
+    moved = [changed([one], [other]) for one, other in zip(np.array(images), np.array(shifted), strict=True)]
+    assert sum(moved) >= B - 1  # (0, 0) is one of 289 shifts
+    # The turns are those without the option.
+    turned = replace(PLAIN, augment="dihedral")
+    plain, _ = prepare_inputs(turned, state, batch)
+    by_one, _ = prepare_inputs(replace(turned, augment_shift=1), state, batch)
+    inner = np.array(plain)[:, 1:-1, 1:-1]
+    for row in range(B):
+        windows = [
+            np.array(by_one)[row, y : y + SIZE - 2, x : x + SIZE - 2] for y in range(3) for x in range(3)
+        ]
+        assert any(np.array_equal(window, inner[row]) for window in windows)
 
 
 def test_seeds_differ_and_repeat():
