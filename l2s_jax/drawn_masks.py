@@ -4,7 +4,6 @@ A label narrows down what a network says: of its classes only the patch's label 
 there (or what the manifest's column `allowed` says). What is left to decide is where the background is.
 """
 
-import itertools
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from l2s_jax.data.patch_set import PatchSet, strata
 from l2s_jax.errors import UserError
 from l2s_jax.files import atomic_path
 from l2s_jax.inference import Forward, Network, make_forward
+from l2s_jax.looks import look_moved, look_turned
 from l2s_jax.models.decoder import SCALE
 from l2s_jax.run_plan import RunPlan
 from l2s_jax.types import IGNORE_PIXEL
@@ -26,8 +26,6 @@ from l2s_jax.types import IGNORE_PIXEL
 DRAWN_MASKS = "drawn_masks.npz"
 AT_ONCE = 20
 """Patches that the network looks at in one go."""
-VIEWS = tuple(itertools.product(range(4), (1, -1)))
-"""The eight turns and flips: quarter turns, then 1, or -1 where flipped."""
 
 
 class DrawnMasks(NamedTuple):
@@ -91,53 +89,9 @@ def draw_masks(
 def _look(forward: Forward, patches: PatchSet, rows: np.ndarray, shift: int) -> np.ndarray:
     """Probability f32[K,H/8,W/8,C] of each class that can be there; of the others 0."""
     images, _ = patches.fetch(rows)
-    total = look_moved(forward, images, shift) if shift else _look_turned(forward, images)
+    total = look_moved(forward, images, shift) if shift else look_turned(forward, images)
     total = total * patches.allowed[rows][:, None, None]
     return total / np.maximum(total.sum(-1, keepdims=True), np.finfo(np.float32).tiny)
-
-
-def _look_turned(forward: Forward, images: np.ndarray) -> np.ndarray:
-    """Sum over the eight turns and flips of the probabilities f32[K,H/8,W/8,C]."""
-    return np.sum([_probabilities(forward, images, view) for view in VIEWS], 0)
-
-
-def look_moved(forward: Forward, images: np.ndarray, shift: int) -> np.ndarray:
-    """How likely each class is at a place, by the mean over 25 windows that are moved and turned.
-
-    A network that pads with zeros can tell where in a patch a place is, and one that knows few masks makes
-    use of it: background is where it was in those. In moved windows a place lies elsewhere each time.
-
-    Args:
-      forward: from `inference.make_forward`.
-      images: u8[K,s,s,3], mirrored at the edge.
-      shift: pixels, a multiple of 16 below s, by which windows are moved at most each way.
-
-    Returns:
-      Probabilities f32[K,s/8,s/8,C].
-    """
-    side = images.shape[1]
-    wide = np.pad(images, ((0, 0), (shift, shift), (shift, shift), (0, 0)), mode="reflect")
-    starts = range(0, 2 * shift + 1, shift // 2)
-    total = seen = np.zeros(0, np.float32)
-    for k, (row, column) in enumerate(itertools.product(starts, starts)):
-        chances = _probabilities(forward, wide[:, row : row + side, column : column + side], VIEWS[k % 8])
-        if not total.size:
-            across = wide.shape[1] // SCALE
-            total = np.zeros((len(images), across, across, chances.shape[-1]), np.float32)
-            seen = np.zeros((across, across, 1), np.float32)
-        here = np.s_[row // SCALE : (row + side) // SCALE, column // SCALE : (column + side) // SCALE]
-        total[:, *here] += chances
-        seen[here] += 1
-    middle = slice(shift // SCALE, (shift + side) // SCALE)
-    return total[:, middle, middle] / seen[middle, middle]
-
-
-def _probabilities(forward: Forward, images: np.ndarray, view: tuple[int, int]) -> np.ndarray:
-    """Of images looked at turned by quarters and then flipped, turned back: f32[K,H/8,W/8,C]."""
-    turns, flip = view
-    logits, _ = forward(np.ascontiguousarray(np.rot90(images, turns, (1, 2))[:, :, ::flip]))
-    odds = np.exp(logits - logits.max(-1, keepdims=True))
-    return np.rot90((odds / odds.sum(-1, keepdims=True))[:, :, ::flip], -turns, (1, 2))
 
 
 def background_shares(plan: RunPlan, classes: Classes) -> tuple[np.ndarray, int]:

@@ -26,7 +26,7 @@ LAYERS = (
     ("models", "augment", "losses", "metrics", "stain", "percentiles", "run_folder", "html"),
     ("weights", "train_step", "figures", "doctor"),
     ("inference", "checkpoints", "jax_setup", "seeds", "mesh", "results"),
-    ("networks", "evaluation", "run_plan", "slide_inference"),
+    ("networks", "evaluation", "run_plan", "slide_inference", "looks"),
     ("predictor", "starts", "drawn_masks", "slide_stain", "slide_outputs", "slide_record"),
     ("slide_prediction", "self_training"),
     (

@@ -20,12 +20,12 @@ from l2s_jax.drawn_masks import (
     background_shares,
     draw_masks,
     draw_shares,
-    look_moved,
     read_drawn,
     write_drawn,
 )
 from l2s_jax.errors import UserError
 from l2s_jax.inference import make_forward
+from l2s_jax.looks import look_moved
 from l2s_jax.run_plan import plan_run
 from l2s_jax.self_training import read_teacher, taught
 from l2s_jax.training import train
