@@ -29,6 +29,7 @@ OPTIONS = {
     "ebhi_ten_draws": {"metrics": WITH_BACKGROUND, "against": ["labelset S+C", "round_1 S+C"]},
     "ebhi_class_weights": {"metrics": WITH_BACKGROUND, "against": ["inverse_1 S+C"]},
     "ebhi_share": {"metrics": WITH_BACKGROUND, "against": ["share_1 S+C", "labelset S+C"]},
+    "ebhi_shift": {"metrics": WITH_BACKGROUND, "against": ["share_1 S+C", "labelset S+C", "moved_1 S+C"]},
 }
 """With what the tables beside the results were made, where not with `VALIDATED`."""
 PARTS_OF_DRAWS = ({0, 1}, set(range(10)), set(range(5, 10)), {*range(5), *range(10, 15)})

@@ -46,9 +46,9 @@ def my_data(tmp_path_factory):
     (folder / "my_data" / "classes.toml").write_text(blocks("toml")[0])
     for line in table.splitlines()[1:]:
         image, mask = line.split(",")[:2]
-        write_png(folder / "my_data" / image, rng.integers(0, 256, (128, 128, 3), np.uint8))
+        write_png(folder / "my_data" / image, rng.integers(0, 256, (64, 64, 3), np.uint8))
         if mask:
-            write_png(folder / "my_data" / mask, rng.integers(0, 2, (128, 128)).astype(np.uint8))
+            write_png(folder / "my_data" / mask, rng.integers(0, 2, (64, 64)).astype(np.uint8))
     return folder
 
 
