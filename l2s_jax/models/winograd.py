@@ -13,6 +13,7 @@ Tiles are lists: element `b` holds column point (or pixel) `b`, with row points 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -82,9 +83,12 @@ def _split(x: Float[Array, "B H W C"], matrix: np.ndarray, overlap: bool) -> lis
 
 
 def _join(
-    tiles: Sequence[Float[Array, "6 P C"]], shape: tuple[int, ...], matrix: np.ndarray, overlap: bool
+    tiles: Sequence[Float[Array, "6 P C"]], shape: tuple[Any, ...], matrix: np.ndarray, overlap: bool
 ) -> Float[Array, "B H W C"]:
-    """Applies `matrix` [4 or 6, 6] along columns, then rows, and lays the tiles out: transposes `_split`."""
+    """Applies `matrix` [4 or 6, 6] along columns, then rows, and lays the tiles out: transposes `_split`.
+
+    The batch in `shape` is a symbol where a network is exported for any number of patches.
+    """
     batch, height, width, channels = shape
     h, w = height // TILE, width // TILE
     tiles = [tile.reshape(6, batch, h, w, channels) for tile in tiles]
