@@ -87,6 +87,7 @@ def prepare_inputs(config: TrainConfig, state: TrainState, batch: Batch) -> tupl
     if config.augment != "none":
         image, mask = random_dihedral(dihedral_keys, image, mask, config.augment)
     if config.augment_shift:
+        # A third key, so that turns and colours are those of a run without the option.
         shift_keys = jax.vmap(lambda key: jax.random.fold_in(key, 2))(keys)
         image, mask = random_shift(shift_keys, image, mask, config.augment_shift)
     scaled = image.astype(jnp.float32) / 255
