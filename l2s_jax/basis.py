@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from l2s_jax import run_folder
-from l2s_jax.config import TrainConfig
+from l2s_jax.config import TrainConfig, require_teacher
 from l2s_jax.data.manifest import Manifest
 from l2s_jax.drawn_masks import DrawnMasks, draw_masks, read_drawn, write_drawn
 from l2s_jax.run_folder import EarlierRun
@@ -44,7 +44,8 @@ def read_bases(
       say: receives what a person should read.
 
     Raises:
-      UserError: weights, a run or its masks cannot be read, or fit neither the network nor the manifest.
+      UserError: weights, a run or its masks cannot be read, or fit neither the network nor the manifest; a
+        teacher's options are given without one.
     """
     starts: dict[str, Start] = {}
     teachers: dict[str, Teacher] = {}
@@ -60,6 +61,7 @@ def read_bases(
         if config.weights not in starts:
             starts[config.weights] = read_start(config, manifest, say=say)
         start = starts[config.weights]
+        require_teacher(config)
         if not config.teacher:
             bases.append(Basis(plan, start))
             continue

@@ -193,6 +193,20 @@ def validate(config: TrainConfig) -> None:
         raise UserError("\n".join(["options that make no sense:", *faults]))
 
 
+TEACHING = ("teacher_confidence", "teacher_background", "teacher_keep", "teacher_shift")
+"""Options that say how a teacher draws."""
+
+
+def require_teacher(config: TrainConfig, where: str = "") -> None:
+    """Refuses options of a teacher where there is none: they would change nothing."""
+    idle = [name for name in TEACHING if getattr(config, name) != getattr(TrainConfig, name)]
+    if idle and not config.teacher:
+        raise UserError(
+            f"{where}{' and '.join(idle)}: how a teacher draws masks, and no teacher is named. Name its run "
+            "by --teacher (in a sweep by the variant's `teacher`), or leave this out"
+        )
+
+
 def _no_release(config: TrainConfig) -> list[str]:
     """Says in what a config departs from the release, where it asks for what the release alone does."""
     paper, release = to_dict(PRESETS["paper"]), to_dict(PRESETS["release"])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from l2s_jax.config import PRESETS, Preset, TrainConfig, config_from_dict, read_table
+from l2s_jax.config import PRESETS, Preset, TrainConfig, config_from_dict, read_table, require_teacher
 from l2s_jax.errors import UserError
 from l2s_jax.types import Setting
 
@@ -134,6 +134,8 @@ def _variant(
         return None
     try:
         config = config_from_dict(options, PRESETS[preset], where)
+        if "teacher" not in table:
+            require_teacher(config, f"{where}: ")
     except UserError as error:
         faults.append(str(error))
         return None

@@ -309,3 +309,10 @@ def test_a_teacher_that_does_not_fit_is_refused(trained, manifest, tmp_path):
         UserError, match="knows the classes background, normal, polyp, carcinoma; this manifest"
     ):
         read_teacher(replace(CONFIG, teacher=str(other)), manifest)
+
+
+def test_a_teachers_options_without_a_teacher_are_refused(phantom, tmp_path):
+    idle = replace(CONFIG, teacher_shift=16, teacher_background="share")
+    with pytest.raises(UserError, match="teacher_background and teacher_shift: how .* no teacher is named"):
+        train(phantom, tmp_path / "run", idle, say=quiet)
+    assert not (tmp_path / "run").exists()
