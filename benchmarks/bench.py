@@ -8,9 +8,11 @@ the exit code 1. `python benchmarks/table.py` then puts the figures into benchma
 """
 
 import argparse
+import contextlib
 import datetime
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -48,13 +50,25 @@ def run_part(name: str, options: argparse.Namespace, folder: Path) -> tuple[turn
     command += long_options if options.long else ["--short"]
     command += ["--tf32"] if options.tf32 and name in TAKES_TF32 else []
     print(f"== {name}", flush=True)
+    limit = LONG_LIMIT_S if options.long else SHORT_LIMIT_S
+    process = subprocess.Popen(command, start_new_session=True)
     try:
-        code = subprocess.run(command, timeout=LONG_LIMIT_S if options.long else SHORT_LIMIT_S).returncode
-    except subprocess.TimeoutExpired as error:
-        return {}, f"took more than {error.timeout} s"
+        code = process.wait(limit)
+    except subprocess.TimeoutExpired:
+        return {}, f"took more than {limit} s"
+    finally:
+        _end(process)
     if code or not out.is_file():
         return {}, f"ended with exit code {code}"
     return json.loads(out.read_text()), ""
+
+
+def _end(process: subprocess.Popen) -> None:
+    """Ends a part and all that it has started: a variant left running would disturb the parts that follow."""
+    for number in (signal.SIGINT, signal.SIGKILL):  # the first lets it take its temporary files away
+        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(process.pid, number)
+            process.wait(10)
 
 
 def write(results: turns.Results) -> None:
