@@ -6,6 +6,7 @@ runs the same program on the same batches, which are functions of the step numbe
 """
 
 import math
+import os
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from l2s_jax.cluster import local_gpus
 from l2s_jax.data.loader import of_one_size
 from l2s_jax.errors import UserError
 from l2s_jax.seeds import ManyStep, Strategy, is_sequence, many_step, stack, unstack
@@ -24,6 +26,8 @@ SEED, DATA = "seed", "data"
 
 def start_processes(coordinator: str, processes: int | None = None, process: int | None = None) -> None:
     """Joins the processes of one run, on one machine or many; call it before anything else of JAX.
+
+    Each takes the GPUs of its machine that are its share (`cluster.local_gpus`).
 
     Args:
       coordinator: `auto` where Slurm, Open MPI or another cluster that JAX knows started the processes; else
@@ -40,7 +44,8 @@ def start_processes(coordinator: str, processes: int | None = None, process: int
             "--coordinator HOST:PORT needs --processes and --process as well; under Slurm, --coordinator auto"
         )
     try:
-        jax.distributed.initialize(None if auto else coordinator, processes, process)
+        gpus = local_gpus(os.environ)
+        jax.distributed.initialize(None if auto else coordinator, processes, process, gpus)
     except (RuntimeError, ValueError, TypeError) as error:
         hint = " Was each started by srun or mpirun?" if auto else " Is the address right, its port open?"
         raise UserError(f"the processes could not be joined: {error}.{hint}") from error

@@ -20,7 +20,7 @@ DEVICE = ("jax", "flax", "optax", "orbax")
 FILES = ("l2s_jax.data", "l2s_jax.files", "l2s_jax.run_folder", "pathlib", "PIL", "openslide")
 
 LAYERS = (
-    ("errors", "types", "stain_fit"),
+    ("errors", "types", "stain_fit", "cluster"),
     ("files", "progress", "slide_options", "stopping"),
     ("config", "data", "csv_rows", "event_file"),
     ("models", "augment", "losses", "metrics", "stain", "percentiles", "run_folder", "html"),
