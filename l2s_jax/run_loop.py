@@ -62,7 +62,8 @@ class RunLoop:
           setup: the run.
           start: the first weights; not looked at where there is a checkpoint.
           share: of the time on the clock that is put down to this run, 1 / n where n are trained together.
-          writes: whether this process writes; of several that train the run, one does. All save checkpoints.
+          writes: whether this process writes; of several that train the run, one does. All call for
+            checkpoints.
           agreed: a number of one process, made that of all.
         """
         config, plan = setup.config, setup.plan
@@ -180,7 +181,8 @@ class RunLoop:
             self.note["best"] = {"epoch": self.epoch, "score": score if math.isfinite(score) else None}
             variables = {"params": state.params, "batch_stats": state.batch_stats}
             folder = self.setup.folder / BEST
-            if checkpoints.latest_step(folder) != self.number:  # it is there where the run was cut off
+            # It is there where the run was cut off. Asked of one process, since it writes while others look.
+            if self.agreed(checkpoints.latest_step(folder) != self.number):
                 checkpoints.save(folder, self.number, {"variables": variables}, self.note["best"])
         return scores
 

@@ -33,7 +33,10 @@ from l2s_jax.types import Batch
 FETCH_EVERY = 50
 """Steps between two looks at the losses: often enough to stop soon, seldom enough not to wait for each."""
 
-IN_THE_PROGRAM = ("head", "step", "augment", "colour_jitter", "presence_share", "learning_rate")
+IN_THE_PROGRAM = (
+    "head", "step", "augment", "augment_shift", "colour_jitter", "presence_share", "learning_rate",
+    "precision",
+)  # fmt: skip
 """Options that are compiled into the step: equal in all runs that are trained together."""
 
 
@@ -108,12 +111,8 @@ def train_together(
     for config in configs:
         validate(config)
     _require_one_program(folders, configs)
-    if len(runs) > 1 and jax.process_count() > 1:
-        # Checkpoints of several runs in turn made Orbax's processes wait for each other for ever.
-        raise UserError(
-            "several seeds train on the devices of one process. With --coordinator leave --seeds out, and "
-            "start a group of processes for each seed"
-        )
+    first = is_first_process()
+    say = say if first else _silent
     contents = _read_manifest(manifest, allow_outside, say)
     patches = load_patches(contents.of_split("train"), contents.classes, configs[0].memory_gib)
     plans = [plan_run(config, patches, contents.classes) for config in configs]
@@ -125,7 +124,6 @@ def train_together(
     # Read before a folder is made: a missing file must not leave a half-begun run behind.
     bases = read_bases(folders, configs, plans, contents, begun, finished, say)
     plans = [basis.plan for basis in bases]
-    first = is_first_process()
     make_mesh(len(runs), devices)  # refuses devices that there are not, before a folder is made
     with ExitStack() as locks:
         if first:
@@ -134,7 +132,6 @@ def train_together(
                     locks.enter_context(run_folder.locked(folder))
                     run_folder.open_run(folder, config, contents, resume=resume)
         else:
-            say = _silent
             _wait_for_first()
         loops = []
         fresh = not any(begun + finished)
@@ -267,7 +264,7 @@ def _fit(
         program = ahead if ahead is not None else _chosen(going, strategy, devices, say)
         _take_steps(going, program)
     for loop in loops:
-        if loop not in going:
+        if loop.failure is None and (loop not in going or jax.process_count() > 1):
             loop.finish()
 
 
@@ -328,7 +325,9 @@ def _look(loop: RunLoop, state: Callable[[], TrainState], file: EventFile, stopp
         loop.end_epoch(state, file)
     if agreed(loop.save_is_due) or (stopping and loop.going):
         loop.save(state())
-    if not loop.going:
+    # The report reads the best network in one process, and Orbax counts what it does: were it not left to the
+    # end, the next checkpoint would have different names in different processes, which wait for each other.
+    if not loop.going and jax.process_count() == 1:
         loop.finish()
 
 

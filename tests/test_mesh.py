@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +20,19 @@ from l2s_jax.prediction import evaluate
 from l2s_jax.training import train
 
 
-def test_four_devices_take_the_steps_of_one():
+@pytest.mark.parametrize("convolutions,cases", [("plain", 2), ("fast", 1)])
+def test_four_devices_take_the_steps_of_one(convolutions, cases):
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
     here = Path(__file__).parent
     done = subprocess.run(
-        [sys.executable, here / "mesh_steps.py"], env=environment, cwd=here, text=True, capture_output=True
+        [sys.executable, here / "mesh_steps.py", convolutions],
+        env=environment,
+        cwd=here,
+        text=True,
+        capture_output=True,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("agree") == 2
+    assert done.stdout.count("agree") == cases
 
 
 def two_processes(phantom, folder, *more):
@@ -75,11 +81,21 @@ def test_two_processes_share_the_rows_of_a_run(phantom, trained, tmp_path):
     assert "Traceback" not in outputs[0] + outputs[1]
 
 
-def test_several_processes_train_one_run(phantom, tmp_path):
+def test_two_processes_train_seeds_each(phantom, trained, tmp_path):
+    """Two seeds on two devices of two processes: each process has the state of one."""
     run_folder.write_config(tmp_path / "config.toml", TINY)
     codes, outputs = two_processes(phantom, tmp_path / "runs", "--seeds", "0", "5")
-    assert codes == [2, 2]
-    assert all("With --coordinator leave --seeds out" in output for output in outputs)
+    assert codes == [0, 0], "\n".join(outputs)
+    assert "2 process(es): 2 along seed, 1 along data" in outputs[0]
+    assert "patches" in outputs[0] and "patches" not in outputs[1]  # read once
+    assert_close(tmp_path / "runs/seed0", trained)
+    other = train(phantom, tmp_path / "alone", replace(TINY, seed=5), say=quiet)
+    assert_close(tmp_path / "runs/seed5", other)
+    for name in ("seed0", "seed5"):
+        assert {path.name for path in (tmp_path / "runs" / name).iterdir()} == {
+            path.name for path in trained.iterdir()
+        }
+        assert last_state(tmp_path / "runs" / name, TINY)[1] == 12
 
 
 def test_a_mesh_of_one_device_is_none():
