@@ -93,6 +93,11 @@ class TrainConfig:
     steps: int | None = None
     """Train for this many steps instead of `epochs`: runs with few and many patches then cost the same."""
 
+    precision: Literal["default", "float32", "tf32", "bfloat16"] = "default"
+    """Arithmetic of the training step. `default` is JAX's: float32 on CPUs, TensorFloat-32 in the products on
+    GPUs that have it. `float32` and `tf32` ask for one of them; `bfloat16` has the activations of encoder and
+    decoder in bfloat16. Weights, batch statistics, losses and Adam are float32 always, validation too."""
+
     augment: Literal["none", "rotate", "dihedral"] = "dihedral"
     """Image and mask together: quarter turns (`rotate`, the release), flips too (`dihedral`), or none."""
     augment_shift: int = 0

@@ -5,15 +5,24 @@ from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from l2s_jax.config import TrainConfig
 from l2s_jax.data.loader import make_batch
 from l2s_jax.mesh import describe_mesh, jit_mesh_step, make_mesh, state_on_mesh
 from l2s_jax.models.network import L2S
 from l2s_jax.run_plan import RunPlan
-from l2s_jax.seeds import Compiler, ManyStep, Strategy, fastest, jit_many_step, measure_strategies, unstack
+from l2s_jax.seeds import (
+    Compiler,
+    ManyStep,
+    Strategy,
+    fastest,
+    is_sequence,
+    jit_many_step,
+    measure_strategies,
+)
 from l2s_jax.starts import state_shapes
-from l2s_jax.train_step import StepFunction, TrainState, make_optimizer, make_train_step
+from l2s_jax.train_step import Metrics, StepFunction, TrainState, make_optimizer, make_train_step
 from l2s_jax.types import Batch
 
 ALONE: Strategy = "unroll"
@@ -54,12 +63,12 @@ def compile_ahead(
     if known is None or jax.process_count() > 1 or make_mesh(n, devices) is not None:
         return None
     model = L2S(classes, configs[0].head)
-    program = jit_many_step(_step_function(model, configs[0]), n, known)
+    program = jit_many_step(step_function(model, configs[0]), n, known)
     states = tuple(
         state_shapes(config, model, plan.task) for config, plan in zip(configs, plans, strict=True)
     )
     program.compile_ahead(states, tuple(batch_of(plan, 0) for plan in plans))
-    return Program(program, partial(_state_of, n=n))
+    return Program(program, _state_of)
 
 
 def choose_program(
@@ -83,10 +92,10 @@ def choose_program(
       say: receives what was picked, and why.
     """
     n, mesh = len(states), make_mesh(len(states), devices)
-    step = _step_function(model, config)
+    step = step_function(model, config)
     compiler: Compiler
     if mesh is None:
-        compiler, state_of = jit_many_step, partial(_state_of, n=n)
+        compiler, state_of = jit_many_step, _state_of
     else:
         say(describe_mesh(mesh))
         compiler, state_of = partial(jit_mesh_step, mesh=mesh), partial(state_on_mesh, mesh=mesh)
@@ -101,12 +110,27 @@ def choose_program(
     return Program(measured[chosen].program, state_of)
 
 
-def _step_function(model: L2S, config: TrainConfig) -> StepFunction:
-    return make_train_step(model, make_optimizer(config.learning_rate), config)
+PRODUCTS = {"default": None, "float32": "highest", "tf32": "tensorfloat32", "bfloat16": None}
+"""JAX's names for how exact matrix products and convolutions are, by the option `precision`."""
 
 
-def _state_of(states: Any, i: int, n: int) -> TrainState:
-    return unstack(states, n)[i]
+def step_function(model: L2S, config: TrainConfig) -> StepFunction:
+    """The step of a run: its network, optimiser, options and arithmetic."""
+    dtype = jnp.bfloat16 if config.precision == "bfloat16" else jnp.float32
+    step = make_train_step(model.clone(dtype=dtype), make_optimizer(config.learning_rate), config)
+    products = PRODUCTS[config.precision]
+    if products is None:
+        return step
+
+    def precise(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        with jax.default_matmul_precision(products):  # read when the step is traced
+            return step(state, batch)
+
+    return precise
+
+
+def _state_of(states: Any, i: int) -> TrainState:
+    return states[i] if is_sequence(states) else jax.tree.map(lambda leaf: leaf[i], states)
 
 
 def _known(strategy: Wanted, n: int) -> Strategy | None:

@@ -8,13 +8,13 @@ import pytest
 
 from l2s_jax.config import TrainConfig
 from l2s_jax.models.network import L2S
-from l2s_jax.train_step import Task, init_state, make_optimizer, make_train_step
+from l2s_jax.run_program import step_function
+from l2s_jax.train_step import Task, init_state, make_optimizer
 from l2s_jax.types import Batch
 
 
-@pytest.fixture(scope="module")
-def lowered():
-    """StableHLO of the step with augmentation, on eight patches of 128x128."""
+def lower(precision):
+    """StableHLO of the step with augmentation, on eight patches of 128x128, as a run has it."""
     model, optimizer, ones = L2S(4), make_optimizer(1e-4), np.ones(4, np.float32)
     task = Task(ones, ones, np.zeros(3, np.float32), np.ones(3, np.float32), np.array([1, 0, 0], np.float32))
     state = jax.eval_shape(lambda key: init_state(model, optimizer, task, key), jax.random.key(0))
@@ -24,8 +24,13 @@ def lowered():
         shape(dtype=bool), shape(dtype=bool), shape(dtype=np.int32), shape(dtype=np.int32),
         shape(4, dtype=bool),
     )  # fmt: skip
-    step = make_train_step(model, optimizer, TrainConfig())
+    step = step_function(model, TrainConfig(precision=precision))
     return jax.jit(step).trace(state, batch).lower(lowering_platforms=("cuda",)).as_text()
+
+
+@pytest.fixture(scope="module")
+def lowered():
+    return lower("default")
 
 
 def test_convolutions_are_plain(lowered):
@@ -44,3 +49,24 @@ def test_no_feature_map_is_transposed(lowered):
     transposed = re.findall(r"stablehlo.transpose .*-> tensor<([\dx]*)x(\w+)>", lowered)
     large = {kind for dims, kind in transposed if np.prod([int(side) for side in dims.split("x")]) >= 2**14}
     assert large <= {"ui8"}
+
+
+ASKED = {"default": "DEFAULT", "float32": "HIGHEST", "tf32": "HIGH"}
+
+
+@pytest.mark.parametrize("precision", ASKED)
+def test_products_are_as_exact_as_asked_for(precision, lowered):
+    """StableHLO calls float32 highest and TensorFloat-32 high; XLA:GPU takes its word for it."""
+    text = lowered if precision == "default" else lower(precision)
+    of_each = re.findall(r"stablehlo.convolution\(.*?precision_config = \[([^\]]*)\]", text)
+    found = set(re.findall(r"#stablehlo<precision (\w+)>", " ".join(of_each)))
+    assert found == {ASKED[precision]} or (precision == "default" and not found)
+    assert "bf16" not in text
+
+
+def test_bfloat16_has_the_feature_maps_and_not_the_weights():
+    text = lower("bfloat16")
+    maps = re.findall(r"stablehlo.convolution\(.*-> tensor<[\dx]*x(\w+)>", text)
+    assert maps.count("bf16") >= 17 + 17  # encoder and decoder, both ways
+    arguments = text.split("func.func public @main(")[1].split(") -> ")[0]
+    assert "bf16" not in arguments

@@ -248,3 +248,17 @@ def test_setting_s_without_masks_is_refused(phantom, tmp_path):
     with pytest.raises(UserError, match="leaves nothing to learn from"):
         train(folder, tmp_path / "run", replace(TINY, setting="S"), allow_outside=True, say=quiet)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_arithmetic_is_an_option(precision, trained, phantom, tmp_path):
+    """On a CPU float32 is what there is anyway; bfloat16 is for feature maps, not for weights."""
+    run = train(phantom, tmp_path / "run", replace(TINY, precision=precision), say=quiet)
+    ours, theirs = (pd.read_csv(folder / "metrics.csv")["loss"] for folder in (run, trained))
+    state, _ = last_state(run, TINY)
+    assert {leaf.dtype for leaf in state if leaf.dtype.kind == "f"} == {np.dtype("float32")}
+    if precision == "float32":
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+    else:
+        assert not np.allclose(ours[0], theirs[0], rtol=1e-6)
+        np.testing.assert_allclose(ours[0], theirs[0], rtol=0.05)

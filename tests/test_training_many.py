@@ -1,11 +1,13 @@
 """Runs that are trained together come out as each would alone, and survive what single runs survive."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -14,7 +16,7 @@ import pytest
 from conftest import TINY
 from test_training import last_state, quiet
 
-from l2s_jax import checkpoints, run_folder, run_plan, seeds
+from l2s_jax import checkpoints, run_folder, run_plan, seeds, training
 from l2s_jax.cli import run
 from l2s_jax.errors import UserError
 from l2s_jax.networks import load_network
@@ -170,6 +172,17 @@ def test_finished_runs_without_their_last_checkpoint_are_left_alone(together, ph
             place.rename(folder / run_folder.LAST)
     assert sum("is finished" in line for line in lines) == 2
     assert checkpoints.latest_step(together[0] / run_folder.LAST) == 12
+
+
+def test_all_that_is_compiled_in_has_to_be_the_same():
+    """Every option that the step reads while it is traced."""
+    package = Path(training.__file__).parent
+    read = set()
+    for name in ("train_step.py", "run_program.py"):
+        read |= set(re.findall(r"\bconfig\.(\w+)", (package / name).read_text()))
+    assert {"augment_shift", "precision", "learning_rate"} <= read
+    # The head is read where the network is made.
+    assert read | {"head"} == set(training.IN_THE_PROGRAM)
 
 
 def test_what_cannot_share_a_program_is_refused(phantom, tmp_path):
