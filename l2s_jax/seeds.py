@@ -178,7 +178,7 @@ def measure_strategies(
 
     The first is always tried. Another is left out where the time that is feared of it (`PROMISE`, times the
     best so far) is more than what is left, and is not repeated where its second step, the first one being
-    compiled, shows it slower.
+    compiled, shows it slower. One that fails, for want of memory say, costs the others nothing.
 
     Args:
       step: from `make_train_step`.
@@ -192,10 +192,14 @@ def measure_strategies(
 
     Returns:
       What was measured, and why the others were not, in words.
+
+    Raises:
+      jax.errors.JaxRuntimeError: none of them ran.
     """
     feared = _feared()
     measured: dict[Strategy, Measured] = {}
     left_out: dict[Strategy, str] = {}
+    failure: Exception | None = None
     began = time.perf_counter()
     for strategy in sorted(strategies or STRATEGIES, key=lambda name: feared[name]):
         best = min((one.ms for one in measured.values()), default=0.0)
@@ -205,7 +209,13 @@ def measure_strategies(
             left_out[strategy] = f"a step may take {fear:.3g} s, with {max(left, 0):.3g} s left to try it"
             continue
         program = (compiler or jit_many_step)(step, n, strategy)
-        measured[strategy] = _measure(program, states, batches, best)
+        try:
+            measured[strategy] = _measure(program, states, batches, best)
+        except jax.errors.JaxRuntimeError as error:  # out of memory above all
+            failure = error
+            left_out[strategy] = f"it failed: {str(error).splitlines()[0]}"
+    if failure is not None and not measured:
+        raise failure
     return measured, left_out
 
 

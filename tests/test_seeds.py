@@ -271,6 +271,23 @@ def test_what_may_take_too_long_is_not_tried(timed):
     assert set(measured) == {"vmap"}
 
 
+def test_a_strategy_that_fails_costs_the_others_nothing(timed, monkeypatch):
+    def failing(step, n, strategy):
+        def run(states, batches):
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory\nlong story")
+
+        return run if strategy in broken else slow(0.01, [], strategy)
+
+    monkeypatch.setattr(seeds, "jit_many_step", failing)
+    states, broken = ({"sum": jnp.zeros(())},) * 2, ["unroll"]
+    measured, left_out = measure_strategies(toy_step, states, (), 2)
+    assert set(measured) == {"vmap", "map"}
+    assert left_out == {"unroll": "it failed: RESOURCE_EXHAUSTED: out of memory"}
+    broken += ["vmap", "map"]
+    with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
+        measure_strategies(toy_step, states, (), 2)
+
+
 def test_measuring_takes_nobodys_states():
     states = tuple({"sum": jnp.zeros((), jnp.float32)} for _ in range(2))
     for given in (states, stack(states)):
