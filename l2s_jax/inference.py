@@ -16,7 +16,7 @@ from l2s_jax.train_step import normalise
 Weighting = Literal["gaussian", "uniform"]
 
 Forward = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""u8[K,t,t,3] to low-resolution logits f32[K,t/8,t/8,C] and class logits f32[K,C], for any K."""
+"""u8[K,t,t,3] to low-resolution logits f32[K,t/8,t/8,C] and class logits f32[K,C], for any K above 0."""
 
 
 class Network(NamedTuple):

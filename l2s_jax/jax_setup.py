@@ -12,36 +12,43 @@ MIN_SECONDS = 0.5
 
 KEEP_BYTES = 2**31 - 1
 """Blocks up to this size stay with the process; mallopt takes a C int."""
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # malloc.h
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # malloc.h
 
 SELDOM = (100_000, 20, 100)
 """Thresholds of garbage collection, which finds nothing in the millions of objects that tracing makes."""
 
 
-def set_up_jax(compile_cache: bool) -> None:
-    """Freed memory is kept, compiled programs too where that is wanted, and garbage is collected seldom."""
+def set_up_jax(compile_cache: bool | None) -> None:
+    """Freed memory is kept, compiled programs too where that is wanted, and garbage is collected seldom.
+
+    Args:
+      compile_cache: whether to keep compiled programs; None: as the process that started this one.
+    """
     gc.set_threshold(*SELDOM)
     keep_freed_memory()
-    use_compile_cache(compile_cache)
+    if compile_cache is not None:
+        use_compile_cache(compile_cache)
 
 
 def use_compile_cache(wanted: bool, folder: Path | None = None) -> None:
-    """Keeps compiled programs between processes, in L2S_CACHE or the user's cache folder.
+    """Keeps compiled programs between processes, or does not; those started from this one do as it does.
 
-    Processes that are started from this one keep them too.
+    Args:
+      wanted: whether to.
+      folder: where; else JAX_COMPILATION_CACHE_DIR, L2S_CACHE or the user's cache folder.
     """
     import jax
 
     from l2s_jax.weights import cache_folder
 
+    values: dict[str, Any] = {"jax_enable_compilation_cache": wanted}
     if wanted:
-        values = {
-            "jax_compilation_cache_dir": str(folder or cache_folder() / "compiled"),
-            "jax_persistent_cache_min_compile_time_secs": MIN_SECONDS,
-        }
-        for name, value in values.items():
-            jax.config.update(name, value)
-            os.environ[name.upper()] = str(value)
+        users = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+        values["jax_compilation_cache_dir"] = str(folder or users or cache_folder() / "compiled")
+        values["jax_persistent_cache_min_compile_time_secs"] = MIN_SECONDS
+    for name, value in values.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)
 
 
 def keep_freed_memory() -> bool:
@@ -60,7 +67,10 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    if not all(mallopt(name, KEEP_BYTES) == 1 for name in (_MMAP_THRESHOLD, _TRIM_THRESHOLD)):
+    # Versions that refuse so large a threshold are told to take no block at all from the kernel.
+    if mallopt(_MMAP_THRESHOLD, KEEP_BYTES) != 1 and mallopt(_MMAP_MAX, 0) != 1:
+        return False
+    if mallopt(_TRIM_THRESHOLD, KEEP_BYTES) != 1:
         return False
     import jax
 

@@ -148,7 +148,7 @@ def _settle(shares: Any) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     from l2s_jax.jax_setup import set_up_jax
 
-    set_up_jax(compile_cache=False)  # the parent's choice is in the environment
+    set_up_jax(compile_cache=None)
 
 
 def _end_with_parent() -> None:
