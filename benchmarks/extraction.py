@@ -128,7 +128,9 @@ def main() -> None:
         results["extraction_patches"] = found
         for mpp in options.mpp:
             timed(f"painting_{mpp:g}_s", lambda mpp=mpp: paint_all(slide, xml, mpp))
-    results |= turns.machine(("numpy", "scipy", "scikit-learn", "shapely", "openslide-python"), "cpu")
+    results |= turns.machine(
+        ("numpy", "scipy", "scikit-learn", "shapely", "openslide-python"), options.device
+    )
     turns.report(results, ("what", "median", "min", "max", "patches or pixels"), rows, options.json)
 
 

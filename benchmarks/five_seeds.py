@@ -77,6 +77,7 @@ def main() -> None:
     names += ["jax-float32", "torch-eager-float32", "torch-channels_last-float32"]
     workers = [turns.Worker(__file__, name, passed) for name in names]
     results: turns.Results = {"five_seeds_load_average": turns.load(), "five_seeds_n": options.seeds}
+    results["five_seeds_tf32"] = options.tf32
     turns.take_turns(workers, 9 if options.short else 15, options.steps)
     rows = []
     for worker in workers:

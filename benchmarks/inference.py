@@ -121,6 +121,7 @@ def main() -> None:
         names = [*VARIANTS, "jax-slide"]
         workers = [turns.Worker(__file__, name, passed) for name in names]
         results: turns.Results = {"inference_load_average": turns.load(), "inference_tiles": tiles}
+        results["inference_tf32"] = options.tf32
         turns.take_turns(workers, 5 if options.short else 15, 1)
     rows = []
     for worker in workers:

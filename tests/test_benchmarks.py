@@ -1,0 +1,82 @@
+"""What the benchmarks lean on is there, and a part that fails costs the others nothing."""
+
+import argparse
+import importlib
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from l2s_jax import run_program, seeds
+from l2s_jax.run_loop import RunLoop
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "torch_reference")
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_script_can_be_read(name):
+    """Without PyTorch: each imports what it measures in the process that measures it."""
+    module = importlib.import_module(name)
+    assert module.__doc__
+    assert name in ("turns", "png_set") or callable(module.main)
+
+
+def test_what_is_measured_from_within_is_still_called_so():
+    """start.py and loop.py put a clock around these."""
+    assert run_program.jit_many_step is seeds.jit_many_step
+    assert callable(seeds.JittedStep.compile_ahead) and callable(RunLoop.end_epoch)
+
+
+def test_the_table_has_a_goal_for_each_figure_that_is_promised():
+    table = importlib.import_module("table")
+    promised = """step_vs_torch_eager step_vs_torch_channels_last five_seeds_vs_single five_seeds_vs_torch
+        loop_vs_step loader_vs_step inference_vs_torch macenko_per_s macenko_vs_torchstain
+        first_step_cold_s first_step_warm_s""".split()
+    assert set(promised) <= set(table.GOALS)
+    lines = table.table({"form": "short", "date": "now", "first_step_cold_s": 13.0, "macenko_per_s": 2000.0})
+    assert "| 13.0 |  | <= 12 | no |" in lines and "| 2000.0 |  | >= 1000 | yes |" in lines
+    assert "`loader_vs_step` | failed" in lines
+
+
+def run_part(folder, monkeypatch, text):
+    """What becomes of a part whose script is `text`."""
+    bench = importlib.import_module("bench")
+    script = folder / "part.py"
+    script.write_text(textwrap.dedent(text))
+    monkeypatch.setitem(bench.PARTS, "part", (str(script), []))
+    monkeypatch.setattr(bench, "SHORT_LIMIT_S", 5)
+    return bench.run_part("part", argparse.Namespace(device="cpu", long=False, tf32=False), folder)
+
+
+def test_a_part_that_takes_too_long_ends_with_all_it_started(tmp_path, monkeypatch):
+    text = f"""
+    import pathlib, subprocess, sys, time
+    started = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    pathlib.Path({str(tmp_path / "number")!r}).write_text(str(started.pid))
+    time.sleep(60)
+    """
+    found, fault = run_part(tmp_path, monkeypatch, text)
+    assert found == {} and fault == "took more than 5 s"
+    number = int((tmp_path / "number").read_text())
+    until = time.monotonic() + 20
+    while psutil.pid_exists(number) and psutil.Process(number).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def test_a_part_gives_its_results_or_says_how_it_ended(tmp_path, monkeypatch):
+    writes = """
+    import pathlib, sys
+    pathlib.Path(sys.argv[sys.argv.index("--json") + 1]).write_text('{"figure": 1.5}')
+    """
+    assert run_part(tmp_path, monkeypatch, writes) == ({"figure": 1.5}, "")
+    (tmp_path / "part.json").unlink()
+    assert run_part(tmp_path, monkeypatch, "raise SystemExit(3)") == ({}, "ended with exit code 3")
