@@ -54,6 +54,7 @@ def start_once(data: Path, cache: Path, out: Path, device: str) -> dict[str, flo
     command = [sys.executable, __file__, "--variant", "child", "--data", data, "--out", out]
     command += ["--began", time.time()]
     environment = {**os.environ, "L2S_CACHE": str(cache), "JAX_PLATFORMS": device}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)  # it would come before ours
     done = subprocess.run(
         list(map(str, command)), env=environment, check=True, stdout=subprocess.PIPE, text=True
     )
