@@ -58,10 +58,10 @@ def read_bases(
             drawn = read_drawn(folders[i]) if config.teacher else None
             bases.append(Basis(taught(plan, drawn, config) if drawn else plan, RANDOM))
             continue
+        require_teacher(config)
         if config.weights not in starts:
             starts[config.weights] = read_start(config, manifest, say=say)
         start = starts[config.weights]
-        require_teacher(config)
         if not config.teacher:
             bases.append(Basis(plan, start))
             continue

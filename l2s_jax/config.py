@@ -203,7 +203,15 @@ TEACHING = ("teacher_confidence", "teacher_background", "teacher_keep", "teacher
 
 
 def require_teacher(config: TrainConfig, where: str = "") -> None:
-    """Refuses options of a teacher where there is none: they would change nothing."""
+    """Refuses options of a teacher where there is none: they would change nothing.
+
+    Args:
+      config: of a run, whole.
+      where: what the message is to begin with.
+
+    Raises:
+      UserError: naming the options.
+    """
     idle = [name for name in TEACHING if getattr(config, name) != getattr(TrainConfig, name)]
     if idle and not config.teacher:
         raise UserError(

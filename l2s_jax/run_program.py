@@ -115,7 +115,12 @@ PRODUCTS = {"default": None, "float32": "highest", "tf32": "tensorfloat32", "bfl
 
 
 def step_function(model: L2S, config: TrainConfig) -> StepFunction:
-    """The step of a run: its network, optimiser, options and arithmetic."""
+    """The step of a run, in the arithmetic that it asks for; pure, not yet jitted.
+
+    Args:
+      model: of the run, float32.
+      config: its options.
+    """
     dtype = jnp.bfloat16 if config.precision == "bfloat16" else jnp.float32
     step = make_train_step(model.clone(dtype=dtype), make_optimizer(config.learning_rate), config)
     products = PRODUCTS[config.precision]

@@ -14,9 +14,10 @@ from l2s_jax.data.manifest import Manifest
 from l2s_jax.data.patch_set import PatchSet
 from l2s_jax.models.network import L2S
 from l2s_jax.run_plan import plan_run
+from l2s_jax.run_program import step_function
 from l2s_jax.starts import first_state
 from l2s_jax.sweep_plan import PlannedRun
-from l2s_jax.train_step import jit_train_step, make_optimizer, make_train_step
+from l2s_jax.train_step import jit_train_step
 
 MEASURED_STEPS = 5
 
@@ -81,9 +82,9 @@ def _of_results(table: pd.DataFrame, sizes: Mapping[str, int]) -> dict[int, floa
 def measure_step(run: PlannedRun, patches: PatchSet, contents: Manifest) -> float:
     """Median seconds of a train step of a run, once compiled."""
     plan = plan_run(run.config, patches, contents.classes)
-    model, optimizer = L2S(len(contents.classes), run.config.head), make_optimizer(run.config.learning_rate)
+    model = L2S(len(contents.classes), run.config.head)
     state = first_state(run.config, model, plan.task)
-    step = jit_train_step(make_train_step(model, optimizer, run.config))
+    step = jit_train_step(step_function(model, run.config))
     times = []
     for number in range(MEASURED_STEPS + 1):
         rows, epochs = plan.schedule.rows_of_step(number)

@@ -60,7 +60,7 @@ def test_products_are_as_exact_as_asked_for(precision, lowered):
     text = lowered if precision == "default" else lower(precision)
     of_each = re.findall(r"stablehlo.convolution\(.*?precision_config = \[([^\]]*)\]", text)
     found = set(re.findall(r"#stablehlo<precision (\w+)>", " ".join(of_each)))
-    assert found == {ASKED[precision]} or (precision == "default" and not found)
+    assert found == {ASKED[precision]}
     assert "bf16" not in text
 
 
