@@ -30,7 +30,7 @@ def write_slide(path: Path) -> None:
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
     from slide_generator import ellipses
 
-    from l2s_jax.data.slide_writing import write_pyramidal_slide
+    from l2s_jax.phantom.slide_writing import write_pyramidal_slide
 
     pink, purple, glass = (220, 120, 170), (110, 60, 150), (243, 240, 244)
     parts = [(0.5 * SIDE, x * SIDE, 0.45 * SIDE, 0.22 * SIDE, c) for x, c in ((0.25, pink), (0.75, purple))]
@@ -42,7 +42,7 @@ def write_slide(path: Path) -> None:
 
 def write_regions(path: Path) -> None:
     """Star-shaped outlines of 200 to 2,000 pixels' radius, three classes in turn, in ImageScope's XML."""
-    from l2s_jax.data.annotations import BACH_CLASSES
+    from l2s_jax.slides.annotations.class_names import BACH_CLASSES
 
     rng = np.random.default_rng(0)
     names = BACH_CLASSES.names[1:]
@@ -62,11 +62,11 @@ def cut(slide: Path, xml: Path, out: Path, mpp: float) -> int:
     """What `l2s prepare` does to a training slide; how many patches came out."""
     from functools import partial
 
-    from l2s_jax.data.annotations import BACH_CLASSES, bach_table
-    from l2s_jax.data.cutting import cut_source
-    from l2s_jax.data.extraction import PAPER
-    from l2s_jax.data.slide_sheets import read_slide_sheet
-    from l2s_jax.data.sources import Job, Source
+    from l2s_jax.prepare.cutting import cut_source
+    from l2s_jax.prepare.extraction import PAPER
+    from l2s_jax.prepare.sources import Job, Source
+    from l2s_jax.slides.annotations.class_names import BACH_CLASSES, bach_table
+    from l2s_jax.slides.sheets import read_slide_sheet
 
     shutil.rmtree(out, ignore_errors=True)
     read = partial(read_slide_sheet, slide, xml, bach_table(), mpp, PAPER.morphology)
@@ -77,8 +77,10 @@ def cut(slide: Path, xml: Path, out: Path, mpp: float) -> int:
 
 def paint_all(slide: Path, xml: Path, mpp: float) -> int:
     """Paints the whole slide at a scale, band by band; how many pixels that is."""
-    from l2s_jax.data.annotations import bach_table, paint, read_annotations
-    from l2s_jax.data.slides import downsample_at, open_slide, size_at
+    from l2s_jax.slides.annotations.class_names import bach_table
+    from l2s_jax.slides.annotations.painting import paint
+    from l2s_jax.slides.annotations.reading import read_annotations
+    from l2s_jax.slides.slide import downsample_at, open_slide, size_at
 
     opened = open_slide(slide)
     annotations = read_annotations(xml, bach_table(), size_level0=opened.size_level0)

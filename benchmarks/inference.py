@@ -32,7 +32,7 @@ def jax_forward(options: argparse.Namespace):
     import jax
     import numpy as np
 
-    from l2s_jax.inference import Network, make_forward
+    from l2s_jax.models.forward import Network, make_forward
     from l2s_jax.models.network import L2S, init_variables
 
     if options.device == "cuda":
@@ -50,10 +50,10 @@ def jax_tiles(options: argparse.Namespace) -> Callable[[], object]:
 
 def jax_slide(options: argparse.Namespace) -> Callable[[], object]:
     """The slide from its file to class codes."""
-    from l2s_jax.data.slide_reading import read_window
-    from l2s_jax.data.slides import open_slide
-    from l2s_jax.inference import Tiling
-    from l2s_jax.slide_inference import Job, predict_bands
+    from l2s_jax.prediction.slides.bands import Job, predict_bands
+    from l2s_jax.prediction.tiles import Tiling
+    from l2s_jax.slides.reading import read_window
+    from l2s_jax.slides.slide import open_slide
 
     slide, forward = open_slide(options.slide), jax_forward(options)
     size = slide.size_level0
@@ -94,7 +94,7 @@ def write_slide(path: Path, tiles_a_side: int) -> int:
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
     from slide_generator import smooth_picture
 
-    from l2s_jax.data.slide_writing import write_pyramidal_slide
+    from l2s_jax.phantom.slide_writing import write_pyramidal_slide
 
     side = (tiles_a_side + 1) * TILE // 2
     write_pyramidal_slide(path, smooth_picture(side, side), mpp=0.5)

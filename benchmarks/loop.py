@@ -22,7 +22,7 @@ import turns
 
 def seconds_of_epochs(train: Callable[[], object], between: Callable[[], object]) -> list[float]:
     """Trains, calling `between` after each epoch, and times the epochs without it."""
-    from l2s_jax.run_loop import RunLoop
+    from l2s_jax.training.run import RunLoop
 
     end_epoch, seconds, began = RunLoop.end_epoch, [], time.perf_counter()
 
@@ -50,10 +50,10 @@ def measure(data: Path, run: Path, epochs: int) -> turns.Results:
     from l2s_jax.data.manifest import read_manifest
     from l2s_jax.data.patch_set import load_patches
     from l2s_jax.models.network import L2S
-    from l2s_jax.run_plan import plan_run
-    from l2s_jax.starts import first_state
-    from l2s_jax.train_step import jit_train_step, make_optimizer, make_train_step
-    from l2s_jax.training import train
+    from l2s_jax.step.train_step import jit_train_step, make_optimizer, make_train_step
+    from l2s_jax.training.initial_weights import first_state
+    from l2s_jax.training.plan import plan_run
+    from l2s_jax.training.train import train
 
     config = TrainConfig(weights="random", epochs=epochs, validate_every=10**6)
     manifest = read_manifest(data)
@@ -122,7 +122,7 @@ def main() -> None:
     turns.set_up(options.device)
     from png_set import draw_patches, write_png_set
 
-    from l2s_jax.jax_setup import use_compile_cache
+    from l2s_jax.system.jax_setup import use_compile_cache
 
     use_compile_cache(True)
     with tempfile.TemporaryDirectory() as name:

@@ -36,7 +36,7 @@ def measure(rounds: int, batch: int) -> dict[str, list[float]]:
     import jax
     from torchstain.numpy.normalizers.macenko import NumpyMacenkoNormalizer
 
-    from l2s_jax.stain import fit_stain, macenko
+    from l2s_jax.stain.macenko import fit_stain, macenko
 
     patches = he_patches(8 * batch)
     batches = [patches[start : start + batch] for start in range(0, len(patches), batch)]

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from l2s_jax.data.manifest import PatchRow, write_classes, write_patches
-from l2s_jax.data.phantom import CLASSES, prepare_phantom
+from l2s_jax.phantom.patches import CLASSES, prepare_phantom
 
 
 def draw_patches(folder: Path, count: int = 100) -> Sequence[PatchRow]:

@@ -105,7 +105,7 @@ def counted_by_xla(batch: int, patch: int) -> dict[str, float]:
     from train_step import jax_parts
 
     from l2s_jax.models import convolution
-    from l2s_jax.train_step import jit_train_step
+    from l2s_jax.step.train_step import jit_train_step
 
     convolution.MANY_PRODUCTS = 10**15
     options = argparse.Namespace(batch=batch, patch=patch, device="cpu", tf32=False, augment=False)

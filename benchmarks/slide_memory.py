@@ -34,7 +34,7 @@ def write_slide(path: Path, side: int, mpp: float, tissue: float) -> None:
     """A pyramidal slide of `side` x `side` pixels; two ellipses cover a share of `tissue` of it."""
     from slide_generator import ellipses
 
-    from l2s_jax.data.slide_writing import write_pyramidal_slide
+    from l2s_jax.phantom.slide_writing import write_pyramidal_slide
 
     wide, high = 0.48 * side, side * tissue / (2 * np.pi * 0.48)
     parts = [(0.3 * side, 0.5 * side, high, wide, PINK), (0.7 * side, 0.5 * side, high, wide, PURPLE)]
@@ -47,12 +47,13 @@ def measure(path: Path, out: Path, mpp: float, stride: int, entropy: bool) -> di
     import jax
 
     from l2s_jax.data.classes import Classes
-    from l2s_jax.inference import Network, Tiling, make_forward
-    from l2s_jax.jax_setup import keep_freed_memory
+    from l2s_jax.models.forward import Network, make_forward
     from l2s_jax.models.network import L2S, init_variables
-    from l2s_jax.predictor import Predictor
-    from l2s_jax.slide_options import SlideOptions
-    from l2s_jax.slide_prediction import predict_slides
+    from l2s_jax.prediction.predictor import Predictor
+    from l2s_jax.prediction.slides.options import SlideOptions
+    from l2s_jax.prediction.slides.predict import predict_slides
+    from l2s_jax.prediction.tiles import Tiling
+    from l2s_jax.system.jax_setup import keep_freed_memory
 
     keep_freed_memory()  # as the command does
     colours = ((255, 255, 255), (255, 0, 0), (0, 0, 255), (0, 255, 0))

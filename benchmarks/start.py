@@ -21,7 +21,7 @@ import turns
 
 def child(options: Any) -> None:
     """Runs `l2s train` in this process and leaves as soon as its first step is done."""
-    import l2s_jax.seeds as seeds
+    import l2s_jax.step.seeds as seeds
 
     marks = {"imports": time.time()}
     jit = seeds.jit_many_step
@@ -43,7 +43,7 @@ def child(options: Any) -> None:
         return first
 
     seeds.jit_many_step = timed_jit  # `run_program` takes it from there when it is imported
-    from l2s_jax import cli
+    from l2s_jax.cli import app as cli
 
     arguments = ["train", str(options.data), "--out", str(options.out), "--weights", "random", "--steps", "1"]
     raise SystemExit(cli.run(arguments))

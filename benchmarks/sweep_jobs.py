@@ -32,7 +32,7 @@ settings = ["S+C"]
 
 def run_sweep(file: Path, data: Path, out: Path, jobs: int, environment: dict[str, str]) -> float:
     """Seconds that a sweep took from the start of its process."""
-    command = [sys.executable, "-c", "from l2s_jax.cli import main; main()", "sweep", file]
+    command = [sys.executable, "-c", "from l2s_jax.cli.app import main; main()", "sweep", file]
     command += ["--manifest", data, "--out", out, "--jobs", jobs]
     began = time.perf_counter()
     subprocess.run(list(map(str, command)), env=environment, check=True, stdout=subprocess.DEVNULL)
@@ -42,7 +42,7 @@ def run_sweep(file: Path, data: Path, out: Path, jobs: int, environment: dict[st
 def main() -> None:
     """Measures, prints a table and JSON."""
     options = turns.parser(__doc__).parse_args()
-    from l2s_jax.data.phantom import prepare_phantom
+    from l2s_jax.phantom.patches import prepare_phantom
 
     threads = turns.machine((), options.device)["threads"]
     jobs = max(2, threads)

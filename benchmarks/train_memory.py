@@ -61,7 +61,7 @@ def main() -> None:
         command = [
             sys.executable,
             "-c",
-            "from l2s_jax.cli import main; main()",
+            "from l2s_jax.cli.app import main; main()",
             "train",
             *map(str, arguments),
         ]

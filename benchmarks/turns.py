@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from l2s_jax.jax_setup import keep_freed_memory
+from l2s_jax.system.jax_setup import keep_freed_memory
 
 Results = dict[str, Any]
 """Flat: names to numbers and strings."""

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from l2s_jax import report, sweep
-from l2s_jax.jax_setup import set_up_jax
+from l2s_jax.system.jax_setup import set_up_jax
 
 HERE = Path(__file__).parent
 DATASETS = ("bach", "gleason2019", "digestpath2019", "ebhi_full", "phantom")

@@ -4,7 +4,10 @@ In shapes, `B` is the batch, `H W` a patch's height and width in pixels, `h w` t
 logits (H/8, W/8), `C` the number of classes, `N` the number of patches.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
+
+import numpy as np
 
 IGNORE_LABEL = -1
 """Label of a patch whose image-level class is not known or not used."""
@@ -34,3 +37,26 @@ class Batch(NamedTuple):
     index: Any  # i32[B], the patch's row among the run's patches; keys the augmentation
     epoch: Any  # i32[B], the pass over the data that this row belongs to; keys the augmentation
     allowed: Any  # bool[B,C], classes that can occur in the patch, for the label-set loss; never all False
+
+
+PADDING = -1
+"""Row number of a batch's empty places."""
+
+
+EMPTY = Batch(0, IGNORE_PIXEL, IGNORE_LABEL, False, False, PADDING, 0, True)
+"""What stands in an empty place of a batch."""
+
+
+def of_one_size(unequal: Sequence[Batch], multiple: int = 1) -> list[Batch]:
+    """Batches as large as the largest of them, filled up with empty places to a multiple of `multiple`."""
+    most = max(len(batch.index) for batch in unequal)
+    most += -most % multiple
+    return [_filled(batch, most - len(batch.index)) for batch in unequal]
+
+
+def _filled(batch: Batch, places: int) -> Batch:
+    if not places:
+        return batch
+    parts = zip(batch, EMPTY, strict=True)
+    empty = ((part, np.full((places, *part.shape[1:]), value, part.dtype)) for part, value in parts)
+    return Batch(*(np.concatenate(pair) for pair in empty))

@@ -5,9 +5,9 @@ import jax
 import numpy as np
 import pytest
 
-from l2s_jax.config import TrainConfig
-from l2s_jax.data.phantom import prepare_phantom
-from l2s_jax.training import train
+from helpers.runs import TINY
+from l2s_jax.phantom.patches import prepare_phantom
+from l2s_jax.training.train import train
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -34,10 +34,6 @@ def phantom(tmp_path_factory):
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
-
-
-TINY = TrainConfig(weights="random", batch_size=8, epochs=3, learning_rate=1e-3, draw=1)
-"""Few steps of few small patches; every test that trains shares its shapes, so that it compiles once."""
 
 
 @pytest.fixture(scope="session")

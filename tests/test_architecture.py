@@ -1,147 +1,164 @@
-"""Imports point one way. The order is written once, here; the README's map follows it."""
+"""Imports point one way, and what each package must not touch stays out of it."""
 
 import ast
 import re
 import tomllib
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import jax.numpy as jnp
 import jaxtyping
 import pytest
 
-from l2s_jax.losses import classification_loss
+import l2s_jax
+from l2s_jax.step.losses import classification_loss
 
-PACKAGE = Path(__file__).parents[1] / "l2s_jax"
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "l2s_jax"
 
-HOST_ONLY = (
-    "l2s_jax.data", "l2s_jax.figures", "l2s_jax.html", "l2s_jax.metrics", "l2s_jax.files", "l2s_jax.results",
-)  # fmt: skip
-DEVICE = ("jax", "flax", "optax", "orbax")
-FILES = ("l2s_jax.data", "l2s_jax.files", "l2s_jax.run_folder", "pathlib", "PIL", "openslide")
-
-LAYERS = (
-    ("errors", "types", "stain_fit", "cluster"),
-    ("files", "progress", "slide_options", "stopping"),
-    ("config", "data", "csv_rows", "event_file"),
-    ("models", "augment", "losses", "metrics", "stain", "percentiles", "run_folder", "html"),
-    ("weights", "train_step", "figures", "doctor"),
-    ("inference", "checkpoints", "jax_setup", "seeds", "mesh", "results"),
-    ("networks", "evaluation", "run_plan", "slide_inference", "looks"),
-    ("predictor", "starts", "drawn_masks", "slide_stain", "slide_outputs", "slide_record"),
-    ("slide_prediction", "self_training"),
-    (
-        "run_report",
-        "run_loop",
-        "run_program",
-        "basis",
-        "prediction",
-        "slide_evaluation",
-        "exporting",
-        "slide_figures",
-        "stain_patches",
-        "picture_stain",
-    ),
-    ("training", "training_many", "inspection", "result_pictures"),
-    ("reporting", "sweep_file"),
-    ("sweep_plan",),
-    ("sweep_row", "sweep_estimate", "sweep_jobs"),
-    ("sweeping",),
-    ("cli_options",),
-    ("cli_data", "cli_prepare", "cli_results", "cli_runs"),
-    ("cli_slides",),
+ORDER = (
+    ("types", "system"),
+    ("config", "data", "models"),
+    ("figures", "runs", "slides", "step"),
+    ("stain",),
+    ("prediction", "prepare"),
+    ("exports", "phantom", "training", "reports"),
+    ("sweeps",),
     ("cli",),
 )
+"""Floors of the house. Each imports only what stands in an earlier row, never its own floor."""
+
+WITHOUT_JAX = ("data", "slides", "prepare", "phantom", "figures", "reports")
+"""They read, cut and draw: no JAX, directly or through a module of ours."""
+
+WITHOUT_FILES = ("models", "step")
+"""They compute: nothing that opens a file, directly or through a module of ours."""
+
+DEVICE = {"jax", "jaxlib", "flax", "optax", "orbax"}
+FILES = {"pathlib", "PIL", "openslide", "tifffile", "io", "shutil", "tempfile"}
 
 
-def modules():
-    for path in sorted(PACKAGE.rglob("*.py")):
-        name = ".".join(("l2s_jax", *path.relative_to(PACKAGE).with_suffix("").parts))
-        yield name.removesuffix(".__init__"), ast.parse(path.read_text())
-
-
-def imported(tree):
+def _imports(tree):
+    """Names of the modules that a module imports anywhere in it; `from package import module` is resolved."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            assert node.level == 0, "relative imports hide where a name comes from"
-            if node.module == "l2s_jax":
-                yield from (f"l2s_jax.{alias.name}" for alias in node.names)
-            else:
-                yield node.module
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module, "relative imports hide where a name comes from"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in NAMES else node.module
 
 
-def layer(module):
-    part = module.split(".")[1] if "." in module else None
-    for height, names in enumerate(LAYERS):
-        if part in names:
-            return height
-    return None
+def _name(path):
+    return ".".join(("l2s_jax", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
 
 
-def within(module, names):
-    return any(module == name or module.startswith(f"{name}.") for name in names)
+PATHS = sorted(PACKAGE.rglob("*.py"))
+NAMES = {_name(path) for path in PATHS}
+GRAPH = {_name(path): set(_imports(ast.parse(path.read_text(encoding="utf-8")))) for path in PATHS}
+PLACED = [name for name in GRAPH if name != "l2s_jax"]
 
 
-def test_every_module_has_a_layer():
-    missing = [name for name, _ in modules() if name != "l2s_jax" and layer(name) is None]
-    assert not missing
+def room(module):
+    """The package, or the file of the root, that a module of ours belongs to."""
+    return module.split(".")[1]
 
 
-def test_imports_point_down():
-    for name, tree in modules():
-        for other in imported(tree):
-            if layer(other) is None or name == "l2s_jax":
-                continue
-            same = other.split(".")[1] == name.split(".")[1]
-            assert same or layer(other) < layer(name) or _siblings(name, other), f"{name} imports {other}"
+def ours(module):
+    """The modules of ours that one imports; the version, which the root holds, is no dependency."""
+    return {other for other in GRAPH[module] if other.startswith("l2s_jax.")}
 
 
-def _siblings(name, other):
-    """Within one layer a module may use another, but never both ways."""
-    return layer(name) == layer(other) and not any(
-        within(back, (name,)) for found, tree in modules() if found == other for back in imported(tree)
-    )
+def reached(module):
+    """All modules of ours that are imported with one."""
+    found, ahead = set(), [module]
+    while ahead:
+        new = ours(ahead.pop()) - found
+        found |= new
+        ahead += new
+    return found
 
 
-def test_host_code_never_imports_the_model_or_jax():
-    for name, tree in modules():
-        if within(name, HOST_ONLY):
-            for other in imported(tree):
-                assert other.split(".")[0] not in DEVICE, f"{name} imports {other}"
-                assert not within(other, ("l2s_jax.models", "l2s_jax.train_step")), f"{name} imports {other}"
+def floor(module):
+    return next(height for height, rooms in enumerate(ORDER) if room(module) in rooms)
 
 
-def test_the_model_never_touches_files():
-    for name, tree in modules():
-        if within(name, ("l2s_jax.models", "l2s_jax.losses", "l2s_jax.augment", "l2s_jax.train_step")):
-            for other in imported(tree):
-                assert not within(other, FILES), f"{name} imports {other}"
+def test_the_order_names_what_is_there():
+    there = {
+        path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert there - {"__init__"} == {name for rooms in ORDER for name in rooms}
+    assert sum(map(len, ORDER)) <= 18
 
 
-def test_nothing_imports_the_command_line():
-    for name, tree in modules():
-        assert name == "l2s_jax.cli" or "l2s_jax.cli" not in imported(tree), name
+@pytest.mark.parametrize("name", PLACED)
+def test_imports_point_down(name):
+    for other in ours(name):
+        if room(other) != room(name):
+            assert floor(other) < floor(name), f"{name} imports {other}"
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    try:
+        TopologicalSorter({name: ours(name) for name in PLACED}).prepare()
+    except CycleError as error:
+        pytest.fail(f"circle of imports: {' -> '.join(error.args[1])}")
+
+
+@pytest.mark.parametrize("name", [name for name in PLACED if room(name) in WITHOUT_JAX])
+def test_what_reads_and_draws_never_imports_jax(name):
+    for module in {name} | reached(name):
+        assert not {other.split(".")[0] for other in GRAPH[module]} & DEVICE, f"{name} through {module}"
+
+
+@pytest.mark.parametrize("name", [name for name in PLACED if room(name) in WITHOUT_FILES])
+def test_what_computes_never_touches_files(name):
+    for module in {name} | reached(name):
+        assert not {other.split(".")[0] for other in GRAPH[module]} & FILES, f"{name} through {module}"
 
 
 def test_flax_stays_inside_models():
-    for name, tree in modules():
-        if not within(name, ("l2s_jax.models",)):
-            assert not any(other.split(".")[0] == "flax" for other in imported(tree)), name
+    for name in PLACED:
+        if room(name) != "models":
+            assert not any(other.split(".")[0] == "flax" for other in GRAPH[name]), name
+
+
+def test_importing_a_package_imports_nothing():
+    for path in PACKAGE.rglob("__init__.py"):
+        if path.parent != PACKAGE:
+            body = ast.parse(path.read_text(encoding="utf-8")).body
+            assert len(body) == 1 and isinstance(body[0], ast.Expr), f"{path} is more than a sentence"
+
+
+def test_no_package_is_a_fifth_of_the_code():
+    lines = {name: 0 for rooms in ORDER for name in rooms}
+    for path in PATHS:
+        if path.parent != PACKAGE or path.stem != "__init__":
+            lines[room(_name(path))] += len(path.read_text(encoding="utf-8").splitlines())
+    assert max(lines.values()) <= sum(lines.values()) / 5, lines
 
 
 def test_public_names_are_not_those_of_modules():
     """`from l2s_jax import sweep` would give the module, once something has imported it."""
-    import l2s_jax
-
     assert not set(l2s_jax.__all__) & {path.stem for path in PACKAGE.iterdir()}
 
 
 def test_shapes_in_signatures_are_checked_while_the_tests_run():
-    table = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text())
     options = table["tool"]["pytest"]["ini_options"]["addopts"]
     checked = re.search(r"--jaxtyping-packages=(\S+),", options)[1].split(",")
-    for name, tree in modules():
-        assert "jaxtyping" not in imported(tree) or within(name, checked), f"{name} is not in {checked}"
+    for name in PLACED:
+        if "jaxtyping" in GRAPH[name]:
+            assert any(name == one or name.startswith(f"{one}.") for one in checked), (
+                f"{name} not in {checked}"
+            )
     with pytest.raises(jaxtyping.TypeCheckError, match="class_logits"):
         classification_loss(jnp.ones(3), jnp.ones(3, int), jnp.ones(3, bool), jnp.ones(3))
+
+
+def test_tests_import_no_tests():
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            module = getattr(node, "module", None) or ""
+            assert not module.startswith(("test_", "tests", "conftest")), f"{path} imports {module}"

@@ -9,8 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from l2s_jax import run_program, seeds
-from l2s_jax.run_loop import RunLoop
+from l2s_jax.step import seeds
+from l2s_jax.training import program as run_program
+from l2s_jax.training.run import RunLoop
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "torch_reference")

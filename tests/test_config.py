@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l2s_jax.config import PRESETS, TrainConfig, config_hash, read_config, validate, write_config
-from l2s_jax.errors import UserError
+from l2s_jax.config import PRESETS, TrainConfig, config_hash, validate
+from l2s_jax.runs.config_file import read_config, write_config
+from l2s_jax.system.errors import UserError
 
 PAPER = PRESETS["paper"]
 

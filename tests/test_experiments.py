@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from l2s_jax.config import PRESETS, read_config
-from l2s_jax.reporting import report
-from l2s_jax.results.aggregation import aggregate
-from l2s_jax.results.names import askable_columns
-from l2s_jax.results.paper_values import paper_dataset, paper_values
-from l2s_jax.results.reading import read_results
-from l2s_jax.sweep_file import PERCENTS, SETTINGS, read_sweep
-from l2s_jax.sweep_plan import cells_of
+from l2s_jax.config import PRESETS
+from l2s_jax.reports.aggregation import aggregate
+from l2s_jax.reports.names import askable_columns
+from l2s_jax.reports.paper_values import paper_dataset, paper_values
+from l2s_jax.reports.reading import read_results
+from l2s_jax.runs.config_file import read_config
+from l2s_jax.sweeps.file import PERCENTS, SETTINGS, read_sweep
+from l2s_jax.sweeps.plan import cells_of
+from l2s_jax.sweeps.report import report
 
 FILES = sorted((Path(__file__).parents[1] / "experiments").glob("*.toml"))
 SWEEPS = [file for file in FILES if "name" in tomllib.loads(file.read_text())]

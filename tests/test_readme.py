@@ -9,18 +9,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from dataset_generator import write_bach, write_digestpath, write_ebhi, write_gleason
 
-from l2s_jax.cli import COMMANDS, _parse, run
+from helpers.dataset_generator import write_bach, write_digestpath, write_ebhi, write_gleason
+from l2s_jax.cli.app import COMMANDS, _parse, run
 from l2s_jax.config import TrainConfig
-from l2s_jax.data.annotations import BACH_CLASSES, class_table, paint, read_annotations
-from l2s_jax.data.bach_phantom import phantom_section
-from l2s_jax.data.overview import find_tissue
 from l2s_jax.data.pictures import write_png
-from l2s_jax.data.slides import open_slide
-from l2s_jax.results.confusions import COLUMN
-from l2s_jax.results.names import CELL, FACTS, REQUIRED, SHOWN
-from l2s_jax.slide_inference import area_of
+from l2s_jax.phantom.bach import phantom_section
+from l2s_jax.prediction.slides.bands import area_of
+from l2s_jax.reports.confusions import COLUMN
+from l2s_jax.reports.names import CELL, FACTS, REQUIRED, SHOWN
+from l2s_jax.slides.annotations.class_names import BACH_CLASSES, class_table
+from l2s_jax.slides.annotations.painting import paint
+from l2s_jax.slides.annotations.reading import read_annotations
+from l2s_jax.slides.overview import find_tissue
+from l2s_jax.slides.slide import open_slide
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -1,1 +1,1 @@
-"""Files, slides and patches, in NumPy. Nothing here imports JAX or the model."""
+"""The data contract: manifest, its check, pictures, subsets and batches, in NumPy."""

@@ -17,8 +17,8 @@ import numpy as np
 
 from l2s_jax.data.manifest import PATCHES, Classes, Manifest, PatchRow, parse_manifest, straddling_groups
 from l2s_jax.data.pictures import picture_conversion, picture_orientation, read_image, read_mask
-from l2s_jax.errors import UserError
-from l2s_jax.progress import track
+from l2s_jax.system.errors import UserError
+from l2s_jax.system.progress import track
 from l2s_jax.types import IGNORE_LABEL, SPLITS
 
 SHOWN = 20

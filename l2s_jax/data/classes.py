@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from l2s_jax.errors import UserError
-from l2s_jax.files import write_text
+from l2s_jax.system.errors import UserError
+from l2s_jax.system.files import write_text
 from l2s_jax.types import MAX_CLASSES
 
 CLASSES = "classes.toml"

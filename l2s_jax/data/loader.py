@@ -1,6 +1,6 @@
 """Batches through Grain: a pure function of the step number, so any number of threads gives the same."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import grain
@@ -8,10 +8,7 @@ import numpy as np
 
 from l2s_jax.data.patch_set import PatchSet
 from l2s_jax.data.subsets import Subset
-from l2s_jax.types import IGNORE_LABEL, IGNORE_PIXEL, Batch
-
-PADDING = -1
-"""Row number of a batch's empty places."""
+from l2s_jax.types import IGNORE_LABEL, IGNORE_PIXEL, PADDING, Batch
 
 Plan = Callable[[int], tuple[np.ndarray, np.ndarray]]
 """Step number to row numbers i32[B] (PADDING where empty) and their epochs i32[B]."""
@@ -92,25 +89,6 @@ def make_batch(patches: PatchSet, subset: Subset, rows: np.ndarray, epochs: np.n
     label = np.where(has_label, patches.label[index], IGNORE_LABEL).astype(np.int32)
     allowed = patches.allowed[index] | ~has_label[:, None]
     return Batch(images, masks, label, has_mask, has_label, rows.astype(np.int32), epochs, allowed)
-
-
-EMPTY = Batch(0, IGNORE_PIXEL, IGNORE_LABEL, False, False, PADDING, 0, True)
-"""What stands in an empty place of a batch."""
-
-
-def of_one_size(unequal: Sequence[Batch], multiple: int = 1) -> list[Batch]:
-    """Batches as large as the largest of them, filled up with empty places to a multiple of `multiple`."""
-    most = max(len(batch.index) for batch in unequal)
-    most += -most % multiple
-    return [_filled(batch, most - len(batch.index)) for batch in unequal]
-
-
-def _filled(batch: Batch, places: int) -> Batch:
-    if not places:
-        return batch
-    parts = zip(batch, EMPTY, strict=True)
-    empty = ((part, np.full((places, *part.shape[1:]), value, part.dtype)) for part, value in parts)
-    return Batch(*(np.concatenate(pair) for pair in empty))
 
 
 def batches(

@@ -25,11 +25,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from l2s_jax.data.classes import CLASSES, Classes, parse_classes, write_classes
-from l2s_jax.errors import UserError
-from l2s_jax.files import write_text
+from l2s_jax.system.errors import UserError
+from l2s_jax.system.files import write_text
 from l2s_jax.types import IGNORE_LABEL, SPLITS, Split
 
 PATCHES = "patches.csv"
+STAIN = "stain.json"
+"""Its name in a manifest's and in a run's folder."""
 REQUIRED_COLUMNS = ("image", "mask", "label", "group", "split")
 OPTIONAL_COLUMNS = ("mpp", "source")
 ALLOWED = "allowed"

@@ -9,8 +9,8 @@ import numpy as np
 from l2s_jax.data.manifest import Classes, PatchRow
 from l2s_jax.data.pictures import picture_size, read_image, read_mask
 from l2s_jax.data.subsets import Subset
-from l2s_jax.errors import UserError
-from l2s_jax.progress import track
+from l2s_jax.system.errors import UserError
+from l2s_jax.system.progress import track
 from l2s_jax.types import IGNORE_LABEL, IGNORE_PIXEL
 
 DECODE_THREADS = 4

@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from l2s_jax.data.classes import Classes
-from l2s_jax.errors import UserError
-from l2s_jax.files import atomic_path
+from l2s_jax.system.errors import UserError
+from l2s_jax.system.files import atomic_path
 from l2s_jax.types import IGNORE_PIXEL
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")

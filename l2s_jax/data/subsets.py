@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from l2s_jax.errors import UserError
+from l2s_jax.system.errors import UserError
 from l2s_jax.types import IGNORE_LABEL, Setting
 
 CLASSIFICATION_SETTINGS = ("S2+C2", "S2+C2*", "S2*+C2")

@@ -1,1 +1,1 @@
-"""The network: Flax stays inside this folder."""
+"""The network and its weights' names; Flax stays here, and nothing touches files."""

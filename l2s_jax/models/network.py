@@ -82,3 +82,8 @@ def init_variables(model: L2S, key: jax.Array, patch_size: int = 32) -> dict[str
 def count_parameters(params: Any) -> int:
     """Number of trainable values."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def normalise(image: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
+    """RGB f32[...,3] in 0..1 to zero mean and unit deviation by channel."""
+    return (image - jnp.expand_dims(mean, (0, 1, 2))) / jnp.expand_dims(std, (0, 1, 2))

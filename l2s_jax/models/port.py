@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from l2s_jax.errors import UserError
+from l2s_jax.system.errors import UserError
 
 StateDict = Mapping[str, np.ndarray]
 

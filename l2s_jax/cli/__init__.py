@@ -1,0 +1,1 @@
+"""The command `l2s` and its doctor."""

@@ -1,0 +1,118 @@
+"""Subcommands of `l2s` that run a sweep and read its results."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from l2s_jax.cli.options import Config
+from l2s_jax.system.jax_setup import set_up_jax
+
+Results = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RESULTS")]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Run an experiment: settings x percents x draws on a manifest, one row of results.csv a finished run."""
+
+    file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SWEEP.toml")]
+    """What to run; experiments/ has one for each data set."""
+    out: Path | None = None
+    """Folder of the results; runs/NAME by default. Started again, a sweep goes on where it was killed."""
+    manifest: Path | None = None
+    """The data, instead of what the file names."""
+    dry_run: bool = False
+    """Say what would be run and how long it would take, from measured steps."""
+    retry_failed: bool = False
+    """Run again what failed."""
+    jobs: int = 1
+    """Runs at a time, each in a process with its share of the cores. With another share, figures differ by
+    rounding."""
+    allow_outside: bool = False
+    """Accept paths in the manifest that lead out of its folder."""
+    compile_cache: bool = True
+    """Keep compiled programs in the user's cache folder for the next start."""
+    config: Config = None
+    """Options from a TOML file; the command line wins."""
+
+    def run(self) -> int:
+        """Runs what is not finished; ends with 1 where runs failed."""
+        set_up_jax(self.compile_cache)
+        from l2s_jax.sweeps.sweep import sweep
+
+        sweep(
+            self.file,
+            self.out,
+            manifest=self.manifest,
+            dry_run=self.dry_run,
+            retry_failed=self.retry_failed,
+            jobs=self.jobs,
+            allow_outside=self.allow_outside,
+        )
+        return 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """Tables, figures and one page from the results of a sweep, beside the paper's printed values."""
+
+    results: Results
+    """Folder of a sweep, or a CSV file with the columns run, setting, percent, draw and metrics."""
+    out: Path | None = None
+    """Where they go; RESULTS/report by default."""
+    metric: tuple[str, ...] = ()
+    """Metrics to show, or validation_score; by default macro_f1 micro_f1, or the classifier's."""
+    ddof: int | None = None
+    """Standard deviations divide by n - ddof; the sweep's by default, else 1."""
+    against: Annotated[tuple[str, ...], tyro.conf.arg(metavar='["VARIANT SETTING" ...]')] = ()
+    """Methods from which all others are subtracted, draw by draw, besides S and the first variant."""
+    draw: tuple[int, ...] = ()
+    """Look at these draws only."""
+    pictures: bool = True
+    """Draw predictions on test pictures, where the run folders are there; they show the data."""
+    config: Config = None
+    """Options from a TOML file; the command line wins."""
+
+    def run(self) -> int:
+        """Writes the report."""
+        from l2s_jax.sweeps.report import report
+
+        report(
+            self.results,
+            out=self.out,
+            metrics=self.metric or None,
+            ddof=self.ddof,
+            against=self.against,
+            draws=self.draw or None,
+            pictures=self.pictures,
+        )
+        return 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many masks are needed: the share that reaches 90, 95 and 99% of the full-mask score."""
+
+    results: Results
+    """Folder of a segmentation sweep, or a CSV file with run, setting, percent, draw and metrics."""
+    metric: str = "macro_f1"
+    """The score."""
+    target: tuple[float, ...] = (90.0, 95.0, 99.0)
+    """Percent of the mean score of S at 100% of the masks."""
+    out: Path | None = None
+    """Where plan_masks.csv and plan_masks.svg go; RESULTS/report by default."""
+    seed: int = 0
+    """Of the resampling."""
+    config: Config = None
+    """Options from a TOML file; the command line wins."""
+
+    def run(self) -> int:
+        """Prints the answers, and writes them down."""
+        from l2s_jax.reports.plan_output import plan_masks
+
+        plan_masks(self.results, self.metric, self.target, out=self.out, seed=self.seed)
+        return 0
+
+
+RESULT_COMMANDS: dict[str, Any] = {"sweep": Sweep, "report": Report, "plan": Plan}

@@ -1,0 +1,1 @@
+"""Pictures for people: overlays, charts, SVG and the page that opens offline."""

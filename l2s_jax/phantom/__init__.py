@@ -1,0 +1,1 @@
+"""Drawn tissue with known masks: patches and slides for demonstrations and tests."""

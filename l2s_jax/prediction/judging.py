@@ -1,0 +1,176 @@
+"""How good a network is on the rows of a manifest: per picture, per group, pooled."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from l2s_jax.data.manifest import Classes, PatchRow
+from l2s_jax.data.pictures import read_image, read_mask
+from l2s_jax.models.forward import Forward
+from l2s_jax.prediction.metrics import confusion_matrix, per_class, spread, summary
+from l2s_jax.prediction.tiles import Tiling, batched, enlarge, predict_picture
+from l2s_jax.system.errors import UserError
+from l2s_jax.system.files import write_json, write_text
+from l2s_jax.types import IGNORE_LABEL
+
+
+class Picture(NamedTuple):
+    """One picture to be judged, decoded."""
+
+    row: PatchRow
+    image: np.ndarray  # u8[H,W,3]
+    mask: np.ndarray | None  # u8[H,W]
+
+
+class Judged(NamedTuple):
+    """What came out for one picture."""
+
+    row: PatchRow
+    matrix: np.ndarray | None  # i64[C,C], truth in rows; None without a mask
+    label: int  # the classifier's class
+
+
+def read_pictures(rows: Sequence[PatchRow], classes: Classes) -> Iterator[Picture]:
+    """Decodes the rows one by one. Raises `UserError` where a picture and its mask differ in size."""
+    for row in rows:
+        image = read_image(row.image)
+        mask = None if row.mask is None else read_mask(row.mask, classes)
+        if mask is not None and mask.shape != image.shape[:2]:
+            raise UserError(f"{row.mask} has another size than its image {row.image}")
+        yield Picture(row, image, mask)
+
+
+def judge(forward: Forward, pictures: Any, classes: int, tiling: Tiling) -> Iterator[Judged]:
+    """Predicts every picture and compares. Patches of the network's size go through in batches.
+
+    Args:
+      forward: from `inference.make_forward`.
+      pictures: `Picture`s, of any size and in any order, which is kept.
+      classes: C.
+      tiling: for pictures of another size than a patch.
+    """
+    for chunk in batched(pictures, tiling.batch_size):
+        whole = [picture.image.shape[:2] == (tiling.tile, tiling.tile) for picture in chunk]
+        images = [picture.image for picture, is_whole in zip(chunk, whole, strict=True) if is_whole]
+        logits = zip(*forward(np.stack(images)), strict=True) if images else iter(())
+        for picture, is_whole in zip(chunk, whole, strict=True):
+            if is_whole:
+                coarse, class_logits = next(logits)
+                predicted = enlarge(coarse.argmax(-1))
+            else:
+                mask_logits, class_logits = predict_picture(forward, picture.image, tiling)
+                predicted = mask_logits.argmax(-1)
+            matrix = None if picture.mask is None else confusion_matrix(picture.mask, predicted, classes)
+            yield Judged(picture.row, matrix, int(class_logits.argmax()))
+
+
+def pooled_matrix(judged: Sequence[Judged], classes: int) -> np.ndarray:
+    """Sum i64[C,C] of the pictures' confusion matrices; zeros where none has a mask."""
+    matrices = [one.matrix for one in judged if one.matrix is not None]
+    return np.sum(matrices, axis=0) if matrices else np.zeros((classes, classes), np.int64)
+
+
+def label_matrix(judged: Sequence[Judged], classes: int) -> np.ndarray:
+    """Confusion matrix i64[C,C] of the classifier over the pictures that have a label."""
+    matrix = np.zeros((classes, classes), np.int64)
+    for one in judged:
+        if one.row.label != IGNORE_LABEL:
+            matrix[one.row.label, one.label] += 1
+    return matrix
+
+
+def figures(judged: Sequence[Judged], classes: Classes, ddof: int = 1) -> dict[str, Any]:
+    """All figures of a judged set, ready for JSON.
+
+    `pooled` counts every pixel once; `per_image` and `per_group` are the mean over images or groups of each
+    one's own figure, of a class (f1_NAME and so on) over those in whose truth it occurs, with standard
+    deviation, ddof and n. Values in 0..1.
+    """
+    pooled = pooled_matrix(judged, len(classes))
+    labels = label_matrix(judged, len(classes))
+    return {
+        "classes": list(classes.names),
+        "n_images": len(judged),
+        "n_masks": sum(one.matrix is not None for one in judged),
+        "n_groups": len({one.row.group for one in judged}),
+        "pooled": summary(pooled),
+        "per_class": {key: value.tolist() for key, value in per_class(pooled).items()},
+        "confusion_matrix": pooled.tolist(),
+        "per_image": _spreads([one.matrix for one in judged if one.matrix is not None], classes, ddof),
+        "per_group": _spreads(list(group_matrices(judged).values()), classes, ddof),
+        "classifier": {
+            "n": int(labels.sum()),
+            "accuracy": summary(labels)["accuracy"],
+            "macro_f1": summary(labels)["macro_f1"],
+            "confusion_matrix": labels.tolist(),
+        },
+    }
+
+
+def group_matrices(judged: Sequence[Judged]) -> dict[str, np.ndarray]:
+    """Confusion matrix of each group that has a mask, by name."""
+    matrices: dict[str, np.ndarray] = {}
+    for one in judged:
+        if one.matrix is not None:
+            matrices[one.row.group] = matrices.get(one.row.group, 0) + one.matrix
+    return dict(sorted(matrices.items()))
+
+
+def own_figures(matrix: np.ndarray, classes: Classes) -> dict[str, float]:
+    """`summary` of i64[C,C], and precision, recall, F1 and IoU by class, 0..1, NaN where it has no pixel."""
+    of_class, there = per_class(matrix), matrix.sum(1) > 0
+    return summary(matrix) | {
+        f"{kind}_{name}": float(of_class[kind][code]) if there[code] else float("nan")
+        for kind in ("f1", "precision", "recall", "iou")
+        for code, name in enumerate(classes.names)
+    }
+
+
+def _spreads(matrices: Sequence[np.ndarray], classes: Classes, ddof: int) -> dict[str, dict[str, float]]:
+    summaries = [own_figures(matrix, classes) for matrix in matrices]
+    names = summaries[0] if summaries else ()
+    return {name: spread([one[name] for one in summaries], ddof) for name in names}
+
+
+def write_evaluation(
+    folder: Path, judged: Sequence[Judged], classes: Classes, context: dict[str, Any]
+) -> None:
+    """Writes metrics.json, per_class.csv, per_image.csv, per_group.csv and confusion_matrix.csv.
+
+    Args:
+      folder: made where it does not exist.
+      judged: what `judge` gave.
+      classes: the classes.
+      context: run, manifest and split, kept at the top of metrics.json.
+    """
+    import pandas as pd  # here, since training imports this module and needs no table before its first step
+
+    result = figures(judged, classes)
+    write_json(folder / "metrics.json", {**context, **result})
+    table = pd.DataFrame(result["per_class"], index=pd.Index(classes.names, name="class"))
+    write_text(folder / "per_class.csv", table.to_csv(float_format="%.6g"))
+    matrix = pd.DataFrame(result["confusion_matrix"], classes.names, classes.names)
+    write_text(folder / "confusion_matrix.csv", matrix.rename_axis("truth \\ predicted").to_csv())
+    images = pd.DataFrame(_per_image(judged, classes))
+    write_text(folder / "per_image.csv", images.to_csv(index=False, float_format="%.6g"))
+    groups = [
+        {"group": name, "pixels": int(matrix.sum()), **own_figures(matrix, classes)}
+        for name, matrix in group_matrices(judged).items()
+    ]
+    columns = ["group", "pixels", *own_figures(np.zeros((len(classes),) * 2), classes)]
+    table = pd.DataFrame(groups, columns=columns)
+    write_text(folder / "per_group.csv", table.to_csv(index=False, float_format="%.6g"))
+
+
+def _per_image(judged: Sequence[Judged], classes: Classes) -> list[dict[str, Any]]:
+    records = []
+    for one in judged:
+        record: dict[str, Any] = {"image": one.row.image.name, "line": one.row.line, "group": one.row.group}
+        record["label"] = "" if one.row.label == IGNORE_LABEL else classes.names[one.row.label]
+        record["classifier"] = classes.names[one.label]
+        if one.matrix is not None:
+            record |= own_figures(one.matrix, classes)
+        records.append(record)
+    return records

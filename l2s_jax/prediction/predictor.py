@@ -1,0 +1,66 @@
+"""All that a run folder says about its network, ready to be used on pictures and slides."""
+
+import hashlib
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import jax
+import numpy as np
+
+from l2s_jax.data.classes import Classes
+from l2s_jax.data.manifest import STAIN
+from l2s_jax.models.forward import Forward, make_forward
+from l2s_jax.prediction.tiles import Tiling, Weighting
+from l2s_jax.runs.folder import read_run_classes
+from l2s_jax.runs.network import load_network
+from l2s_jax.stain.fit import StainFit
+from l2s_jax.stain.reference_file import load_reference
+from l2s_jax.system.errors import UserError
+
+
+class Predictor(NamedTuple):
+    """A trained network and how it is used."""
+
+    forward: Forward
+    classes: Classes
+    tiling: Tiling
+    mpp: float | None  # um/px of the patches that it was trained on
+    reference: StainFit | None  # the stains that it was trained on; None: pictures are left as they are
+    reference_sha256: str  # of the picture that they are from; "" without one
+    identity: str  # changes with the weights and the reference
+
+
+Stain = Literal["run", "off"]
+"""Pictures and slides are given the stains that the run was trained on, or are left as they are."""
+
+
+def load_predictor(
+    run: Path, stride: int | None, weighting: Weighting, batch_size: int, stain: Stain = "run"
+) -> Predictor:
+    """Reads a run folder.
+
+    Args:
+      run: the folder.
+      stride: pixels between tiles; half a patch by default.
+      weighting: how the pixels of overlapping tiles count.
+      batch_size: tiles a batch; does not change the result.
+      stain: "off" leaves out the run's stain reference.
+
+    Raises:
+      UserError: the folder is no run, its network or stain reference is damaged, or the options cannot be.
+    """
+    network, facts = load_network(run)
+    tiling = Tiling(facts.patch_size, stride or max(facts.patch_size // 2, 1), weighting, batch_size)
+    if not 1 <= tiling.stride <= tiling.tile:
+        raise UserError(f"--stride {tiling.stride} must lie between 1 and the patch size, {tiling.tile}")
+    if batch_size < 1:
+        raise UserError(f"--batch-size {batch_size} must be at least 1")
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves((network.variables, network.mean, network.std)):
+        digest.update(np.asarray(leaf).tobytes())
+    reference, of_picture = None, ""
+    if stain == "run" and (run / STAIN).is_file():
+        reference, of_picture = load_reference(run / STAIN)
+        digest.update(of_picture.encode())
+    classes, forward = read_run_classes(run), make_forward(network, batch_size)
+    return Predictor(forward, classes, tiling, facts.mpp, reference, of_picture, digest.hexdigest())

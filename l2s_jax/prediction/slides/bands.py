@@ -1,0 +1,275 @@
+"""Pictures too large for memory: tiles over tissue, a weighted mean of logits, finished rows handed out.
+
+Tiles go from top to bottom, so only the rows of one tile are open at a time; the rows above are final. Very
+wide pictures are cut into strips of columns, so that the open rows stay within `MAX_OPEN_BYTES` whatever the
+picture's size. Pixels that tissue covers get exactly the tiles that they would get without regard to tissue.
+
+Works on arrays and a function that reads them; touches no files.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from l2s_jax.models.forward import Forward
+from l2s_jax.prediction.tiles import Tiling, batched, enlarge, reflect_to, tile_origins, tile_weights
+from l2s_jax.slides.grids import centres
+from l2s_jax.types import IGNORE_PIXEL
+
+MAX_OPEN_BYTES = 2**27
+"""Memory of the sums of logits of the open rows."""
+
+FINISHED_BYTES = 2**24
+"""Of these sums, how much is turned into classes at once; that takes a few copies."""
+
+TILES_A_READ = 8
+"""Neighbouring tiles that are read at once, since they overlap."""
+
+Read = Callable[[tuple[int, int], tuple[int, int]], np.ndarray | None]
+"""Origin (row, col) and size (height, width) to u8[h,w,3], or None where it cannot be read. Called by several
+threads at once."""
+
+
+class Area(NamedTuple):
+    """The part of a picture that is predicted, at a scale of its own."""
+
+    mask: np.ndarray  # bool[h,w]
+    rows: np.ndarray  # i64[H], the row of `mask` in which each row of the picture has its centre
+    columns: np.ndarray  # i64[W], likewise
+
+
+class Job(NamedTuple):
+    """What is predicted, and how."""
+
+    forward: Forward  # from `inference.make_forward`
+    read: Read
+    size: tuple[int, int]  # (height, width) of the picture
+    tiling: Tiling
+    classes: int
+    area: Area | None = None  # None: all of the picture
+    outside: int = IGNORE_PIXEL  # code of the pixels outside `area`
+    entropy: bool = False
+    readers: int = 4  # threads; do not change the result
+
+
+class Band(NamedTuple):
+    """A finished rectangle of the result. Bands do not overlap and cover the picture."""
+
+    row: int
+    column: int
+    codes: np.ndarray  # u8[h,w], class codes; IGNORE_PIXEL inside the area where no tile could be read
+    entropy: np.ndarray | None  # u8[h,w], of the mean logits' softmax, 255 at its greatest, ln C; 0 elsewhere
+    counts: np.ndarray  # i64[C], pixels predicted, by class
+    unread: int  # pixels inside the area where no tile could be read
+    tiles_unread: int  # tiles that could not be read, since the band before
+
+
+class Tile(NamedTuple):
+    """A tile as read."""
+
+    row: int
+    column: int
+    image: np.ndarray | None  # u8[t,t,3]
+
+
+class Run(NamedTuple):
+    """Neighbouring tiles that are read together."""
+
+    row: int
+    columns: tuple[int, ...]
+
+
+def area_of(mask: np.ndarray, size: tuple[int, int], scale: float) -> Area:
+    """Places a coarse mask on a picture.
+
+    Args:
+      mask: bool[h,w], whose pixel (0, 0) starts where the picture does.
+      size: (height, width) of the picture.
+      scale: pixels of `mask` to a pixel of the picture.
+    """
+    sides = zip(mask.shape, size, strict=True)
+    rows, columns = (centres(limit, side, scale) for limit, side in sides)
+    return Area(mask, rows, columns)
+
+
+def tiles_over(
+    size: tuple[int, int], tiling: Tiling, area: Area | None, columns: tuple[int, int]
+) -> Iterator[Run]:
+    """Yields the tiles of `inference.predict_picture` that hold a pixel of the area, from top to bottom.
+
+    Args:
+      size: (height, width) of the picture; a side shorter than a tile counts as one.
+      tiling: how it is covered.
+      area: what is to be predicted.
+      columns: [first, last) column of the strip that the tiles must touch.
+    """
+    tile = tiling.tile
+    rows, starts = (tile_origins(max(side, tile), tile, tiling.stride) for side in size)
+    inside = [start for start in starts if start < columns[1] and start + tile > columns[0]]
+    for row in rows:
+        kept = inside if area is None else _touching(area, row, inside, tile)
+        yield from (Run(row, part) for part in _neighbours(kept, tile))
+
+
+def _touching(area: Area, row: int, columns: list[int], tile: int) -> list[int]:
+    """The columns whose tiles in this row hold a pixel of the area."""
+    last = min(row + tile, len(area.rows)) - 1
+    touched = area.mask[area.rows[row] : area.rows[last] + 1].any(0)
+    before = np.concatenate([[0], touched.cumsum()])
+    starts = np.array(columns)
+    ends = np.minimum(starts + tile, len(area.columns)) - 1
+    found = before[area.columns[ends] + 1] > before[area.columns[starts]]
+    return starts[found].tolist()
+
+
+def _neighbours(columns: list[int], tile: int) -> Iterator[tuple[int, ...]]:
+    """Parts of at most `TILES_A_READ` tiles that touch or overlap each other."""
+    part: list[int] = []
+    for column in columns:
+        if part and (column > part[-1] + tile or len(part) == TILES_A_READ):
+            yield tuple(part)
+            part = []
+        part.append(column)
+    if part:
+        yield tuple(part)
+
+
+def read_ahead(job: Job, runs: Iterable[Run]) -> Iterator[Tile]:
+    """Tiles in the order of `runs`, read by `job.readers` threads a few runs ahead."""
+    waiting: deque[Future[list[Tile]]] = deque()
+    with ThreadPoolExecutor(job.readers) as pool:
+        try:
+            for run in runs:
+                waiting.append(pool.submit(_read_run, job, run))
+                if len(waiting) > 2 * job.readers:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _read_run(job: Job, run: Run) -> list[Tile]:
+    """Reads a run at once, or tile by tile where a part of it cannot be read."""
+    tile, first = job.tiling.tile, run.columns[0]
+    whole = _read_inside(job, run.row, first, run.columns[-1] + tile - first)
+    if whole is not None:
+        return [Tile(run.row, c, whole[:, c - first : c - first + tile]) for c in run.columns]
+    return [Tile(run.row, column, _read_inside(job, run.row, column, tile)) for column in run.columns]
+
+
+def _read_inside(job: Job, row: int, column: int, width: int) -> np.ndarray | None:
+    """Reads what lies inside the picture; one that is smaller than a tile is reflected up to it."""
+    tile = job.tiling.tile
+    height, width = min(tile, job.size[0] - row), min(width, job.size[1] - column)
+    image = job.read((row, column), (height, width))
+    return None if image is None else reflect_to(image, tile)
+
+
+def predict_bands(
+    job: Job, progress: Callable[[Iterable[Tile], int], Iterable[Tile]] = lambda tiles, total: tiles
+) -> Iterator[Band]:
+    """Predicts a picture of any size in memory that depends only on the tile's size and the classes.
+
+    Where everything is area, the codes are those of `inference.predict_picture` up to the order of float32
+    sums: they can differ only where two classes are equal to within about 1e-6 of their logits.
+
+    Args:
+      job: what is predicted.
+      progress: is given the tiles and their number, and passes them on.
+    """
+    for columns in column_strips(job.size[1], job.tiling.tile, job.classes):
+        # Gone through twice, not kept: a large slide has millions of tiles.
+        total = sum(len(run.columns) for run in tiles_over(job.size, job.tiling, job.area, columns))
+        runs = tiles_over(job.size, job.tiling, job.area, columns)
+        yield from _predict_strip(job, columns, progress(read_ahead(job, runs), total))
+
+
+def column_strips(width: int, tile: int, classes: int) -> list[tuple[int, int]]:
+    """[first, last) columns of strips whose open rows fit into `MAX_OPEN_BYTES`; at least a tile wide."""
+    widest = max(tile, MAX_OPEN_BYTES // (4 * tile * classes))
+    return [(start, min(start + widest, width)) for start in range(0, width, widest)]
+
+
+def _predict_strip(job: Job, columns: tuple[int, int], tiles: Iterable[Tile]) -> Iterator[Band]:
+    """The bands of one strip. `total` and `weight` hold the rows from `first` on, a tile's height of them."""
+    tile, width = job.tiling.tile, columns[1] - columns[0]
+    total = np.zeros((tile, width, job.classes), np.float32)
+    weight = np.zeros((tile, width), np.float32)
+    weights = tile_weights(tile, job.tiling.weighting)
+    first = unread = 0
+    end = (job.size[0], 0, None)
+    for row, column, coarse in chain(_with_logits(job, tiles), [end]):
+        while first < row:
+            number = min(job.tiling.stride, row - first)
+            for part in _parts(number, width * job.classes):
+                yield _finish(job, columns, first + part.start, total[part], weight[part], unread)
+                unread = 0
+            for rows in (total, weight):  # finished rows make way for new ones
+                rows[:-number] = rows[number:]
+                rows[-number:] = 0
+            first += number
+        if coarse is None:
+            unread += 1
+        else:
+            _add(total, weight, coarse, weights, column - columns[0])
+
+
+def _parts(rows: int, logits: int) -> Iterator[slice]:
+    """Parts of so many rows, each with so many logits, that hold at most `FINISHED_BYTES`, or are one row."""
+    step = max(1, FINISHED_BYTES // (4 * logits))
+    for start in range(0, rows, step):
+        yield slice(start, min(start + step, rows))
+
+
+def _with_logits(job: Job, tiles: Iterable[Tile]) -> Iterator[tuple[int, int, np.ndarray | None]]:
+    """(row, column, f32[t/8,t/8,C]) of each tile, in order; None where the tile could not be read."""
+    for chunk in batched(tiles, job.tiling.batch_size):
+        images = [one.image for one in chunk if one.image is not None]
+        logits = iter(job.forward(np.stack(images))[0] if images else ())
+        for one in chunk:
+            yield one.row, one.column, None if one.image is None else next(logits)
+
+
+def _add(total: np.ndarray, weight: np.ndarray, coarse: np.ndarray, weights: np.ndarray, column: int) -> None:
+    """Adds a tile's logits at a column of the strip; what lies beyond the strip is left to its neighbour."""
+    tile = len(weights)
+    low, high = max(column, 0), min(column + tile, total.shape[1])
+    part = np.s_[:, low - column : high - column]
+    total[:, low:high] += enlarge(coarse)[part] * weights[part][..., None]
+    weight[:, low:high] += weights[part]
+
+
+def _finish(
+    job: Job, columns: tuple[int, int], row: int, total: np.ndarray, weight: np.ndarray, tiles_unread: int
+) -> Band:
+    """Turns rows to which no tile will be added any more into their classes."""
+    inside = np.ones(weight.shape, bool)
+    if job.area is not None:
+        rows = job.area.rows[row : row + len(weight)]
+        inside = job.area.mask[np.ix_(rows, job.area.columns[columns[0] : columns[1]])]
+    known = inside & (weight > 0)
+    codes = np.full(weight.shape, job.outside, np.uint8)
+    codes[inside] = IGNORE_PIXEL
+    sums: Any = total[known]
+    codes[known] = sums.argmax(-1)
+    entropy = None
+    if job.entropy:
+        entropy = np.zeros(weight.shape, np.uint8)
+        entropy[known] = scaled_entropy(sums / weight[known][:, None])
+    counts = np.bincount(codes[known], minlength=job.classes)
+    return Band(row, columns[0], codes, entropy, counts, int((inside & ~known).sum()), tiles_unread)
+
+
+def scaled_entropy(logits: np.ndarray) -> np.ndarray:
+    """u8[N]: entropy of the softmax of f32[N,C] logits, 0..255 for 0..ln C."""
+    shifted = logits - logits.max(-1, keepdims=True)
+    exponents = np.exp(shifted)
+    sums = exponents.sum(-1)
+    entropy = np.log(sums) - (exponents * shifted).sum(-1) / sums
+    return np.clip(np.rint(entropy * (255 / np.log(logits.shape[-1]))), 0, 255).astype(np.uint8)

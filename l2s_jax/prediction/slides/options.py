@@ -1,0 +1,44 @@
+"""How slides are read, predicted and handed on: the options of `predict` and `evaluate-slides`."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+from l2s_jax.system.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlideOptions:
+    """Options that only slides have."""
+
+    slide: bool = False
+    """Take all files for slides, pictures too: they are then brought to the scale of --mpp."""
+    mpp: float | None = None
+    """Slides: micrometres a pixel at which they are predicted; those of the training patches by default."""
+    slide_mpp: float | None = None
+    """Slides: level-0 micrometres a pixel of those that do not say."""
+    mpp_table: Path | None = None
+    """Slides: CSV with the columns slide,mpp, for the same."""
+    within: Literal["tissue", "slide"] = "tissue"
+    """Slides: predict the tissue only, what lies outside is background; or everything."""
+    entropy: bool = False
+    """Slides: write NAME_entropy.ome.tif as well, 0 (sure) to 255 (all classes equally likely)."""
+    simplify: float = 0.0
+    """Slides: micrometres by which outlines in the GeoJSON may leave the edges of pixels."""
+    readers: int = 4
+    """Slides: threads that read; do not change the result."""
+
+    def __post_init__(self):
+        for name in ("mpp", "slide_mpp"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise UserError(f"--{name.replace('_', '-')} {value:g} must be a positive number of um/px")
+        if not 0 <= self.simplify < float("inf"):
+            raise UserError(f"--simplify {self.simplify:g} must be 0 or more micrometres")
+        if self.readers < 1:
+            raise UserError(f"--readers {self.readers} must be at least 1")
+
+
+def slide_options_of(command: SlideOptions) -> SlideOptions:
+    """The slide options alone of a command that has them beside its own."""
+    return SlideOptions(**{field.name: getattr(command, field.name) for field in fields(SlideOptions)})

@@ -1,0 +1,221 @@
+"""A trained network on whole slides: class maps, outlines for QuPath, overlays, areas."""
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from l2s_jax.prediction.predictor import Predictor
+from l2s_jax.prediction.slides.bands import Area, Job, area_of, predict_bands
+from l2s_jax.prediction.slides.options import SlideOptions
+from l2s_jax.prediction.slides.outputs import (
+    output_paths,
+    write_class_map,
+    write_entropy,
+    write_outlines,
+    write_overlay,
+)
+from l2s_jax.prediction.slides.record import (
+    AREAS,
+    Counts,
+    Record,
+    append_areas,
+    describe,
+    describe_counts,
+    finished,
+    outside_text,
+    settings_of,
+    warnings,
+)
+from l2s_jax.prediction.slides.stains import fit_slide, in_stains_of
+from l2s_jax.slides.mpp import read_mpp_table
+from l2s_jax.slides.overview import MAX_UNREADABLE, find_tissue, too_damaged
+from l2s_jax.slides.reading import UnreadableRegion, read_window
+from l2s_jax.slides.row_file import RowFile, scratch_picture, write_block
+from l2s_jax.slides.sheets import slide_notes
+from l2s_jax.slides.slide import Slide, open_slide, size_at
+from l2s_jax.system.errors import UserError
+from l2s_jax.system.files import unwritable, write_json
+from l2s_jax.system.progress import track
+from l2s_jax.types import IGNORE_PIXEL
+
+Say = Callable[[str], None]
+
+
+def predict_slides(
+    slides: Sequence[Path], out: Path, predictor: Predictor, options: SlideOptions, say: Say = print
+) -> tuple[dict[Path, Record], list[str]]:
+    """Predicts slides one after the other; those that are finished are not done again.
+
+    Returns:
+      The record of each slide that came out, and a message for each that failed.
+
+    Raises:
+      UserError: the working scale is not known, or the table of scales cannot be read.
+    """
+    mpp = working_mpp(predictor, options)
+    table = read_mpp_table(options.mpp_table) if options.mpp_table else None
+    records, failures = {}, []
+    for number, path in enumerate(slides, 1):
+        title = f"{path.name} ({number} of {len(slides)})"
+        try:
+            records[path] = predict_slide(path, out, predictor, options, mpp, table, title, say)
+        except UserError as error:
+            failures.append(str(error))
+            say(f"{title} failed: {error}")
+    return records, failures
+
+
+def working_mpp(predictor: Predictor, options: SlideOptions) -> float:
+    """The scale at which slides are predicted. Raises `UserError` where neither run nor options say."""
+    mpp = options.mpp or predictor.mpp
+    if mpp is None:
+        raise UserError(
+            "the run's manifest does not say the scale of its patches (column mpp), so slides cannot be read "
+            "at it. Give it with --mpp: the micrometres a pixel of the training patches"
+        )
+    return mpp
+
+
+def predict_slide(
+    path: Path,
+    out: Path,
+    predictor: Predictor,
+    options: SlideOptions,
+    mpp: float,
+    table: Mapping[str, tuple[float, float]] | None,
+    title: str,
+    say: Say,
+) -> Record:
+    """Predicts one slide into NAME.ome.tif, NAME.geojson, NAME_overlay.png, a row of areas.csv and NAME.json.
+
+    The record NAME.json is written last: a slide that has one of the same settings is finished.
+
+    Raises:
+      UserError: the slide cannot be read, its scale is not known, or the folder cannot be written.
+    """
+    slide = open_slide(path, mpp=options.slide_mpp, mpp_table=table)
+    outputs, record_path = output_paths(out, path.stem, options.entropy), out / f"{path.stem}.json"
+    settings = settings_of(slide, predictor.identity, predictor.classes, predictor.tiling, mpp, options)
+    done = finished(record_path, settings["key"], outputs)
+    if done is not None:
+        say(f"{title}: finished before")
+        return done
+    for note in slide_notes(slide):
+        say(f"{title}: {note}")
+    forget(record_path)
+    start = time.monotonic()
+    result = _predict(slide, outputs, predictor, options, mpp, title)
+    record = {"name": path.stem} | settings | result | {"seconds": round(time.monotonic() - start, 1)}
+    append_areas(out / AREAS, record)
+    write_json(record_path, record)
+    say(f"{title}: {describe(record)}")
+    for line in warnings(record):
+        say(f"{title}: {line}")
+    return record
+
+
+def forget(record_path: Path) -> None:
+    """Removes an earlier record before the outputs that it speaks of are replaced."""
+    try:
+        record_path.unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(record_path, error) from error
+
+
+def _predict(
+    slide: Slide,
+    outputs: dict[str, Path],
+    predictor: Predictor,
+    options: SlideOptions,
+    mpp: float,
+    title: str,
+) -> Record:
+    """Predicts a slide and writes its pictures and outlines; the result goes into the record."""
+    tissue = find_tissue(slide)
+    size = size_at(slide, mpp)
+    area = area_of(tissue.mask, size, mpp / tissue.mpp)
+    job, stain = make_job(slide, size, mpp, area, predictor, options)
+    classes, name, folder = predictor.classes, slide.path.stem, outputs["class map"].parent
+    with contextlib.ExitStack() as stack:
+        codes = stack.enter_context(scratch_picture(folder, size))
+        entropy = stack.enter_context(scratch_picture(folder, size)) if options.entropy else None
+        counts = fill(codes, entropy, job, title)
+        _require_readable(slide, counts)
+        write_class_map(outputs["class map"], codes, mpp, name, classes)
+        if entropy is not None:
+            write_entropy(outputs["entropy"], entropy, mpp, name, classes)
+        regions, traced = write_outlines(outputs["outlines"], codes, slide, mpp, classes, options.simplify)
+        write_overlay(outputs["overlay"], codes, slide, mpp, classes)
+    return describe_counts(counts, classes, mpp, tissue) | {
+        "size": list(size),
+        "outside": outside_text(options, classes, tissue),
+        "stain": stain,
+        "outlines": regions,
+        "outlines_mpp": traced,
+    }
+
+
+def make_job(
+    slide: Slide,
+    size: tuple[int, int],
+    mpp: float,
+    area: Area,
+    predictor: Predictor,
+    options: SlideOptions,
+) -> tuple[Job, str]:
+    """What `predict_bands` is to do with a slide, and how its stains are treated, in words."""
+    background = predictor.classes.background
+    job = Job(
+        predictor.forward,
+        partial(_read, slide, mpp),
+        size,
+        predictor.tiling,
+        len(predictor.classes),
+        area,
+        IGNORE_PIXEL if background is None else background,
+        options.entropy,
+        options.readers,
+    )
+    stain = "as they are: the run has no stain reference, or is not asked for it"
+    if predictor.reference is not None:
+        fit = fit_slide(job)
+        stain = "as they are: none were found in the tissue"
+        if fit.usable:
+            forward = in_stains_of(predictor.forward, fit, predictor.reference, predictor.tiling.batch_size)
+            job = job._replace(forward=forward)
+            stain = "normalised to the run's reference by one fit of the slide's tissue"
+    return job if options.within == "tissue" else job._replace(area=None), stain
+
+
+def _read(slide: Slide, mpp: float, origin: tuple[int, int], size: tuple[int, int]) -> np.ndarray | None:
+    try:
+        return read_window(slide, origin, size, mpp)
+    except UnreadableRegion:
+        return None
+
+
+def fill(codes: RowFile, entropy: RowFile | None, job: Job, title: str) -> Counts:
+    """Predicts into scratch pictures. Raises `UserError` where the disk is full."""
+    pixels, unread, tiles_unread = np.zeros(job.classes, np.int64), 0, 0
+    for band in predict_bands(job, lambda tiles, total: track(tiles, title, total, "tiles")):
+        write_block(codes, band.row, band.column, band.codes)
+        if entropy is not None and band.entropy is not None:
+            write_block(entropy, band.row, band.column, band.entropy)
+        pixels += band.counts
+        unread += band.unread
+        tiles_unread += band.tiles_unread
+    return Counts(pixels, unread, tiles_unread)
+
+
+def _require_readable(slide: Slide, counts: Counts) -> None:
+    """A slide of which more than a little could not be read is cut off, and its map would mislead."""
+    wanted = int(counts.pixels.sum()) + counts.unread
+    if counts.unread > MAX_UNREADABLE * wanted:
+        raise too_damaged(
+            slide,
+            f"{counts.tiles_unread} tiles over tissue are damaged: copy or download the file again",
+        )

@@ -1,0 +1,132 @@
+"""How a slide was predicted and what came of it: the record NAME.json, and its row in areas.csv.
+
+The record is written last, so a slide that has one of the same settings is finished.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from l2s_jax.data.classes import Classes
+from l2s_jax.prediction.slides.options import SlideOptions
+from l2s_jax.prediction.tiles import Tiling
+from l2s_jax.slides.overview import Tissue
+from l2s_jax.slides.slide import Slide
+from l2s_jax.system.csv_rows import replace_row
+from l2s_jax.types import IGNORE_PIXEL
+
+AREAS = "areas.csv"
+
+Record = dict[str, Any]
+
+
+class Counts(NamedTuple):
+    """What came of the tiles of a slide."""
+
+    pixels: np.ndarray  # i64[C], predicted, by class
+    unread: int  # pixels that should have been predicted and could not be read
+    tiles_unread: int
+
+
+def settings_of(
+    slide: Slide, identity: str, classes: Classes, tiling: Tiling, mpp: float, options: SlideOptions
+) -> Record:
+    """All that decides the outputs of a slide, and a hash of it under "key".
+
+    Args:
+      slide: the slide, whose file's size and time of change count.
+      identity: of the network.
+      classes: the run's.
+      tiling: how the slide is covered.
+      mpp: working scale in um/px.
+      options: the others.
+    """
+    stat = slide.path.stat()
+    settings = {
+        "slide": slide.path.name,
+        "slide_bytes": stat.st_size,
+        "slide_changed": stat.st_mtime_ns,
+        "slide_mpp": list(slide.mpp),
+        "slide_mpp_source": slide.mpp_source,
+        "mpp": mpp,
+        "network": identity,
+        "classes": list(classes.names),
+        "colours": [list(colour) for colour in classes.colours],
+        "background": classes.background,
+        "tile": tiling.tile,
+        "stride": tiling.stride,
+        "weighting": tiling.weighting,
+        "within": options.within,
+        "entropy": options.entropy,
+        "simplify": options.simplify,
+    }
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+    return settings | {"key": key}
+
+
+def finished(path: Path, key: str, outputs: dict[str, Path]) -> Record | None:
+    """The record of a slide whose outputs are complete and of these settings, or None."""
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    complete = isinstance(record, dict) and record.get("key") == key
+    return record if complete and all(file.is_file() for file in outputs.values()) else None
+
+
+def describe_counts(counts: Counts, classes: Classes, mpp: float, tissue: Tissue) -> Record:
+    """Areas in mm2: of each class (of the pixels that were predicted), of tissue, of what was unreadable."""
+    pixel = (mpp / 1000) ** 2
+    areas = zip(classes.names, (counts.pixels * pixel).tolist(), strict=True)
+    return {
+        "areas_mm2": dict(areas),
+        "tissue_mm2": float(tissue.mask.sum()) * (tissue.mpp / 1000) ** 2,
+        "tissue_mask_mpp": tissue.mpp,
+        "unreadable_mm2": counts.unread * pixel,
+        "unreadable_tiles": counts.tiles_unread,
+    }
+
+
+def outside_text(options: SlideOptions, classes: Classes, tissue: Tissue) -> str:
+    """What stands in the class map where there is no tissue."""
+    if options.within == "slide":
+        return "predicted like the tissue"
+    code = IGNORE_PIXEL if classes.background is None else classes.background
+    name = "no class" if classes.background is None else classes.names[classes.background]
+    return f"not predicted: {code} ({name}) outside the tissue mask at {tissue.mpp:g} um/px"
+
+
+def describe(record: Record) -> str:
+    """A finished slide's scale, where it came from, the scale that was asked for, and what was found."""
+    scale = " x ".join(f"{value:.4g}" for value in dict.fromkeys(record["slide_mpp"]))
+    of_tissue = f"{record['tissue_mm2']:.3g} mm2 of tissue"
+    return (
+        f"{scale} um/px from {record['slide_mpp_source']}, read at {record['mpp']:.4g} um/px; {of_tissue}, "
+        f"{record['seconds']} s"
+    )
+
+
+def warnings(record: Record) -> list[str]:
+    """What a person must know of a finished slide before using it."""
+    lines = []
+    if not record["tissue_mm2"]:
+        lines.append("no tissue was found (nothing has 10% saturation): is it blank, or in grey?")
+    if record["unreadable_tiles"]:
+        lines.append(
+            f"{record['unreadable_tiles']} tiles could not be decoded; {record['unreadable_mm2']:.4g} mm2 "
+            f"that no other tile covers have no class ({IGNORE_PIXEL}). The file is damaged: copy it again"
+        )
+    if record["stain"].endswith("found in the tissue"):
+        lines.append("no two stains were found in its tissue, so its colours were not normalised")
+    return lines
+
+
+def append_areas(path: Path, record: Record) -> None:
+    """Puts a slide's areas into areas.csv, in place of an earlier row of the same slide."""
+    row = {"slide": record["name"], "mpp": record["mpp"], "within": record["within"]}
+    row |= {f"mm2 {name}": area for name, area in record["areas_mm2"].items()}
+    row |= {"mm2 tissue": record["tissue_mm2"], "mm2 unreadable": record["unreadable_mm2"]}
+    replace_row(path, row, "slide")

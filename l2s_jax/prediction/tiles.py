@@ -1,0 +1,102 @@
+"""From pictures to logits: batches of fixed shape, overlapping tiles, a weighted mean. Touches no files."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from l2s_jax.models.decoder import SCALE
+from l2s_jax.models.forward import Forward
+
+Weighting = Literal["gaussian", "uniform"]
+
+
+def tile_origins(length: int, tile: int, stride: int) -> list[int]:
+    """Where tiles start along one side so that they cover it all; the last is flush with the end.
+
+    Raises:
+      ValueError: the side is shorter than a tile, or the stride is not in 1..tile.
+    """
+    if length < tile:
+        raise ValueError(f"a side of {length} pixels is shorter than a tile of {tile}")
+    if not 1 <= stride <= tile:
+        raise ValueError(f"a stride of {stride} leaves gaps between tiles of {tile}, or never moves")
+    origins = list(range(0, length - tile + 1, stride))
+    if origins[-1] != length - tile:
+        origins.append(length - tile)
+    return origins
+
+
+def tile_weights(tile: int, weighting: Weighting) -> np.ndarray:
+    """Weight f32[tile,tile] of a tile's pixels in the mean: 1, or a centred Gaussian of sigma tile/4."""
+    if weighting == "uniform":
+        return np.ones((tile, tile), np.float32)
+    offset = np.arange(tile) - (tile - 1) / 2
+    profile = np.exp(-0.5 * (offset / (tile / 4)) ** 2)
+    return np.outer(profile, profile).astype(np.float32)
+
+
+class Tiling(NamedTuple):
+    """How pictures larger than a patch are covered."""
+
+    tile: int  # pixels a side, the network's patch size
+    stride: int  # pixels between tiles, 1..tile; below `tile` they overlap
+    weighting: Weighting = "gaussian"
+    batch_size: int = 20  # tiles a batch; does not change the result
+
+
+def predict_picture(forward: Forward, image: np.ndarray, tiling: Tiling) -> tuple[np.ndarray, np.ndarray]:
+    """Mask logits f32[H,W,C] and class logits f32[C] of a picture of any size.
+
+    A pixel's logits are the weighted mean over all tiles that cover it; the class logits are the mean over
+    tiles. A picture with a side shorter than a tile is reflected up to one tile first.
+
+    Args:
+      forward: from `make_forward`.
+      image: u8[H,W,3], RGB.
+      tiling: how the picture is covered.
+    """
+    tile = tiling.tile
+    height, width = image.shape[:2]
+    image = reflect_to(image, tile)
+    weights = tile_weights(tile, tiling.weighting)
+    rows, columns = (tile_origins(side, tile, tiling.stride) for side in image.shape[:2])
+    origins = [(row, column) for row in rows for column in columns]
+    total = weight = labels = np.zeros(0, np.float32)
+    for chunk in batched(origins, tiling.batch_size):
+        coarse, class_logits = forward(np.stack([image[r : r + tile, c : c + tile] for r, c in chunk]))
+        if not total.size:
+            total = np.zeros((*image.shape[:2], coarse.shape[-1]), np.float32)
+            weight = np.zeros(image.shape[:2], np.float32)
+            labels = np.zeros(coarse.shape[-1], np.float32)
+        labels += class_logits.sum(0)
+        for (row, column), logits in zip(chunk, coarse, strict=True):
+            here = np.s_[row : row + tile, column : column + tile]
+            total[here] += enlarge(logits) * weights[..., None]
+            weight[here] += weights
+    return (total / weight[..., None])[:height, :width], labels / len(origins)
+
+
+def enlarge(coarse: np.ndarray) -> np.ndarray:
+    """Nearest-neighbour enlargement of a low-resolution map [h,w,...] to [8h,8w,...], in NumPy."""
+    return coarse.repeat(SCALE, axis=0).repeat(SCALE, axis=1)
+
+
+def reflect_to(image: np.ndarray, size: int) -> np.ndarray:
+    """Reflects a picture at its lower and right edge until neither side is shorter than `size`."""
+    missing = [max(size - side, 0) for side in image.shape[:2]]
+    return (
+        np.pad(image, [(0, missing[0]), (0, missing[1]), (0, 0)], mode="symmetric") if any(missing) else image
+    )
+
+
+def batched(items: Iterable[Any], size: int) -> Iterator[Sequence[Any]]:
+    """Lists of `size` items, the last one shorter."""
+    chunk: list[Any] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

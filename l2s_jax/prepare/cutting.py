@@ -1,0 +1,189 @@
+"""One source of a slide data set into pictures on disk and a record of them.
+
+Training sources become patches (and patches with a label only). Those of val and test stay whole, image and
+mask: they are predicted by overlapping tiles and scored on every pixel, not on chosen patches (unless
+`Job.held_out` asks for those).
+
+The record, `parts/NAME.json`, is written last: a source that has one of the same key is finished.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from l2s_jax.data.pictures import MAX_PIXELS, write_png
+from l2s_jax.prepare.centred_extraction import extract_centred
+from l2s_jax.prepare.extraction import Patches, overlapping_pairs
+from l2s_jax.prepare.sources import Job, Source
+from l2s_jax.prepare.tile_extraction import extract_tiles
+from l2s_jax.slides.sheets import Sheet
+from l2s_jax.stain.fit import STATUS_NAMES, Stainer, StainFit
+from l2s_jax.system.errors import UserError
+from l2s_jax.system.files import write_text
+
+Record = dict[str, Any]
+
+
+def cut_source(source: Source, job: Job) -> Record:
+    """Reads a source, cuts and normalises it, and writes its pictures; what is finished is not done again.
+
+    Returns:
+      The record: rows of the manifest (paths relative to its folder) and counts.
+
+    Raises:
+      UserError: the source cannot be read or yields nothing, or the folder cannot be written.
+    """
+    key = source_key(source, job)
+    path = record_path(source, job.out)
+    done = finished(path, key)
+    if done is not None:
+        return done
+    sheet = source.read()
+    require_usable(source, sheet)
+    cut = _cut if source.split == "train" or job.held_out == "patches" else _keep_whole
+    record = cut(source, job, sheet)
+    notes = [*sheet.notes, *([f"no patch: {record['empty']}"] if "empty" in record else [])]
+    record |= {"key": key, "name": source.name, "mpp": sheet.mpp, "notes": notes}
+    if sheet.tissue is not None:
+        record["tissue"] = float(sheet.tissue.mean())
+    write_text(path, json.dumps(record, indent=1))
+    return record
+
+
+def require_usable(source: Source, sheet: Sheet) -> None:
+    """Raises `UserError` for a picture without tissue, or too large to be one picture."""
+    if sheet.tissue is not None and not sheet.tissue.any():
+        raise UserError(
+            f"{source.files[0]}: no tissue was found (nothing has 10% saturation). Is it blank, or in grey? "
+            "Leave it out"
+        )
+    if sheet.image.shape[0] * sheet.image.shape[1] > MAX_PIXELS:
+        raise UserError(
+            f"{source.files[0]} has {sheet.image.shape[0]} x {sheet.image.shape[1]} pixels at the scale of "
+            f"the patches; at most {MAX_PIXELS:,} are possible. Choose a coarser scale"
+        )
+
+
+def extract(sheet: Sheet, job: Job) -> Patches:
+    """The patches of a sheet with a mask, kept or not."""
+    if sheet.mask is None:
+        raise ValueError("a sheet without a mask is one patch")
+    cut = extract_centred if job.manner == "centred" else extract_tiles
+    return cut(sheet.mask, sheet.tissue, job.classes.background, job.extraction)
+
+
+def stains_for(sheet: Sheet, job: Job) -> tuple[Stainer, StainFit] | None:
+    """What normalises a sheet, and the reference's stains; None where it stays as it is."""
+    if job.stainer is None or job.reference is None or (job.stained == "labels" and sheet.mask is not None):
+        return None
+    return job.stainer, job.reference
+
+
+def crops(array: np.ndarray, origins: np.ndarray, size: int) -> np.ndarray:
+    """[N,size,size,...]: the patches of [H,W,...] at int64[N,2] origins."""
+    cut = [array[row : row + size, col : col + size] for row, col in origins]
+    return np.stack(cut) if cut else np.zeros((0, size, size, *array.shape[2:]), array.dtype)
+
+
+def record_path(source: Source, out: Path) -> Path:
+    """Where a source's record lies."""
+    return out / "parts" / f"{source.name}.json"
+
+
+def source_key(source: Source, job: Job) -> str:
+    """A hash of the job, the split, how the source is read, and its files' path, size and time of change."""
+    content = [job.key, source.name, source.group, source.split, source.reading]
+    for path in source.files:
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+        content.append(f"{path} {stat.st_size} {stat.st_mtime_ns}")
+    return hashlib.sha256("\0".join(content).encode()).hexdigest()[:16]
+
+
+def finished(path: Path, key: str) -> Record | None:
+    """The record of a finished source, or None where it is missing, unreadable or of another key."""
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) and record.get("key") == key else None
+
+
+def _cut(source: Source, job: Job, sheet: Sheet) -> Record:
+    """A training source: its patches, or itself where only its label is known."""
+    if sheet.mask is None:
+        return _write_label_only(source, job, sheet)
+    found = extract(sheet, job)
+    kept, size = found.kept(), job.extraction.size
+    if source.split != "train":
+        kept = kept.where(kept.is_mask)
+    if len(kept) == 0:
+        return _nothing(source, job, sheet, found)
+    images = crops(sheet.image, kept.origins, size)
+    tissue = None if sheet.tissue is None else crops(sheet.tissue, kept.origins, size)
+    images, stain = _normalised(images, tissue, sheet, job)
+    rows = []
+    for number, (origin, image) in enumerate(zip(kept.origins, images, strict=True)):
+        name = f"{source.name}/{number:05d}.png"
+        row = {"image": f"images/{name}", "mask": "", "label": int(kept.labels[number])}
+        write_png(job.out / "images" / name, image)
+        if kept.is_mask[number]:
+            row |= {"mask": f"masks/{name}", "label": -1}
+            write_png(job.out / "masks" / name, crops(sheet.mask, origin[None], size)[0])
+        rows.append(row | {"source": f"{source.files[0].name} at row {origin[0]}, col {origin[1]}"})
+    overlaps = overlapping_pairs(kept.origins, size, job.extraction.report_overlap)
+    return {"rows": rows, "dropped": found.dropped_counts(), "overlaps": len(overlaps), "stain": stain}
+
+
+def _nothing(source: Source, job: Job, sheet: Sheet, found: Patches) -> Record:
+    """The record of a picture none of whose tiles can be used; an annotated slide must give some."""
+    height, width = sheet.image.shape[:2]
+    size = job.extraction.size
+    reasons = [f"{reason} ({count})" for reason, count in found.dropped_counts().items()]
+    why = ", ".join(reasons) or "nothing is annotated on it"
+    if min(height, width) < size:
+        why = f"its {height} x {width} pixels at the scale of the patches are smaller than one of {size}"
+    if job.manner == "centred" or min(height, width) < size:
+        raise UserError(f"{source.files[0]} gives no patch: {why}")
+    return {"rows": [], "dropped": found.dropped_counts(), "overlaps": 0, "stain": {}, "empty": why}
+
+
+def _write_label_only(source: Source, job: Job, sheet: Sheet) -> Record:
+    images, stain = _normalised(sheet.image[None], None, sheet, job)
+    name = f"images/{source.name}.png"
+    write_png(job.out / name, images[0])
+    row = {"image": name, "mask": "", "label": sheet.label, "source": source.files[0].name}
+    return {"rows": [row], "dropped": {}, "overlaps": 0, "stain": stain}
+
+
+def _keep_whole(source: Source, job: Job, sheet: Sheet) -> Record:
+    """A source of val or test: the whole picture and its mask."""
+    image, stain = sheet.image, {}
+    if (given := stains_for(sheet, job)) is not None:
+        stainer, reference = given
+        image, status = stainer.picture(sheet, reference)
+        stain = {STATUS_NAMES[status]: 1}
+    name = f"{source.name}.png"
+    row = {"image": f"images/{name}", "mask": "", "label": sheet.label, "source": source.files[0].name}
+    write_png(job.out / "images" / name, image)
+    if sheet.mask is not None:
+        row["mask"] = f"masks/{name}"
+        write_png(job.out / "masks" / name, sheet.mask)
+    return {"rows": [row], "dropped": {}, "overlaps": 0, "stain": stain}
+
+
+def _normalised(
+    images: np.ndarray, tissue: np.ndarray | None, sheet: Sheet, job: Job
+) -> tuple[np.ndarray, dict[str, int]]:
+    """Patches in the reference's stains, and how many by which fit."""
+    if (given := stains_for(sheet, job)) is None:
+        return images, {}
+    stainer, reference = given
+    images, status = stainer.patches(images, tissue, sheet, reference)
+    counts = np.bincount(status, minlength=len(STATUS_NAMES)).tolist()
+    return images, {name: count for name, count in zip(STATUS_NAMES, counts, strict=True) if count}

@@ -1,0 +1,255 @@
+"""From the sources of a slide data set to a manifest: reference stain, all sources, rows, report."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from l2s_jax.data.manifest import STAIN, Manifest, PatchRow, read_manifest, write_classes, write_patches
+from l2s_jax.data.pictures import read_image, write_png
+from l2s_jax.prepare.cutting import Record, crops, cut_source, extract, require_usable
+from l2s_jax.prepare.folders import STAIN_OF_LABELS, STAIN_PICTURE, claim_folder
+from l2s_jax.prepare.paper_counts import compared
+from l2s_jax.prepare.parallel import run_all
+from l2s_jax.prepare.sources import HeldOut, Job, Source, Stained
+from l2s_jax.stain.fit import Stainer, StainFit
+from l2s_jax.stain.reference_file import load_reference, save_reference
+from l2s_jax.system.errors import UserError
+from l2s_jax.system.files import sha256_of_file
+from l2s_jax.types import SPLITS
+
+MOST_NOTES = 20
+
+
+@dataclass(frozen=True)
+class Work:
+    """How a data set is gone through; the same for all of them."""
+
+    stainer: Stainer | None = None
+    """`l2s_jax.stain.patches.MACENKO`, or None to leave stains as they are."""
+    stain_reference: Path | None = None
+    """Picture whose stains all others are given; by default a training patch is chosen."""
+    workers: int | None = None
+    """Processes; by default one a core, fewer where memory is short."""
+    scheduler: str | None = None
+    """Address of a Dask scheduler to use instead of processes."""
+    overwrite: bool = False
+    """Use an output folder that holds something else."""
+    stained: Stained = "all"
+    """Which pictures are given the reference's stains."""
+    held_out: HeldOut = "whole"
+    """What becomes of sources of val and test."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a `prepare_*` function returns."""
+
+    manifest: Manifest
+    report: tuple[str, ...]  # lines for people
+    failures: tuple[str, ...]  # one message a source that failed
+
+
+def prepare_sources(
+    out: str | Path,
+    sources: Sequence[Source],
+    job: Job,
+    recipe: dict[str, Any],
+    work: Work,
+    *,
+    dataset: str,
+    reading: dict[str, Any] | None = None,
+    found: Iterable[str] = (),
+    failures: Iterable[str] = (),
+) -> Prepared:
+    """Works on all sources and writes the manifest.
+
+    Args:
+      out: folder that is made. Started again after an interruption or with sources added or mended, only what
+        is not finished is done.
+      sources: of all splits, with unique names.
+      job: what to do; its `out`, stains and key are filled in here.
+      recipe: options that decide the content; values that TOML can hold.
+      work: stains, workers, overwriting.
+      dataset: its name in Fig. 5.
+      reading: options of `Source.read`, see `claim_folder`.
+      found: lines on what the adapter met, for the report.
+      failures: of sources that were not even begun.
+
+    Raises:
+      UserError: the patch size is no multiple of 16; the folder holds something else or cannot be written; no
+        source at all could be used; no stain reference.
+    """
+    if job.extraction.size < 16 or job.extraction.size % 16:
+        raise UserError(f"patch_size {job.extraction.size}: expected a multiple of 16")
+    names = Counter(source.name.casefold() for source in sources)
+    if names and max(names.values()) > 1:
+        raise UserError(f"two sources are named {names.most_common(1)[0][0]!r}: rename or leave out one")
+    recipe = _full_recipe(recipe, job, work)
+    out = claim_folder(out, recipe, reading=reading, overwrite=work.overwrite)
+    key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+    job = replace(job, out=out, stainer=work.stainer, stained=work.stained, held_out=work.held_out, key=key)
+    if work.stainer is not None:
+        job = _with_reference(job, sources, work)
+    outcomes = run_all(partial(cut_source, job=job), sources, workers=work.workers, scheduler=work.scheduler)
+    failed = [*failures, *(outcome.error for outcome in outcomes if outcome.error)]
+    pairs = [(sources[one.number], one.result) for one in outcomes if not one.error]
+    if not pairs:
+        raise UserError("\n".join([f"nothing could be prepared; {len(failed)} failure(s):", *failed]))
+    write_classes(out, job.classes)
+    write_patches(out, job.classes, _rows(out, pairs))
+    report = [*found, *_report(pairs, job, dataset)]
+    return Prepared(read_manifest(out), tuple(report), tuple(failed))
+
+
+def _full_recipe(recipe: dict[str, Any], job: Job, work: Work) -> dict[str, Any]:
+    recipe |= {"extraction": asdict(job.extraction), "held_out": work.held_out, "stain": "off"}
+    if work.stainer is not None:
+        recipe["stain"] = f"macenko, {work.stained}"
+        if work.stain_reference is not None:
+            read_image(work.stain_reference)  # faults are told before the folder is touched
+            recipe["stain_reference"] = sha256_of_file(work.stain_reference)
+    return recipe
+
+
+def _with_reference(job: Job, sources: Sequence[Source], work: Work) -> Job:
+    """The job with the reference's stains, which are written into the folder; those there are used again.
+
+    `stain.json` means that a network trained on the manifest knows no other stains. Where only image-level
+    patches are given them the file has another name, and slides are predicted as they are.
+    """
+    assert work.stainer is not None
+    path = job.out / (STAIN if work.stained == "all" else STAIN_OF_LABELS)
+    picture = job.out / STAIN_PICTURE
+    if work.stain_reference is not None:
+        write_png(picture, read_image(work.stain_reference))
+        name = work.stain_reference.name
+    elif not _is_of(path, picture):
+        image, name = choose_reference(sources, job, work.stainer)
+        write_png(picture, image)
+    if work.stain_reference is not None or not _is_of(path, picture):
+        fit = work.stainer.fit(read_image(picture)[None])
+        save_reference(path, StainFit(*(np.asarray(part)[0] for part in fit)), name, sha256_of_file(picture))
+    reference, _ = load_reference(path)
+    return replace(job, reference=reference, key=f"{job.key} {sha256_of_file(path)}")
+
+
+def _is_of(path: Path, picture: Path) -> bool:
+    """Whether a stain file is there and is that of the picture beside it."""
+    try:
+        return load_reference(path)[1] == sha256_of_file(picture)
+    except (UserError, OSError):
+        return False
+
+
+def choose_reference(sources: Sequence[Source], job: Job, stainer: Stainer) -> tuple[np.ndarray, str]:
+    """Chooses the stain reference among the training patches: always the same one.
+
+    Of the first training source that has patches with usable stains, the patch whose stain matrix and
+    concentrations are nearest to their median over that source's patches.
+
+    Returns:
+      The patch, u8[H,W,3], and where it is from.
+
+    Raises:
+      UserError: no training source has one; says what was tried.
+    """
+    tried = []
+    for source in (one for one in sources if one.split == "train"):
+        try:
+            sheet = source.read()
+            require_usable(source, sheet)
+        except UserError as error:
+            tried.append(str(error))
+            continue
+        if sheet.mask is None:
+            origins, images = np.zeros((1, 2), int), sheet.image[None]
+        else:
+            origins = extract(sheet, job).kept().origins
+            images = crops(sheet.image, origins, job.extraction.size)
+        if len(images) == 0:
+            tried.append(f"{source.files[0]}: no patch")
+            continue
+        index = _most_typical(stainer.fit(images))
+        if index is not None:
+            row, col = origins[index]
+            return images[index], f"{source.files[0].name} at row {row}, col {col}"
+        tried.append(f"{source.files[0]}: no patch with two stains")
+    raise UserError(
+        "\n".join(
+            [
+                "no training patch can be the stain reference. Name a picture with --stain-reference, or "
+                "leave stains as they are with --stain off. Tried:",
+                *tried[:MOST_NOTES],
+            ]
+        )
+    )
+
+
+def _most_typical(fit: StainFit) -> int | None:
+    """Index of the usable fit nearest to the median, concentrations in shares of it; None without one."""
+    usable = np.flatnonzero(np.asarray(fit.usable))
+    if len(usable) == 0:
+        return None
+    matrix = np.asarray(fit.stain_matrix)[usable].reshape(len(usable), -1)
+    largest = np.asarray(fit.max_concentration)[usable]
+    described = np.concatenate([matrix, largest / np.median(largest, axis=0)], axis=1)
+    distance = np.linalg.norm(described - np.median(described, axis=0), axis=1)
+    return int(usable[distance.argmin()])
+
+
+def _rows(out: Path, pairs: Sequence[tuple[Source, Record]]) -> list[PatchRow]:
+    rows: list[PatchRow] = []
+    for source, record in pairs:
+        for row in record["rows"]:
+            rows.append(
+                PatchRow(
+                    line=len(rows) + 2,
+                    image=out / row["image"],
+                    mask=out / row["mask"] if row["mask"] else None,
+                    label=row["label"],
+                    group=source.group,
+                    split=source.split,
+                    mpp=record["mpp"],
+                    source=row["source"],
+                )
+            )
+    return rows
+
+
+def _report(pairs: Sequence[tuple[Source, Record]], job: Job, dataset: str) -> list[str]:
+    """What was made: by split, against Fig. 5, what was left out, stains, and notes on sources."""
+    lines = []
+    for split in SPLITS:
+        of_split = [(source, record) for source, record in pairs if source.split == split]
+        whole = split != "train" and job.held_out == "whole"
+        kind = "kept whole, with masks where there are any" if whole else "cut into patches"
+        groups = len({source.group for source, _ in of_split})
+        lines.append(f"{split}: {len(of_split)} pictures of {groups} groups, {kind}")
+    train = [row for source, record in pairs if source.split == "train" for row in record["rows"]]
+    masks = sum(bool(row["mask"]) for row in train)
+    lines += compared(dataset, masks, len(train) - masks)
+    dropped: Counter[str] = Counter()
+    stain: Counter[str] = Counter()
+    for _, record in pairs:
+        dropped.update(record["dropped"])
+        stain.update(record["stain"])
+    lines += [f"left out: {count} patches, {reason}" for reason, count in dropped.most_common()]
+    overlaps = sum(record["overlaps"] for _, record in pairs)
+    if overlaps:
+        share = f"{job.extraction.report_overlap:.0%}"
+        lines.append(f"{overlaps} pairs of patches share more than {share} of their area: near-duplicates")
+    if job.reference is not None:
+        how = ", ".join(f"{count} {name}" for name, count in stain.most_common())
+        of = "" if job.stained == "all" else " of image-level patches only"
+        lines.append(f"stains{of} normalised (Macenko) to {STAIN_PICTURE}: {how}")
+    notes = [f"{source.name}: {note}" for source, record in pairs for note in record["notes"]]
+    shown = notes if len(notes) <= MOST_NOTES else notes[:MOST_NOTES]
+    lines += shown + ([f"... and {len(notes) - MOST_NOTES} more notes"] if len(notes) > MOST_NOTES else [])
+    return lines

@@ -1,0 +1,51 @@
+"""What a slide data set is made of while it becomes a manifest: sources that are read one by one.
+
+A source is one slide, tissue core or photo. Adapters (`bach.py`, `gleason.py`, `digestpath.py`) find them;
+`cutting.py` turns one into patches; `preparing.py` goes through all of them. Everything here can be sent to
+other processes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from l2s_jax.data.classes import Classes
+from l2s_jax.prepare.extraction import ExtractionOptions
+from l2s_jax.slides.sheets import Sheet
+from l2s_jax.stain.fit import Stainer, StainFit
+from l2s_jax.types import Split
+
+Stained = Literal["all", "labels"]
+"""Which pictures are given the reference's stains: all, or (release, on BACH) only those without a mask."""
+
+HeldOut = Literal["whole", "patches"]
+"""Sources of val and test stay whole, to be predicted by tiles and scored on every pixel; or (release, on
+Gleason2019 and DigestPath2019) they become mask patches as the training sources do."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One slide, core or photo of a data set."""
+
+    name: str  # unique in the data set; folders and files are named after it
+    group: str  # patient or slide
+    split: Split
+    files: tuple[Path, ...]  # what `read` reads; when one changes, the source is worked on again
+    read: Callable[[], Sheet]  # raises `UserError`
+    reading: str = ""  # options of `read`; when they change, the source is worked on again
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is done to every source."""
+
+    out: Path  # the manifest's folder
+    classes: Classes
+    extraction: ExtractionOptions
+    manner: Literal["centred", "tiles"]  # how training sources with a mask are cut
+    stainer: Stainer | None = None
+    stained: Stained = "all"
+    reference: StainFit | None = None  # NumPy arrays
+    held_out: HeldOut = "whole"
+    key: str = ""  # of all options that decide the result

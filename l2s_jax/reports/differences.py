@@ -1,0 +1,192 @@
+"""Paired differences: two methods at equal percent, draw by draw."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from l2s_jax.reports.aggregation import within_runs
+from l2s_jax.reports.names import (
+    REFERENCE,
+    SETTINGS,
+    Method,
+    in_order,
+    method_text,
+    metric_title,
+    on_test,
+    percent_text,
+    signed,
+)
+from l2s_jax.reports.study_table import cell_id
+from l2s_jax.reports.text_table import ON_TEST, Entry, Notes, TextTable
+
+CONFIDENCE = 0.95
+COLUMNS = (
+    "dataset", "variant", "setting", "less_variant", "less_setting", "percent", "metric", "mean", "low",
+    "high", "n", "better", "worse", "draws", "by_draw", "on_test", "reason",
+)  # fmt: skip
+
+
+def paired_differences(
+    cells: pd.DataFrame,
+    study: str,
+    metrics: Sequence[str],
+    confidence: float = CONFIDENCE,
+    against: Sequence[Method] = (),
+) -> pd.DataFrame:
+    """Each setting less S (or S2+C2) of its variant, and each variant less the first variant, draw by draw.
+
+    A variant without S of its own is compared with the first variant's. Several runs of one draw are
+    averaged first. Draws in which both sides are the same run are left out: their difference is 0 by
+    construction. The interval is Student's t over draws, not corrected for the number of comparisons.
+
+    Args:
+      cells: a table as `aggregation` describes it.
+      study: "segmentation" or "classification".
+      metrics: which to compare.
+      confidence: of the interval.
+      against: methods from which all others are to be subtracted too.
+
+    Returns:
+      One row a comparison: mean, low and high (NaN where there is no interval, with a `reason`), n (draws),
+      better and worse (draws in which the first is above and below), draws and by_draw (their numbers and
+      differences, separated by spaces).
+    """
+    cells = within_runs(cells)
+    found = []
+    for dataset in in_order(cells["dataset"]):
+        of_dataset = cells[cells["dataset"] == dataset]
+        for one, other in comparisons(of_dataset, REFERENCE[study][0], against):
+            for percent in sorted(set(_of(of_dataset, one)["percent"])):
+                for metric in metrics:
+                    row = _compare(of_dataset, one, other, percent, metric, confidence)
+                    if row is not None:
+                        found.append({"dataset": dataset, "percent": percent, "metric": metric, **row})
+    return pd.DataFrame(found, columns=list(COLUMNS))
+
+
+def comparisons(
+    cells: pd.DataFrame, reference: str, against: Sequence[Method] = ()
+) -> Iterator[tuple[Method, Method]]:
+    """Pairs of methods that are compared, each pair once."""
+    seen: set[frozenset[Method]] = set()
+    for one, other in (*_usual(cells, reference), *_asked(cells, against)):
+        if one != other and frozenset((one, other)) not in seen:
+            seen.add(frozenset((one, other)))
+            yield one, other
+
+
+def _asked(cells: pd.DataFrame, against: Sequence[Method]) -> Iterator[tuple[Method, Method]]:
+    """Everything with each of some methods."""
+    for other in against:
+        for variant in in_order(cells["variant"]):
+            for setting in in_order(cells.loc[cells["variant"] == variant, "setting"], SETTINGS):
+                yield (variant, setting), other
+
+
+def _usual(cells: pd.DataFrame, reference: str) -> Iterator[tuple[Method, Method]]:
+    """Settings with the reference setting, then variants with the first variant."""
+    variants = in_order(cells["variant"])
+    settings = {v: in_order(cells.loc[cells["variant"] == v, "setting"], SETTINGS) for v in variants}
+    with_reference = [variant for variant in variants if reference in settings[variant]]
+    for variant in variants:
+        for base in [v for v in (variant, *with_reference) if v in with_reference][:1]:
+            yield from (
+                ((variant, setting), (base, reference))
+                for setting in settings[variant]
+                if setting != reference
+            )
+    for variant in variants[1:]:
+        yield from (
+            ((variant, setting), (variants[0], setting))
+            for setting in settings[variant]
+            if setting in settings[variants[0]]
+        )
+
+
+def _of(cells: pd.DataFrame, method: Method) -> pd.DataFrame:
+    return cells[(cells["variant"] == method[0]) & (cells["setting"] == method[1])]
+
+
+def _compare(
+    cells: pd.DataFrame, one: Method, other: Method, percent: float, metric: str, confidence: float
+) -> dict | None:
+    """One comparison; None where the two have no draw in common, or only runs that they share."""
+    sides, flattered = [], False
+    for method in (one, other):
+        rows = _of(cells, method)
+        rows = rows[(rows["percent"] == percent) & rows[metric].notna()]
+        flattered |= rows["selection"].astype(str).map(on_test).any()
+        sides.append(rows.groupby("draw").agg(value=(metric, "mean"), runs=("run", frozenset)))
+    both = sides[0].join(sides[1].add_suffix("_other"), how="inner")
+    both = both[both["runs"] != both["runs_other"]]
+    if both.empty:
+        return None
+    differences = (both["value"] - both["value_other"]).to_numpy()
+    low, high, reason = t_interval(differences, confidence)
+    return {
+        "variant": one[0], "setting": one[1], "less_variant": other[0], "less_setting": other[1],
+        "mean": differences.mean(), "low": low, "high": high, "n": len(differences),
+        "better": int((differences > 0).sum()), "worse": int((differences < 0).sum()),
+        "draws": " ".join(f"{draw:g}" for draw in both.index),
+        "by_draw": " ".join(f"{value:.6g}" for value in differences), "on_test": bool(flattered),
+        "reason": reason,
+    }  # fmt: skip
+
+
+def t_interval(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float, str]:
+    """Student's t interval of the mean of f64[N]: low, high and, where there is none, why (both NaN then)."""
+    n = len(values)
+    if n < 2:
+        return float("nan"), float("nan"), f"no interval: n = {n}, and a spread needs 2 draws at least"
+    half = stats.t.ppf((1 + confidence) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n)
+    return float(values.mean() - half), float(values.mean() + half), ""
+
+
+def differences_table(differences: pd.DataFrame) -> TextTable:
+    """The differences for people, in points of a percent."""
+    several = differences["dataset"].nunique() > 1
+    rows, notes = [], Notes()
+    for row in differences.itertuples():
+        mark = notes.mark(ON_TEST) if row.on_test else ""
+        interval = (
+            f"{signed(100 * row.low)} to {signed(100 * row.high)}" if row.low == row.low else row.reason
+        )
+        sides = ((row.variant, row.setting), (row.less_variant, row.less_setting))
+        one, other = (cell_id(row.dataset, *side, row.percent, row.metric) for side in sides)
+        pairs = zip(row.draws.split(), map(float, row.by_draw.split()), strict=True)
+        entries = (
+            Entry(method_text(*sides[0]), (mark,) if row.on_test else (), one),
+            Entry(method_text(*sides[1]), link=other),
+            Entry(f"{percent_text(row.percent)}%", value=row.percent),
+            Entry(metric_title(row.metric)),
+            Entry(signed(100 * row.mean), value=row.mean),
+            Entry(interval, value=row.low if row.low == row.low else None),
+            Entry(str(row.n), value=float(row.n)),
+            Entry(f"{row.better} of {row.n}", value=row.better / row.n),
+            Entry(", ".join(f"{draw}: {signed(100 * value)}" for draw, value in pairs)),
+        )
+        rows.append((Entry(row.dataset), *entries) if several else entries)
+    head = (
+        "method",
+        "less",
+        "percent",
+        "metric",
+        "difference",
+        "95% interval",
+        "n",
+        "better in",
+        "draw by draw",
+    )
+    return TextTable(
+        "differences",
+        "Paired differences",
+        "Points of a percent: the first method less the second, draw by draw at equal percent. The interval "
+        "is Student's t over draws, for each comparison by itself: of 20 that differ by chance alone, about "
+        "one excludes 0. Draws in which both are the same run are left out.",
+        ("data set", *head) if several else head,
+        tuple(rows),
+        notes.all(),
+        labels=5 if several else 4,
+    )

@@ -1,0 +1,1 @@
+"""What a run begins from and leaves on disk: published weights, folder, checkpoints, events, network."""

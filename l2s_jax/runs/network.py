@@ -1,0 +1,29 @@
+"""Reading a trained network back from its run folder."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from l2s_jax.models.forward import Network
+from l2s_jax.models.network import L2S, init_variables
+from l2s_jax.runs import checkpoints
+from l2s_jax.runs.folder import BEST, NetworkFacts, read_network_facts, read_run_classes
+
+
+def load_network(folder: str | Path) -> tuple[Network, NetworkFacts]:
+    """The best network of a run folder, ready for `inference.make_forward`.
+
+    Raises:
+      UserError: the folder is no run, has no checkpoint yet, or its weights are damaged.
+    """
+    folder = Path(folder)
+    facts = read_network_facts(folder)
+    classes = read_run_classes(folder)
+    model = L2S(len(classes), facts.head)  # type: ignore[arg-type]
+    shapes = jax.eval_shape(lambda: init_variables(model, jax.random.key(0)))
+    like = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    items, _, _ = checkpoints.load(folder / BEST, {"variables": like})
+    mean, std = np.asarray(facts.mean, np.float32), np.asarray(facts.std, np.float32)
+    return Network(model, items["variables"], mean, std), facts

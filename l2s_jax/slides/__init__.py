@@ -1,0 +1,1 @@
+"""Gigapixel slides: reading, scale, tissue, annotations and OME-TIFF, in NumPy."""

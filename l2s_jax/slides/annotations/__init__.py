@@ -1,0 +1,1 @@
+"""Drawn regions: read from the formats of other tools, painted, traced and written back."""

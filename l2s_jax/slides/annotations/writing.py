@@ -1,0 +1,138 @@
+"""Handing regions on to QuPath and ImageScope."""
+
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+import shapely
+from shapely import Polygon
+
+from l2s_jax.data.manifest import Classes
+from l2s_jax.slides.annotations.repair import lies_inside
+from l2s_jax.slides.annotations.types import Annotations, Region
+from l2s_jax.system.files import atomic_path
+
+DECIMALS = 3
+"""Of a level-0 pixel. Rounding moves a vertex by less than 0.001, so an area changes by at most that times
+its perimeter."""
+
+
+def write_geojson(
+    path: str | Path,
+    annotations: Annotations,
+    classes: Classes,
+    *,
+    offset_level0: tuple[float, float] = (0, 0),
+) -> None:
+    """Writes a FeatureCollection that QuPath imports as annotations, classes with their colours.
+
+    Each region is a Polygon feature with closed rings, the outer one turning as RFC 7946 asks (in x, y).
+
+    Args:
+      path: the .geojson file; written whole or not at all.
+      annotations: what to write, in drawing order.
+      classes: names and colours of the codes.
+      offset_level0: (row, col) taken from every vertex: the corner of `Slide.bounds_level0`.
+
+    Raises:
+      UserError: the file cannot be written.
+    """
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write('{"type": "FeatureCollection", "features": [')
+        for number, region in enumerate(annotations.regions):
+            feature = {
+                "type": "Feature",
+                "geometry": {"type": "Polygon", "coordinates": _rings(region.polygon, offset_level0)},
+                "properties": {
+                    "objectType": "annotation",
+                    "classification": {
+                        "name": classes.names[region.code],
+                        "color": list(classes.colours[region.code]),
+                    },
+                },
+            }
+            file.write((",\n" if number else "\n") + json.dumps(feature))
+        file.write("\n]}\n")
+
+
+def write_imagescope_xml(
+    path: str | Path, annotations: Annotations, classes: Classes, *, mpp: float | None = None
+) -> None:
+    """Writes Aperio ImageScope XML.
+
+    Consecutive regions of a class share an Annotation (a layer) with the class's name and colour. Holes are
+    regions with NegativeROA="1"; since they count for the whole layer, a region that another one's hole
+    would cut gets a layer of its own.
+
+    Args:
+      path: the .xml file; written whole or not at all.
+      annotations: what to write, in drawing order.
+      classes: names and colours of the codes.
+      mpp: level-0 um/px, written as MicronsPerPixel.
+
+    Raises:
+      UserError: the file cannot be written.
+    """
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write('<?xml version="1.0" encoding="UTF-8"?>\n')
+        file.write(f'<Annotations MicronsPerPixel="{mpp:.8g}">\n' if mpp else "<Annotations>\n")
+        for number, layer in enumerate(_layers(annotations.regions), 1):
+            file.writelines(_layer_lines(number, layer, classes))
+        file.write("</Annotations>\n")
+
+
+def _layers(regions: Sequence[Region]) -> Iterator[list[Region]]:
+    """Splits regions into runs of one class in which no hole of one cuts another."""
+    for _, run in itertools.groupby(regions, key=lambda region: region.code):
+        layer = list(run)
+        cut = _cut_by_holes([region.polygon for region in layer])
+        # The regions between two that are cut stay together.
+        for is_cut, part in itertools.groupby(enumerate(layer), key=lambda item: item[0] in cut):
+            of_part = [region for _, region in part]
+            yield from ([region] for region in of_part) if is_cut else [of_part]
+
+
+def _cut_by_holes(polygons: list[Polygon]) -> set[int]:
+    """Indices of polygons with a hole that overlaps another polygon, and of those other polygons."""
+    holes = [(i, Polygon(ring)) for i, polygon in enumerate(polygons) for ring in polygon.interiors]
+    cut: set[int] = set()
+    if holes:
+        pairs = shapely.STRtree(polygons).query([hole for _, hole in holes], predicate="intersects")
+        for hole_index, other in pairs.T.tolist():
+            owner, hole = holes[hole_index]
+            if other != owner and not lies_inside(polygons[other], hole):
+                cut |= {owner, other}
+    return cut
+
+
+def _layer_lines(number: int, regions: list[Region], classes: Classes) -> Iterator[str]:
+    name = quoteattr(classes.names[regions[0].code])
+    red, green, blue = classes.colours[regions[0].code]
+    colour = red | green << 8 | blue << 16  # ImageScope's byte order
+    yield f'<Annotation Id="{number}" Name={name} ReadOnly="0" Visible="1" LineColor="{colour}">\n'
+    yield "<Attributes/>\n<Regions>\n<RegionAttributeHeaders/>\n"
+    rings = ((ring, hole) for region in regions for hole, ring in enumerate(_rings(region.polygon, (0, 0))))
+    for ident, (ring, hole) in enumerate(rings, 1):
+        yield f'<Region Id="{ident}" Type="0" Text={name} NegativeROA="{int(hole > 0)}">\n'
+        yield "<Attributes/>\n<Vertices>\n"
+        yield from (f'<Vertex X="{x}" Y="{y}" Z="0"/>\n' for x, y in ring[:-1])
+        yield "</Vertices>\n</Region>\n"
+    yield "</Regions>\n</Annotation>\n"
+
+
+def _rings(polygon: Polygon, offset_level0: tuple[float, float]) -> list[list[list[Any]]]:
+    """Closed rings of [x, y], whole numbers without a decimal point; the outer ring first."""
+    turned = shapely.orient_polygons(polygon)
+    row, col = offset_level0
+    return [
+        [[_short(x - col), _short(y - row)] for x, y, *_ in ring.coords]
+        for ring in (turned.exterior, *turned.interiors)
+    ]
+
+
+def _short(value: float) -> float | int:
+    rounded = round(value, DECIMALS)
+    return int(rounded) if rounded == int(rounded) else rounded

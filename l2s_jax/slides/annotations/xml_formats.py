@@ -1,0 +1,129 @@
+"""Parsers of ImageScope's and ASAP's XML."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from l2s_jax.slides.annotations.types import MAX_REGIONS, MAX_VERTICES, Outline, Parsed
+from l2s_jax.slides.annotations.xml_events import number, xml_events
+from l2s_jax.slides.mpp import PLAUSIBLE_MPP
+from l2s_jax.system.errors import UserError
+
+_IMAGESCOPE_KINDS = {"3": "arrow", "4": "ruler", "5": "counter"}
+"""Region/@Type of things that are no areas; 0 is a polygon, 1 a rectangle, 2 an ellipse."""
+
+_ASAP_AREAS = ("polygon", "rectangle", "spline")
+
+
+def parse_imagescope(path: Path) -> Parsed:
+    """Aperio ImageScope XML, and BACH's dialect of it.
+
+    A region's class is named by its own attributes' values, its Text, its Annotation's Name, or that one's
+    attributes' values, in this order. All Annotation elements are read. Vertices may be decimal. A rectangle
+    or ellipse may be given by two opposite corners.
+
+    Raises:
+      UserError: no well-formed XML, or more vertices or regions than `types.MAX_VERTICES`, `MAX_REGIONS`.
+    """
+    outlines: list[Outline] = []
+    skipped: Counter[str] = Counter()
+    mpp, layer, total = None, -1, 0
+    annotation: Mapping[str, str] = {}
+    region: Mapping[str, str] | None = None
+    annotation_values: list[str] = []
+    region_values: list[str] = []
+    vertices: list[tuple[float, float]] = []
+    for event, tag, attributes in xml_events(path):
+        if event == "start":
+            if tag == "Annotations":
+                mpp = _plausible_mpp(attributes.get("MicronsPerPixel"))
+            elif tag == "Annotation":
+                layer, annotation, annotation_values = layer + 1, attributes, []
+            elif tag == "Region":
+                region, region_values, vertices = attributes, [], []
+            elif tag == "Attribute":
+                values = annotation_values if region is None else region_values
+                values.append(attributes.get("Value", ""))
+            elif tag == "Vertex" and region is not None:
+                vertices.append((number(attributes.get("X")), number(attributes.get("Y"))))
+                total = _checked(path, total + 1, len(outlines))
+        elif tag == "Region" and region is not None:
+            kind = region.get("Type", "0")
+            if kind in _IMAGESCOPE_KINDS:
+                skipped[_IMAGESCOPE_KINDS[kind]] += 1
+            else:
+                names = (
+                    *region_values,
+                    region.get("Text", ""),
+                    annotation.get("Name", ""),
+                    *annotation_values,
+                )
+                negative = region.get("NegativeROA", "0").strip().lower() in ("1", "true")
+                ring = _ring_of_kind(kind, vertices)
+                outlines.append(Outline(names, (ring,), layer, annotation.get("Id", ""), negative))
+                _checked(path, total, len(outlines))
+            region = None
+    return Parsed(tuple(outlines), mpp, tuple(skipped.items()))
+
+
+def parse_asap(path: Path) -> Parsed:
+    """ASAP's XML; the class is named by PartOfGroup, otherwise by the annotation's own Name.
+
+    Raises:
+      UserError: as `parse_imagescope`.
+    """
+    outlines: list[Outline] = []
+    skipped: Counter[str] = Counter()
+    total = 0
+    annotation: Mapping[str, str] = {}
+    vertices: list[tuple[float, float, float]] = []
+    for event, tag, attributes in xml_events(path):
+        if event == "start":
+            if tag == "Annotation":
+                annotation, vertices = attributes, []
+            elif tag == "Coordinate":
+                order = number(attributes.get("Order", str(len(vertices))))
+                vertices.append((order, number(attributes.get("X")), number(attributes.get("Y"))))
+                total = _checked(path, total + 1, len(outlines))
+        elif tag == "Annotation":
+            kind = annotation.get("Type", "Polygon").lower()
+            if kind in _ASAP_AREAS:
+                group = annotation.get("PartOfGroup", "")
+                names = ("" if group == "None" else group, annotation.get("Name", ""))
+                table = np.array(vertices, np.float64).reshape(-1, 3)
+                ring = table[np.argsort(table[:, 0], kind="stable"), 1:]
+                outlines.append(Outline(names, (ring,)))
+                _checked(path, total, len(outlines))
+            else:
+                skipped[kind] += 1
+            vertices = []
+    return Parsed(tuple(outlines), None, tuple(skipped.items()))
+
+
+def _ring_of_kind(kind: str, vertices: list[tuple[float, float]]) -> np.ndarray:
+    """f64[V,2]: the vertices, or the rectangle or ellipse between two corners."""
+    ring = np.array(vertices, np.float64).reshape(-1, 2)
+    if len(ring) != 2 or kind not in ("1", "2"):
+        return ring
+    (left, top), (right, bottom) = ring
+    if kind == "1":
+        return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+    angle = np.linspace(0, 2 * np.pi, 180, endpoint=False)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return ring.mean(axis=0) + circle * (ring[1] - ring[0]) / 2
+
+
+def _checked(path: Path, vertices: int, regions: int) -> int:
+    if vertices > MAX_VERTICES or regions > MAX_REGIONS:
+        raise UserError(
+            f"{path} has more than {MAX_VERTICES} vertices or {MAX_REGIONS} regions. Simplify the outlines, "
+            "or export regions only (no single cells)"
+        )
+    return vertices
+
+
+def _plausible_mpp(text: str | None) -> float | None:
+    value = number(text)
+    return value if PLAUSIBLE_MPP[0] <= value <= PLAUSIBLE_MPP[1] else None

@@ -1,0 +1,187 @@
+"""Micrometres a pixel: where a slide's scale comes from, and which values cannot be true.
+
+A wrong scale makes every later number wrong without any sign of it, so a value is either found in a named
+place and plausible, or refused.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from l2s_jax.system.errors import UserError
+
+MppSource = Literal["openslide", "tiff-resolution", "table", "option"]
+
+PLAUSIBLE_MPP = (0.02, 20.0)
+"""Level-0 um/px that a file is believed to say. Outside lie the print resolutions that cameras and editors
+write into pictures: 300 dpi is 85 um/px and 72 dpi is 353 um/px."""
+
+DISAGREEMENT = 0.05
+"""Relative difference from which a note says that the file and the user's value differ."""
+
+_MICROMETRES_A_UNIT = {"inch": 25400.0, "centimeter": 10000.0}
+
+
+class Mpp(NamedTuple):
+    """A level-0 scale with its origin."""
+
+    value: tuple[float, float]  # um/px (row, col)
+    source: MppSource
+    notes: tuple[str, ...]  # what was missing, implausible or overruled, for people
+
+
+def find_mpp(
+    path: Path,
+    properties: Mapping[str, str],
+    *,
+    option: float | tuple[float, float] | None = None,
+    table: Mapping[str, tuple[float, float]] | None = None,
+    override: bool = False,
+) -> Mpp:
+    """Looks for a slide's scale: its own properties, TIFF resolution tags, a table of slides, an option.
+
+    Args:
+      path: the slide, for messages and to look it up in `table` (by file name, then by name without suffix).
+      properties: OpenSlide's properties (`openslide.mpp-x`, `tiff.XResolution`, ...).
+      option: um/px, one number or (row, col); used where neither the file nor the table has a value.
+      table: what `read_mpp_table` gives.
+      override: `table` and `option` come before what the file says, for files known to be wrong.
+
+    Raises:
+      UserError: no plausible value anywhere, or an option or table value that is no positive number.
+    """
+    notes: list[str] = []
+    in_file = _from_openslide(properties, notes) or _from_tiff(properties, notes)
+    given = _from_user(path, option, table)
+    if given and (override or not in_file):
+        found = given
+    elif in_file:
+        found = in_file
+    else:
+        raise UserError(
+            f"{path}: the scale is not known ({'; '.join(notes)}). Give the micrometres a pixel at full "
+            "resolution with --slide-mpp (about 0.25 for 40x, 0.5 for 20x), or --mpp-table, a CSV with the "
+            "columns slide,mpp."
+        )
+    if in_file and given and _differ(in_file[0], given[0]):
+        used, unused = (given, in_file) if override else (in_file, given)
+        notes.append(
+            f"mpp {_text(used[0])} from {used[1]} is used, not {_text(unused[0])} from {unused[1]}"
+            + ("" if override else "; if the file is wrong, ask for the given value to override it")
+        )
+    return Mpp(found[0], found[1], tuple(notes + _power_note(properties, found[0])))
+
+
+Found = tuple[tuple[float, float], MppSource]
+
+
+def _from_openslide(properties: Mapping[str, str], notes: list[str]) -> Found | None:
+    """`openslide.mpp-y` and `-x`; one stands in for the other. For generic TIFF they come from the tags."""
+    source: MppSource = (
+        "tiff-resolution" if properties.get("openslide.vendor") == "generic-tiff" else "openslide"
+    )
+    found = {}
+    for axis in ("y", "x"):
+        name = f"openslide.mpp-{axis}"
+        if name not in properties:
+            notes.append(f"{name} is missing")
+        elif (value := _number(properties[name])) is None or not _plausible(value):
+            notes.append(f"{name} = {properties[name]!r} is not plausible and taken as missing")
+        else:
+            found[axis] = value
+    if not found:
+        return None
+    return (found.get("y", found.get("x", 0.0)), found.get("x", found.get("y", 0.0))), source
+
+
+def _from_tiff(properties: Mapping[str, str], notes: list[str]) -> Found | None:
+    """TIFF's XResolution and YResolution, where their unit is a length."""
+    unit = _MICROMETRES_A_UNIT.get(properties.get("tiff.ResolutionUnit", ""))
+    values = [_number(properties.get(f"tiff.{axis}Resolution")) for axis in ("Y", "X")]
+    if unit is None or not all(values):
+        notes.append("no TIFF resolution in pixels an inch or a centimetre")
+        return None
+    row, col = (unit / value if value else math.inf for value in values)
+    if not (_plausible(row) and _plausible(col)):
+        notes.append(f"the TIFF resolution means {row:.4g} um/px, which is not plausible")
+        return None
+    return (row, col), "tiff-resolution"
+
+
+def _from_user(
+    path: Path,
+    option: float | tuple[float, float] | None,
+    table: Mapping[str, tuple[float, float]] | None,
+) -> Found | None:
+    """The table's row for this slide, otherwise the option."""
+    for name in (path.name, path.stem):
+        if table and name in table:
+            return table[name], "table"
+    if option is None:
+        return None
+    row, col = option if isinstance(option, tuple) else (option, option)
+    if not all(math.isfinite(value) and value > 0 for value in (row, col)):
+        raise UserError(f"mpp {option!r} is no positive number of micrometres a pixel")
+    return (float(row), float(col)), "option"
+
+
+def _power_note(properties: Mapping[str, str], mpp: tuple[float, float]) -> list[str]:
+    """A note where objective power and mpp contradict each other: 10 um/px at 1x is the usual scanner."""
+    power = _number(properties.get("openslide.objective-power"))
+    if not power or 0.4 <= power * mpp[1] / 10 <= 2.5:
+        return []
+    return [f"the slide says {power:g}x, at which about {10 / power:g} um/px is usual, but mpp {_text(mpp)}"]
+
+
+def read_mpp_table(path: str | Path) -> dict[str, tuple[float, float]]:
+    """Reads a CSV of scales: columns `slide` and `mpp`, or `slide`, `mpp_row` and `mpp_col` (um/px, level 0).
+
+    Returns:
+      {file name with or without suffix: (row, col)}.
+
+    Raises:
+      UserError: naming the line that cannot be used.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the mpp table {path}: {error}") from error
+    reader = csv.DictReader(io.StringIO(text.replace("\0", ""), newline=""))
+    columns = ("mpp", "mpp") if "mpp" in (reader.fieldnames or ()) else ("mpp_row", "mpp_col")
+    missing = {"slide", *columns} - set(reader.fieldnames or ())
+    if missing:
+        raise UserError(f"{path}: expected the columns slide,mpp or slide,mpp_row,mpp_col in the header")
+    table: dict[str, tuple[float, float]] = {}
+    for record in reader:
+        name, values = (record["slide"] or "").strip(), [_number(record[column]) for column in columns]
+        if not name or not all(value and value > 0 for value in values):
+            raise UserError(f"{path} line {reader.line_num}: expected a slide and a positive number of um/px")
+        if name in table:
+            raise UserError(f"{path} line {reader.line_num}: {name} stands twice in the table")
+        table[name] = (values[0] or 0.0, values[1] or 0.0)
+    return table
+
+
+def _number(text: str | None) -> float | None:
+    """A finite number, or None."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _plausible(mpp: float) -> bool:
+    return PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1]
+
+
+def _differ(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return any(abs(a - b) > DISAGREEMENT * a for a, b in zip(one, other, strict=True))
+
+
+def _text(mpp: tuple[float, float]) -> str:
+    return f"{mpp[0]:.4g}" if mpp[0] == mpp[1] else f"{mpp[0]:.4g} x {mpp[1]:.4g} (row, col)"

@@ -1,0 +1,1 @@
+"""Macenko normalisation: what a fit is (NumPy) and its arithmetic (JAX)."""

@@ -1,0 +1,1 @@
+"""An experiment of many runs: file, plan, jobs, one row a finished run."""

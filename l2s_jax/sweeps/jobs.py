@@ -1,0 +1,186 @@
+"""Runs of a sweep one after the other, or several at a time, each in a process with its share of the cores.
+
+A step of a small network leaves part of a machine unused: on two cores two short runs side by side, a core
+each, took 0.79 of the time of one after the other (benchmarks/README.md). Nothing heavy is imported here: a
+process takes its share before JAX looks for cores.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import active_children, get_context, parent_process
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from l2s_jax.system.errors import UserError
+from l2s_jax.system.stopping import Stopped, stop_requests
+
+LOOK_SECONDS = 0.2
+"""Between two looks at whether to stop."""
+
+
+class Run(Protocol):
+    """What has to be known of a run to put it in its turn."""
+
+    @property
+    def run(self) -> str:
+        """Its name."""
+
+    @property
+    def earlier(self) -> tuple[tuple[str, str], ...]:
+        """Options that name a run that it builds upon, and that run."""
+
+
+R = TypeVar("R", bound=Run)
+
+
+class Outcome(NamedTuple):
+    """What became of a run: a result, or what it raised."""
+
+    run: Any
+    result: Any = None
+    error: Exception | None = None
+
+
+def in_turn(
+    work: Callable[[R], Any], runs: Iterable[R], begin: Callable[[R], None]
+) -> Generator[Outcome, None, None]:
+    """Works on one run after the other, in this process. `begin` is told of each before."""
+    for run in runs:
+        begin(run)
+        try:
+            yield Outcome(run, work(run))
+        except Exception as error:  # what it means for the others is for the caller to say
+            yield Outcome(run, error=error)
+
+
+def at_a_time(
+    work: Callable[[R], Any], runs: Sequence[R], jobs: int, begin: Callable[[R], None]
+) -> Generator[Outcome, None, None]:
+    """Works on several runs at a time, each in a process of its own; none before those that it builds upon.
+
+    Processes end with this one, however it ends. Asked to stop (Ctrl-C, SIGTERM, an iteration that is left),
+    it lets each run save its state first.
+
+    Args:
+      work: a function that other processes can import, or `functools.partial` of one.
+      runs: in the order in which they are begun, those that others build upon before those others.
+      jobs: how many at a time.
+      begin: told of each run before.
+
+    Yields:
+      Outcomes as they come.
+
+    Raises:
+      UserError: a process was killed.
+      Stopped: after the runs in hand have saved their state.
+    """
+    context = get_context("spawn")  # threads and libraries' state do not survive a fork
+    shares = context.SimpleQueue()
+    for cores in core_shares(jobs):
+        shares.put(cores)
+    others = active_children()
+    waiting: list[R] = list(runs)
+    going: dict[Future[Outcome], R] = {}
+    pool = ProcessPoolExecutor(jobs, context, _settle, (shares,))
+    asked = False  # once: a run in training obeys a second signal at once
+    with stop_requests() as stop:
+        try:
+            while going or (waiting and not stop.is_set()):
+                if stop.is_set() and not asked:
+                    asked = True
+                    _ask_to_stop(others)
+                elif not stop.is_set():
+                    for run in ready(waiting, going.values())[: jobs - len(going)]:
+                        begin(run)
+                        waiting.remove(run)
+                        going[pool.submit(_attempt, work, run)] = run
+                for future in wait(going, LOOK_SECONDS, FIRST_COMPLETED).done:
+                    del going[future]
+                    outcome = future.result()
+                    if not (stop.is_set() and isinstance(outcome.error, Stopped)):
+                        yield outcome
+        except BrokenProcessPool as error:
+            if not stop.is_set():
+                raise UserError(
+                    "a process that trained was killed (out of memory?). Start the same sweep again to go "
+                    "on, with fewer --jobs if memory is short",
+                    exit_code=1,
+                ) from error
+        except KeyboardInterrupt:  # a second Ctrl-C
+            for process in _started_since(others):
+                process.kill()
+            raise
+        finally:
+            if not asked:
+                _ask_to_stop(others)
+            pool.shutdown(cancel_futures=True)
+        if stop.is_set():
+            raise Stopped("stopped; start the same sweep again to go on")
+
+
+def ready(waiting: Sequence[R], going: Collection[R]) -> list[R]:
+    """Those that wait for no other."""
+    unfinished = {run.run for run in (*waiting, *going)}
+    return [run for run in waiting if not unfinished & {name for _, name in run.earlier}]
+
+
+def core_shares(jobs: int) -> list[set[int] | None]:
+    """Cores for each of several processes, as many for each; None where a system does not tell."""
+    if not hasattr(os, "sched_getaffinity"):
+        return [None] * jobs
+    cores = sorted(os.sched_getaffinity(0))
+    size = max(1, len(cores) // jobs)
+    return [{cores[(i * size + k) % len(cores)] for k in range(size)} for i in range(jobs)]
+
+
+def _settle(shares: Any) -> None:
+    """Prepares a process. Ctrl-C is the parent's to act on; SIGTERM is heeded while a run is at work."""
+    os.setpgrp()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    cores = shares.get()
+    if cores is not None:
+        os.sched_setaffinity(0, cores)
+    os.environ["L2S_NO_BARS"] = "1"
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a GPU is shared
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    from l2s_jax.system.jax_setup import set_up_jax
+
+    set_up_jax(compile_cache=None)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)
+
+
+def _attempt(work: Callable[[R], Any], run: R) -> Outcome:
+    """Works on a run in a process of its own; what it raises takes a form that survives the way back."""
+    signal.signal(signal.SIGTERM, _interrupt)  # a run in training puts a handler of its own in its place
+    try:
+        return Outcome(run, work(run))
+    except KeyboardInterrupt:
+        return Outcome(run, error=Stopped("stopped"))
+    except (UserError, OSError, MemoryError) as error:
+        return Outcome(run, error=error)
+    except Exception as error:
+        return Outcome(run, error=RuntimeError(str(error) or type(error).__name__))
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _started_since(others: Collection[Any]) -> list[Any]:
+    return [process for process in active_children() if process not in others]
+
+
+def _ask_to_stop(others: Collection[Any]) -> None:
+    for process in _started_since(others):
+        process.terminate()

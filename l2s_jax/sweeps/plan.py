@@ -1,0 +1,181 @@
+"""From a sweep's file to the runs that it needs: experiments that are the same by definition are one run."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from l2s_jax.config import TrainConfig
+from l2s_jax.data.classes import Classes
+from l2s_jax.data.patch_set import PatchSet
+from l2s_jax.sweeps.file import SweepFile, Variant, config_of
+from l2s_jax.system.errors import UserError
+from l2s_jax.training.plan import RunPlan, plan_run
+from l2s_jax.types import Setting
+
+NO_MATTER = (
+    "setting",
+    "percent",
+    "draw",
+    "min_per_class",
+    "counts",
+    "stratified",
+    "loader_threads",
+    "memory_gib",
+    "checkpoint_minutes",
+)
+"""Options that change nothing once the patches are picked."""
+
+OF_LABELS = (
+    "cls_weight",
+    "set_weight",
+    "presence_weight",
+    "presence_share",
+    "labels_from",
+    "composition",
+    "mask_share",
+)
+"""Options that change nothing where no label is used."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One place in the tables."""
+
+    variant: str
+    setting: Setting
+    percent: float
+    draw: int
+
+    def __str__(self) -> str:
+        return f"{self.variant} {self.setting} at {self.percent:g}%, draw {self.draw}"
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One training run, and every cell that it fills."""
+
+    run: str  # 12 hexadecimal digits
+    preset: str
+    config: TrainConfig
+    steps: int
+    batch: int  # places in a batch: fewer than asked for where there are fewer patches
+    n_mask: int
+    n_label: int
+    cells: tuple[Cell, ...]
+    earlier: tuple[tuple[str, str], ...] = ()  # options that name a run of this sweep, and that run
+
+
+def plan_sweep(
+    sweep: SweepFile, patches: PatchSet, classes: Classes, manifest_sha256: str
+) -> list[PlannedRun]:
+    """The runs of a sweep, draws outermost, so that a part of them is a whole comparison.
+
+    Args:
+      sweep: what to run.
+      patches: all rows of the training split.
+      classes: the manifest's classes.
+      manifest_sha256: the manifest's hash, part of every run's name.
+
+    Raises:
+      UserError: naming every cell that has no patches to learn from.
+    """
+    runs: dict[str, PlannedRun] = {}
+    of_cell: dict[Cell, str] = {}
+    faults = []
+    for cell, variant in cells_of(sweep):
+        config = config_of(variant, cell.setting, cell.percent, cell.draw)
+        earlier = tuple(
+            (option, of_cell.get(Cell(name, setting, cell.percent, cell.draw), ""))
+            for option, name, setting in variant.earlier
+        )
+        named: dict[str, Any] = {option: f"run {run}" for option, run in earlier}
+        config = replace(config, **named)
+        try:
+            plan = plan_run(config, patches, classes)
+        except UserError as error:
+            if cell.draw == sweep.draws[0]:
+                faults.append(f"{cell}: {error}")
+            continue
+        name = of_cell[cell] = run_name(config, plan, manifest_sha256)
+        if name in runs:
+            runs[name] = replace(runs[name], cells=(*runs[name].cells, cell))
+        else:
+            counts = int(plan.chosen.has_mask.sum()), int(plan.chosen.has_label.sum())
+            runs[name] = PlannedRun(
+                name, variant.preset, config, plan.steps, plan.schedule.batch, *counts, (cell,), earlier
+            )
+    if faults:
+        listed = "\n".join(faults[:10])
+        raise UserError(f"{len(faults)} cell(s) of the sweep cannot be run; leave them out:\n{listed}")
+    return list(runs.values())
+
+
+def cells_of(sweep: SweepFile) -> Iterator[tuple[Cell, Variant]]:
+    """Every cell in the order in which it is run: draws, then percents, then variants and settings.
+
+    S at 0% is left out: there is nothing to learn from. What the paper prints there is an untrained network.
+    """
+    percents = sorted({percent for variant in sweep.variants for percent in variant.percents})
+    for draw in sweep.draws:
+        for percent in percents:
+            for variant in sweep.variants:
+                for setting in variant.settings if percent in variant.percents else ():
+                    if (setting, percent) != ("S", 0):
+                        yield Cell(variant.name, setting, percent, draw), variant
+
+
+def run_name(config: TrainConfig, plan: RunPlan, manifest_sha256: str) -> str:
+    """Twelve hexadecimal digits that two experiments share if, and only if, they are the same by definition.
+
+    Of the options those count that differ from their default and can matter, of the subset the patches and as
+    what they are seen. So S and S+C at 100% are one run where S+C has no label left to use.
+    """
+    ignored = NO_MATTER if plan.subset.has_label.any() else NO_MATTER + OF_LABELS
+    options = {
+        field.name: getattr(config, field.name)
+        for field in fields(config)
+        if field.name not in ignored and getattr(config, field.name) != field.default
+    }
+    seen = np.packbits(np.stack([*plan.subset, *plan.chosen])).tobytes()
+    weights = b"".join(np.asarray(part, np.float32).tobytes() for part in plan.task[:2])
+    text = repr((sorted(options.items()), manifest_sha256, plan.steps)).encode()
+    return hashlib.sha256(b"\0".join((text, seen, weights))).hexdigest()[:12]
+
+
+def plan_table(sweep: SweepFile, runs: Sequence[PlannedRun]) -> pd.DataFrame:
+    """One row a cell, with the run that fills it: dataset, study, variant, setting, percent, draw, run."""
+    rows: list[dict[str, Any]] = [
+        {
+            "dataset": sweep.dataset,
+            "study": sweep.study,
+            "variant": cell.variant,
+            "setting": cell.setting,
+            "percent": cell.percent,
+            "draw": cell.draw,
+            "run": run.run,
+        }
+        for run in runs
+        for cell in run.cells
+    ]
+    return pd.DataFrame(rows)
+
+
+def describe_plan(sweep: SweepFile, runs: Sequence[PlannedRun], done: set[str]) -> list[str]:
+    """Lines that say what will be run, what is shared and what is finished."""
+    n_cells = sum(len(run.cells) for run in runs)
+    left = [run for run in runs if run.run not in done]
+    lines = [
+        f"{sweep.name}: {n_cells} cells of the tables, {len(runs)} runs "
+        f"({len(runs) - len(left)} finished), {sum(run.steps for run in left):,} steps to go"
+    ]
+    if any(variant.percents[0] == 0 and "S" in variant.settings for variant in sweep.variants):
+        lines.append("S at 0% is left out: it has nothing to learn from")
+    for run in runs:
+        if len(run.cells) > 1 and run.cells[0].draw == sweep.draws[0]:
+            first, *others = map(str, run.cells)
+            lines.append(f"the same by definition, run once: {first} = {' = '.join(others)}")
+    return lines

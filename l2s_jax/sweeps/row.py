@@ -1,0 +1,78 @@
+"""A finished run as one row of a sweep's results.csv."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from l2s_jax.config import config_hash
+from l2s_jax.prediction.metrics import bach_score
+from l2s_jax.sweeps.file import SweepFile
+from l2s_jax.sweeps.plan import PlannedRun
+
+POOLED = ("macro_f1", "micro_f1", "weighted_f1", "macro_f1_all", "accuracy", "mean_iou")
+OF_CLASSES = ("f1", "precision", "recall", "iou")
+
+
+def result_row(
+    sweep: SweepFile,
+    planned: PlannedRun,
+    figures: dict[str, Any],
+    finished: dict[str, Any],
+    environment: dict[str, Any],
+    manifest_sha256: str,
+) -> dict[str, Any]:
+    """The row of a run.
+
+    Args:
+      sweep: the sweep.
+      planned: the run; the first of its cells gives setting, percent and draw.
+      figures: from `evaluation.figures` on the test split.
+      finished: the run's finished.json.
+      environment: the run's environment.json.
+      manifest_sha256: the manifest's hash.
+    """
+    cell = planned.cells[0]
+    by_group = figures["per_group"].get("macro_f1", {"mean": np.nan, "sd": np.nan, "n": 0, "ddof": 1})
+    packages = environment["packages"]
+    return {
+        "run": planned.run,
+        "dataset": sweep.dataset,
+        "study": sweep.study,
+        "variant": cell.variant,
+        "preset": planned.preset,
+        "setting": cell.setting,
+        "percent": cell.percent,
+        "draw": cell.draw,
+        "seed": planned.config.seed,
+        "selection": planned.config.select,
+        "n_mask": planned.n_mask,
+        "n_label": planned.n_label,
+        "steps": finished["steps"],
+        "best_epoch": finished["best"]["epoch"],
+        "validation_score": finished["best"]["score"],
+        **{name: figures["pooled"][name] for name in POOLED},
+        "bach_score": bach_score(np.array(figures["confusion_matrix"])),
+        "classifier_accuracy": figures["classifier"]["accuracy"],
+        "classifier_macro_f1": figures["classifier"]["macro_f1"],
+        **{
+            f"{kind}_{name}": figures["per_class"][kind][code]
+            for kind in OF_CLASSES
+            for code, name in enumerate(figures["classes"])
+        },
+        "group_macro_f1_mean": by_group["mean"],
+        "group_macro_f1_sd": by_group["sd"],
+        "group_macro_f1_n": by_group["n"],
+        "group_ddof": by_group["ddof"],
+        "n_test": figures["n_images"],
+        "n_test_groups": figures["n_groups"],
+        "confusion": json.dumps(figures["confusion_matrix"]),
+        "classifier_confusion": json.dumps(figures["classifier"]["confusion_matrix"]),
+        "seconds": round(finished["seconds"], 1),
+        "device": "; ".join(environment["devices"]),
+        "versions": ";".join(f"{name}={version}" for name, version in packages.items() if version),
+        "config_hash": config_hash(planned.config),
+        "manifest_sha256": manifest_sha256,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,301 @@
+"""`sweep`: every run of an experiment, one row a finished run, safe to kill at any point."""
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from l2s_jax.data.check import check_manifest, require_valid
+from l2s_jax.data.manifest import Manifest, read_manifest
+from l2s_jax.data.patch_set import load_patches
+from l2s_jax.prediction.predict import evaluate
+from l2s_jax.runs.folder import CONFIG, ENVIRONMENT, FINISHED, LAST, MANIFEST, read_run_config
+from l2s_jax.sweeps.estimate import duration, estimate
+from l2s_jax.sweeps.file import SweepFile, read_sweep
+from l2s_jax.sweeps.jobs import at_a_time, in_turn
+from l2s_jax.sweeps.plan import PlannedRun, describe_plan, plan_sweep, plan_table
+from l2s_jax.sweeps.row import result_row
+from l2s_jax.system.csv_rows import append_rows, complete_rows
+from l2s_jax.system.errors import Unwritable, UserError
+from l2s_jax.system.files import locked, read_json, write_json, write_text
+from l2s_jax.system.progress import track
+from l2s_jax.system.stopping import Stopped
+from l2s_jax.training.plan import describe_splits
+from l2s_jax.training.train import train
+from l2s_jax.types import IGNORE_LABEL
+
+SWEEP, PLAN, RESULTS = "sweep.json", "plan.csv", "results.csv"
+PER_GROUP, FAILURES, RUNS = "per_group.csv", "failures.csv", "runs"
+CELL_KEYS = ("dataset", "study", "variant", "setting", "percent", "draw")
+
+
+def sweep(
+    file: str | Path,
+    out: str | Path | None = None,
+    *,
+    manifest: str | Path | None = None,
+    dry_run: bool = False,
+    retry_failed: bool = False,
+    jobs: int = 1,
+    allow_outside: bool = False,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Runs what a sweep's file asks for and has not been run yet.
+
+    A killed sweep goes on from the last checkpoint of the run in hand when it is started again. Runs that
+    fail are written to failures.csv and passed over.
+
+    Args:
+      file: TOML; see `sweep_file.read_sweep`.
+      out: folder of the results; `runs/NAME` by default. results.csv alone is enough to go on from.
+      manifest: the data, instead of what the file names.
+      dry_run: say what would be run and how long it would take, from measured steps; train nothing.
+      retry_failed: run again what is in failures.csv.
+      jobs: runs at a time, each in a process with its share of the cores; 1 works in this process. With
+        another number of cores a run's figures differ by rounding. A script that asks for several has to call
+        this below `if __name__ == "__main__":`, since each process imports it.
+      allow_outside: accept paths in the manifest that lead out of its folder.
+      say: receives what a person should read.
+
+    Returns:
+      The folder of the results: `l2s report` and `l2s plan` take it.
+
+    Raises:
+      UserError: a faulty file, data that changed since the results were begun, another sweep at work in the
+        folder; after everything else has been run, runs that failed.
+    """
+    if jobs < 1:
+        raise UserError(f"--jobs {jobs}: expected 1 or more")
+    asked = read_sweep(file)
+    data = manifest or asked.manifest
+    if data is None:
+        raise UserError(f'{file} names no manifest: add manifest = "FOLDER" to it or give --manifest')
+    report = check_manifest(data, allow_outside=allow_outside)
+    require_valid(report)
+    contents = report.manifest
+    for line in describe_splits(contents):
+        say(line)
+    if not contents.of_split("test"):
+        raise UserError(f"{data} has no patches in the split test: a sweep needs them for its figures")
+    if asked.study == "classification" and all(
+        row.label == IGNORE_LABEL for row in contents.of_split("test")
+    ):
+        raise UserError(
+            f"{data} has no labels in the split test, from which the classification study reads its figures. "
+            f"`l2s prepare halves {data} OUT` makes a manifest that has half of the image-level patches there"
+        )
+    patches = load_patches(contents.of_split("train"), contents.classes, asked.variants[0].config.memory_gib)
+    planned = plan_sweep(asked, patches, contents.classes, contents.sha256)
+    folder = Path(out) if out is not None else Path("runs") / asked.name
+    if dry_run:
+        finished = check_begun(folder, contents)
+        for line in describe_plan(asked, planned, finished) + list_runs(planned, finished):
+            say(line)
+        say(estimate(folder / RESULTS, planned, finished, patches, contents, jobs))
+        return folder
+    with locked(folder):
+        finished = check_begun(folder, contents, say)
+        open_sweep(folder, asked, contents, planned)
+        for line in describe_plan(asked, planned, finished):
+            say(line)
+        failed = set() if retry_failed else failed_runs(folder)
+        left = [run for run in planned if run.run not in finished | failed]
+        _run_all(folder, asked, contents, left, jobs, allow_outside, say)
+        _say_failures(folder, planned, say)
+    say(f"done: {folder / RESULTS} (next: l2s report {folder})")
+    return folder
+
+
+def _run_all(
+    folder: Path,
+    asked: SweepFile,
+    contents: Manifest,
+    left: Sequence[PlannedRun],
+    jobs: int,
+    allow_outside: bool,
+    say: Callable[[str], None],
+) -> None:
+    began, n_begun = time.monotonic(), 0
+
+    def begin(run: PlannedRun) -> None:
+        nonlocal n_begun
+        n_begun += 1
+        say(
+            f"run {n_begun} of {len(left)}: {run.cells[0]}: {run.n_mask} masks, {run.n_label} labels"
+            + (f" ({run.run})" if jobs > 1 else "")
+        )
+
+    work = partial(run_one, folder, asked, contents, allow_outside)
+    if jobs == 1:
+        outcomes = in_turn(work, left, begin)
+    else:
+        outcomes = track(at_a_time(work, left, jobs, begin), "runs", len(left), "runs")
+    with closing(outcomes):  # where this is left, other processes are asked to stop
+        for number, (run, result, error) in enumerate(outcomes, 1):
+            _end_if_it_concerns_all(error)
+            _require_unchanged(contents, allow_outside)
+            if error is not None:  # whatever it is, the other runs are not to be lost by it
+                say(f"failed: {error or type(error).__name__}")
+                append_rows(folder / FAILURES, [_failure(run, error)])
+                continue
+            row, groups = result
+            _forget_groups(folder / PER_GROUP, run.run)
+            append_rows(folder / PER_GROUP, groups)
+            append_rows(folder / RESULTS, [row])
+            passed = time.monotonic() - began
+            rest = passed / number * (len(left) - number)
+            which = f"{run.run}: " if jobs > 1 else ""
+            say(
+                f"  {which}{row['macro_f1']:.3f} pooled macro F1 on test, {row['classifier_accuracy']:.3f} "
+                f"classifier accuracy; about {duration(rest)} left"
+            )
+
+
+def _end_if_it_concerns_all(error: Exception | None) -> None:
+    """Raises what every other run would meet as well, saying how the sweep goes on."""
+    if isinstance(error, Stopped):
+        raise Stopped(f"{str(error).split(';')[0]}; start the same sweep again to go on") from error
+    if isinstance(error, Unwritable):
+        text = str(error).replace("go on with --resume", "start the same sweep again to go on")
+        raise Unwritable(text) from error
+    if isinstance(error, MemoryError | OSError):
+        raise error
+
+
+def run_one(
+    folder: Path, asked: SweepFile, contents: Manifest, allow_outside: bool, run: PlannedRun
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Trains (or resumes, or finds finished) one run and measures it once on the test split."""
+    silent = lambda line: None  # noqa: E731
+    place, config = folder / RUNS / run.run, run.config
+    if (place / CONFIG).exists() and read_json(place / MANIFEST)["sha256"] != contents.sha256:
+        shutil.rmtree(place)  # it learned from a manifest that was changed while the sweep was at work
+    begun = (place / CONFIG).exists()
+    if begun:
+        config = read_run_config(place)  # another cell of the same experiment may have begun it
+    else:
+        named: dict[str, Any] = {option: str(_network_of(folder, earlier)) for option, earlier in run.earlier}
+        config = dataclasses.replace(config, **named)
+    if not (place / FINISHED).exists():
+        train(contents.folder, place, config, resume=begun, allow_outside=allow_outside, say=silent)
+    figures = evaluate(place, contents.folder, allow_outside=allow_outside, say=silent)
+    row = result_row(
+        asked, run, figures, read_json(place / FINISHED), read_json(place / ENVIRONMENT), contents.sha256
+    )
+    shutil.rmtree(place / LAST, ignore_errors=True)  # Adam's moments are of no more use
+    by_group = pd.read_csv(place / "evaluation" / "test" / "per_group.csv")
+    return row, [{"run": run.run, **record} for record in by_group.to_dict("records")]
+
+
+def _require_unchanged(contents: Manifest, allow_outside: bool) -> None:
+    """Refuses figures of a manifest that was changed while they were made."""
+    if read_manifest(contents.folder, allow_outside=allow_outside).sha256 != contents.sha256:
+        raise UserError(
+            f"{contents.folder} was changed while the sweep was at work. The runs that are in {RESULTS} were "
+            "made before; the one in hand is left out. Change it back, or start a sweep in another --out"
+        )
+
+
+def _forget_groups(path: Path, run: str) -> None:
+    """Takes out what a run left that was killed between its groups and its row of results.csv."""
+    table = complete_rows(path)[0]
+    if len(table) and (table["run"] == run).any():
+        write_text(path, table[table["run"] != run].to_csv(index=False, lineterminator="\n"))
+
+
+def _network_of(folder: Path, run: str) -> Path:
+    """The folder of a finished run that another builds upon."""
+    place = folder / RUNS / run
+    if not (place / FINISHED).exists():
+        raise UserError(f"the run that it builds upon has failed, or its folder is gone: {place}")
+    return place
+
+
+def _failure(run: PlannedRun, error: Exception) -> dict[str, Any]:
+    cell = run.cells[0]
+    return {
+        "run": run.run,
+        "variant": cell.variant,
+        "setting": cell.setting,
+        "percent": cell.percent,
+        "draw": cell.draw,
+        "error": " ".join(str(error).split()) or type(error).__name__,
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def check_begun(folder: Path, contents: Manifest, say: Callable[[str], None] = print) -> set[str]:
+    """The runs that are finished in a folder.
+
+    Raises:
+      UserError: its results are of another manifest.
+    """
+    results, cut = complete_rows(folder / RESULTS)
+    if cut:
+        say(f"{folder / RESULTS} ends in half a line, which is dropped: that run's figures are made again")
+    begun = set(results.get("manifest_sha256", ()))
+    if (folder / SWEEP).exists():
+        begun.add(read_json(folder / SWEEP)["manifest_sha256"])
+    if begun - {contents.sha256}:
+        raise UserError(
+            f"{contents.folder} is not the manifest that the results in {folder} were begun with (it, or its "
+            "classes, changed). Results of different data do not belong in one table: choose another --out"
+        )
+    return set(results.get("run", ()))
+
+
+def failed_runs(folder: Path) -> set[str]:
+    """Runs that failed and have not been finished since."""
+    failures, results = complete_rows(folder / FAILURES)[0], complete_rows(folder / RESULTS)[0]
+    return set(failures.get("run", ())) - set(results.get("run", ()))
+
+
+def open_sweep(folder: Path, asked: SweepFile, contents: Manifest, planned: Sequence[PlannedRun]) -> None:
+    """Writes sweep.json and plan.csv; cells planned earlier for the same folder are kept in the plan."""
+    classes = contents.classes
+    facts = {
+        "name": asked.name,
+        "dataset": asked.dataset,
+        "study": asked.study,
+        "manifest": str(contents.folder),
+        "manifest_sha256": contents.sha256,
+        "classes": list(classes.names),
+        "background": None if classes.background is None else classes.names[classes.background],
+        "ddof": 1,
+    }
+    write_json(folder / SWEEP, facts)
+    plan = plan_table(asked, planned)
+    before = complete_rows(folder / PLAN)[0]
+    if len(before):
+        before = before.astype({"percent": float, "draw": int})
+        plan = pd.concat([before, plan]).drop_duplicates(list(CELL_KEYS), keep="last")
+    write_text(folder / PLAN, plan.to_csv(index=False, float_format="%.10g"))
+
+
+def list_runs(planned: Sequence[PlannedRun], finished: set[str]) -> list[str]:
+    """One line a run."""
+    return [
+        f"  {run.run}  {'finished' if run.run in finished else 'to do':<8}  {run.cells[0]}: "
+        f"{run.n_mask} masks, {run.n_label} labels, {run.steps:,} steps of {run.batch}"
+        for run in planned
+    ]
+
+
+def _say_failures(folder: Path, planned: Sequence[PlannedRun], say: Callable[[str], None]) -> None:
+    failed = failed_runs(folder) & {run.run for run in planned}
+    if not failed:
+        return
+    table = complete_rows(folder / FAILURES)[0].drop_duplicates("run", keep="last")
+    for record in table[table["run"].isin(failed)].to_dict("records"):
+        cell = f"{record['variant']} {record['setting']} at {record['percent']}%, draw {record['draw']}"
+        say(f"failed: {cell}: {record['error']}")
+    raise UserError(
+        f"{len(failed)} run(s) failed; the others are finished. --retry-failed runs them again", exit_code=1
+    )

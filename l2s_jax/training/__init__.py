@@ -1,0 +1,1 @@
+"""A run from manifest to folder: plan, initial weights, pseudo-masks, the loop and its report."""

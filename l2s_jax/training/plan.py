@@ -1,0 +1,161 @@
+"""A run before it starts: which patches, in which order, for how many steps, with which weights."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from l2s_jax.config import TrainConfig
+from l2s_jax.data.loader import Schedule, balanced_schedule, shuffled_schedule
+from l2s_jax.data.manifest import Classes, Manifest, straddling_groups
+from l2s_jax.data.patch_set import PatchSet, channel_statistics, routed, strata
+from l2s_jax.data.subsets import Subset, choose
+from l2s_jax.models.network import MULTIPLE
+from l2s_jax.step import losses
+from l2s_jax.step.train_step import Task
+from l2s_jax.system.errors import UserError
+from l2s_jax.types import IGNORE_LABEL, SPLITS
+
+IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
+
+
+class RunPlan(NamedTuple):
+    """What a run learns from and how it goes about it."""
+
+    patches: PatchSet  # as the losses see them, routing applied
+    subset: Subset  # as the losses see it, routing applied
+    chosen: Subset  # as the setting picked it
+    schedule: Schedule
+    steps: int
+    task: Task
+    eval_mean: np.ndarray  # f32[3], at validation and prediction
+    eval_std: np.ndarray  # f32[3]
+
+
+def plan_run(config: TrainConfig, patches: PatchSet, classes: Classes) -> RunPlan:
+    """Picks the subset and works out class weights, channel statistics and the order of the patches.
+
+    Args:
+      config: the run's options.
+      patches: all rows of the training split.
+      classes: the manifest's classes.
+
+    Raises:
+      UserError: the patches cannot be trained on, or the setting leaves none.
+    """
+    check_size(patches.size)
+    check_shifts(config, patches.size[0])
+    stratum = strata(patches, classes.background)
+    chosen = choose(
+        config.setting,
+        config.percent,
+        config.draw,
+        can_mask=patches.can_mask,
+        label=patches.label,
+        stratum=stratum,
+        min_per_class=config.min_per_class,
+        counts=config.counts,
+        stratified=config.stratified,
+    )
+    seen, subset = routed(patches, chosen, config.routing, config.setting, classes.background)
+    mask_rows, label_rows = (np.flatnonzero(flags) for flags in subset)
+    if config.composition == "balanced":
+        schedule = balanced_schedule(mask_rows, label_rows, config.batch_size, config.mask_share, config.seed)
+    else:
+        rows = np.union1d(mask_rows, label_rows)
+        schedule = shuffled_schedule(rows, config.batch_size, config.seed)
+    steps = config.steps or config.epochs * schedule.steps_per_epoch
+    mean, std = IMAGENET_MEAN, IMAGENET_STD
+    if config.norm == "dataset":
+        with_mask = np.flatnonzero(chosen.has_mask)
+        mean, std = channel_statistics(patches, with_mask if len(with_mask) else label_rows)
+    same = config.norm_eval == "same"
+    return RunPlan(
+        seen,
+        subset,
+        chosen,
+        schedule,
+        steps,
+        Task(
+            *task_weights(config, patches, chosen, len(classes)),
+            mean,
+            std,
+            objective_weights(config),
+            np.int32(config.labels_from),
+        ),
+        mean if same else IMAGENET_MEAN,
+        std if same else IMAGENET_STD,
+    )
+
+
+def task_weights(
+    config: TrainConfig, patches: PatchSet, chosen: Subset, classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Class weights f32[C] of L_seg, by pixels of the chosen masks, and of L_cls, by the chosen labels."""
+    labels = patches.label[chosen.has_label & (patches.label != IGNORE_LABEL)]
+    label_counts = np.bincount(labels, minlength=classes)
+    return (
+        segmentation_weights(config, patches.pixels[chosen.has_mask]),
+        losses.class_weights(label_counts, config.class_weights),
+    )
+
+
+def segmentation_weights(config: TrainConfig, pixels: np.ndarray) -> np.ndarray:
+    """Class weights f32[C] of L_seg, from the pixels i64[K,C] of each class in each mask."""
+    return losses.class_weights(pixels.sum(0), config.class_weights)
+
+
+def objective_weights(config: TrainConfig) -> np.ndarray:
+    """Weights f32[3] of L_cls, L_set and L_presence beside L_seg."""
+    return np.array([config.cls_weight, config.set_weight, config.presence_weight], np.float32)
+
+
+def check_size(size: tuple[int, int]) -> None:
+    """Refuses patches that the network cannot be trained on."""
+    if size[0] != size[1] or size[0] % MULTIPLE:
+        raise UserError(
+            f"training patches of {size[0]}x{size[1]} pixels: they must be square, with sides a multiple of "
+            f"{MULTIPLE}. Cut or resize them, as `l2s prepare` does."
+        )
+
+
+def check_shifts(config: TrainConfig, side: int) -> None:
+    """Refuses to move patches by more than mirroring at their edge can fill."""
+    for name in ("augment_shift", "teacher_shift"):
+        if getattr(config, name) >= side:
+            raise UserError(
+                f"{name} = {getattr(config, name)}: the patches have sides of {side} pixels, it must be less"
+            )
+
+
+def describe_splits(manifest: Manifest) -> list[str]:
+    """Lines that say what is in each split, after asserting that no group is in two.
+
+    Raises:
+      UserError: a patient or slide stands in more than one split.
+    """
+    leaks = straddling_groups(manifest.patches)
+    if leaks:
+        listed = "; ".join(f"{group} in {', '.join(splits)}" for group, splits in list(leaks.items())[:10])
+        raise UserError(f"{len(leaks)} group(s) straddle splits, which leaks: {listed}")
+    lines = [_describe(split, manifest.of_split(split)) for split in SPLITS]
+    return [*lines, "no group is in two splits"]
+
+
+def _describe(split: str, rows: Sequence[Any]) -> str:
+    masks = sum(row.mask is not None for row in rows)
+    labels = sum(row.label != IGNORE_LABEL for row in rows)
+    groups = len({row.group for row in rows})
+    return f"{split}: {len(rows)} patches ({masks} with masks, {labels} with labels) of {groups} groups"
+
+
+def describe_subset(plan: RunPlan, config: TrainConfig) -> str:
+    """One line that says what the run learns from."""
+    both = int((plan.chosen.has_mask & plan.chosen.has_label).sum())
+    return (
+        f"setting {config.setting} at {config.percent:g}%, draw {config.draw}: "
+        f"{int(plan.chosen.has_mask.sum())} masks, {int(plan.chosen.has_label.sum())} labels"
+        + (f" ({both} patches give both)" if both else "")
+        + f"; {plan.steps} steps of {config.batch_size}, {plan.schedule.steps_per_epoch} an epoch"
+    )

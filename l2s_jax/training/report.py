@@ -1,0 +1,165 @@
+"""The pictures and the page of a finished run: curves, samples of the validation split, figures."""
+
+import math
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from l2s_jax.config import selection_split
+from l2s_jax.data.pictures import write_png
+from l2s_jax.figures import html
+from l2s_jax.figures.drawing import (
+    draw_confusion,
+    draw_curves,
+    draw_samples,
+    inline_png,
+    overlay,
+    png_of,
+    save_figure,
+    spread_evenly,
+)
+from l2s_jax.models.forward import make_forward
+from l2s_jax.prediction.judging import Picture, figures, judge
+from l2s_jax.prediction.tiles import Tiling, enlarge, predict_picture
+from l2s_jax.runs.folder import (
+    CONFIG,
+    ENVIRONMENT,
+    FINISHED,
+    MANIFEST,
+    read_metrics,
+    read_run_classes,
+    read_run_config,
+    read_subset,
+)
+from l2s_jax.runs.network import load_network
+from l2s_jax.system.files import read_json, write_text
+
+SAMPLES = 6
+FIGURES = {
+    "val_macro_f1": "macro F1, pixels",
+    "val_accuracy": "accuracy, pixels (micro F1)",
+    "val_label_accuracy": "accuracy, classifier",
+}
+"""What the columns of metrics.csv are called on the page."""
+
+
+def write_run_report(folder: Path, pictures: Sequence[Picture], batch_size: int = 20) -> None:
+    """Writes curves.png, samples/, confusion.png and report.html into a finished run's folder.
+
+    Args:
+      folder: the run.
+      pictures: the split on which epochs were judged, decoded; may be empty.
+      batch_size: pictures a batch.
+    """
+    rows = read_metrics(folder)
+    on_test = selection_split(read_run_config(folder)) == "test"
+    judged_on = "test split, on which epochs were chosen" if on_test else "validation"
+    curves = draw_curves(rows, judged_on)
+    save_figure(curves, folder / "curves.png")
+    sections = [
+        ("Result", _result(read_json(folder / FINISHED), rows, on_test)),
+        ("Data", _data(folder, pictures, judged_on)),
+        ("Training", inline_png(png_of(curves), f"losses and figures by epoch, {judged_on}")),
+    ]
+    if pictures:
+        sections += _judged(folder, pictures, batch_size, judged_on)
+    sections.append((f"Options ({CONFIG})", html.preformatted((folder / CONFIG).read_text(encoding="utf-8"))))
+    sections.append(("Environment", _environment(read_json(folder / ENVIRONMENT))))
+    write_text(folder / "report.html", html.page(f"Run {folder.resolve().name}", sections))
+
+
+def _result(finished: dict, rows: Sequence[dict[str, float]], on_test: bool) -> str:
+    best = finished["best"]
+    text = f"{finished['steps']} steps in {finished['seconds']:.0f} s. "
+    if best["score"] is None:
+        return html.paragraph(text + "No validation figure: the network of the last epoch is kept.")
+    at = next(row for row in rows if row["epoch"] == best["epoch"])
+    # A classifier that no label has trained says nothing.
+    untrained = {"val_label_accuracy"} if all(math.isnan(row["loss_cls"]) for row in rows) else set()
+    columns = [name for name in FIGURES if not math.isnan(at[name]) and name not in untrained]
+    values = [(FIGURES[name], at[name]) for name in columns]
+    note = (
+        "Chosen on the test split itself, as in the release: these figures flatter, and so do the test's."
+        if on_test
+        else "Chosen on the validation split, so these figures flatter: run `l2s evaluate` on the test split "
+        "for an honest one."
+    )
+    split = "test" if on_test else "validation"
+    text += f"Best epoch {best['epoch']}, {split} score {best['score']:.4f}."
+    return html.paragraph(text) + html.table(("figure", "value"), values) + html.paragraph(note, "note")
+
+
+def _data(folder: Path, pictures: Sequence[Picture], judged_on: str) -> str:
+    manifest = read_json(folder / MANIFEST)
+    used = read_subset(folder)
+    masks, labels = (sum(row[name] == "1" for row in used) for name in ("mask_used", "label_used"))
+    groups = len({row["group"] for row in used})
+    with_mask = sum(picture.mask is not None for picture in pictures)
+    judged = (
+        f"{len(pictures)} patches of {len({p.row.group for p in pictures})} groups, {with_mask} with a mask"
+    )
+    rows = (
+        ("manifest", manifest["path"]),
+        ("its SHA-256", manifest["sha256"]),
+        ("learned from", f"{masks} masks and {labels} labels, {len(used)} patches of {groups} groups"),
+        (judged_on, judged if pictures else "none"),
+    )
+    return html.facts(rows)
+
+
+def _environment(facts: dict) -> str:
+    packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items() if version)
+    told = {**facts, "command": shlex.join(facts["command"]), "packages": packages}
+    return html.facts(
+        (name, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+        for name, value in told.items()
+    )
+
+
+def _judged(
+    folder: Path, pictures: Sequence[Picture], batch_size: int, judged_on: str
+) -> list[tuple[str, str]]:
+    network, facts = load_network(folder)
+    classes = read_run_classes(folder)
+    forward = make_forward(network, batch_size)
+    tiling = Tiling(facts.patch_size, max(facts.patch_size // 2, 1), batch_size=batch_size)
+    judged = list(judge(forward, pictures, len(classes), tiling))
+    result = figures(judged, classes)
+    confusion = draw_confusion(np.array(result["confusion_matrix"]), classes.names, f"{judged_on}, pixels")
+    save_figure(confusion, folder / "confusion.png")
+    shown = [pictures[i] for i in spread_evenly(len(pictures), SAMPLES)]
+    predictions = []
+    for picture in shown:
+        if picture.image.shape[:2] == (tiling.tile, tiling.tile):
+            predictions.append(enlarge(forward(picture.image[None])[0][0].argmax(-1)))
+        else:
+            predictions.append(predict_picture(forward, picture.image, tiling)[0].argmax(-1))
+    for picture, codes in zip(shown, predictions, strict=True):
+        path = folder / "samples" / f"{picture.row.line:05d}-{picture.row.image.stem}.png"
+        write_png(path, overlay(picture.image, codes, classes))
+    captions = [picture.row.image.stem[:16] for picture in shown]
+    samples = draw_samples(
+        [picture.image for picture in shown],
+        [picture.mask for picture in shown],
+        predictions,
+        classes,
+        captions,
+    )
+    save_figure(samples, folder / "samples.png")
+    of_class = result["per_class"]
+    per_class = [
+        (
+            name,
+            int(of_class["truth"][code]),
+            *(of_class[key][code] for key in ("precision", "recall", "f1", "iou")),
+        )
+        for code, name in enumerate(classes.names)
+    ]
+    header = ("class", "pixels", "precision", "recall", "F1", "IoU")
+    return [
+        (f"Samples ({judged_on})", inline_png(png_of(samples), "pictures, truth and prediction")),
+        (f"By class ({judged_on})", html.table(header, per_class)),
+        (f"Confusion matrix ({judged_on})", inline_png(png_of(confusion), "confusion matrix")),
+    ]

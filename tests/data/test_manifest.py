@@ -1,0 +1,279 @@
+from pathlib import Path
+
+import pytest
+import tomli_w
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from l2s_jax.data.manifest import (
+    Classes,
+    Manifest,
+    PatchRow,
+    parse_classes,
+    parse_manifest,
+    read_manifest,
+    straddling_groups,
+    write_classes,
+    write_patches,
+)
+from l2s_jax.system.errors import UserError
+from l2s_jax.types import IGNORE_LABEL
+
+HEADER = "image,mask,label,group,split\n"
+TWO = '[[class]]\nname = "a"\ncolour = [0, 0, 0]\n[[class]]\nname = "b"\ncolour = [255, 0, 0]\n'
+REPEATED = settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def folder_with(tmp_path, patches, classes=TWO):
+    (tmp_path / "patches.csv").write_bytes(patches if isinstance(patches, bytes) else patches.encode())
+    (tmp_path / "classes.toml").write_bytes(classes if isinstance(classes, bytes) else classes.encode())
+    return tmp_path
+
+
+def test_reads_rows_with_their_lines_and_paths(tmp_path):
+    rows = "i.png,m.png,b,g1,train,0.5,somewhere\nj.png,,a,g2,val,,\nk.png,k_m.png,,g3,test,,\n"
+    folder = folder_with(tmp_path, HEADER.strip() + ",mpp,source\n" + rows)
+    manifest = read_manifest(folder)
+    assert manifest.patches == (
+        PatchRow(2, folder / "i.png", folder / "m.png", 1, "g1", "train", 0.5, "somewhere"),
+        PatchRow(3, folder / "j.png", None, 0, "g2", "val"),
+        PatchRow(4, folder / "k.png", folder / "k_m.png", IGNORE_LABEL, "g3", "test"),
+    )
+    assert manifest == read_manifest(folder / "patches.csv")
+    assert [patch.line for patch in manifest.of_split("val")] == [3]
+
+
+def test_hash_changes_with_either_file(tmp_path):
+    hashes = set()
+    for patches in (HEADER + "i.png,,a,g,train\n", HEADER + "i.png,,a,g,val\n"):
+        for classes in (TWO, TWO + "pixel_value = 7\n"):
+            hashes.add(read_manifest(folder_with(tmp_path, patches, classes)).sha256)
+    assert len(hashes) == 4
+
+
+@pytest.mark.parametrize(
+    "row, message",
+    [
+        (",m.png,a,g,train", "no image"),
+        ("i.png,,,g,train", "neither mask nor label"),
+        ("i.png,,c,g,train", "label 'c' is none of the classes"),
+        ("i.png,,a,,train", "no group"),
+        ("i.png,,a,g,training", "split 'training' is none of train, val, test"),
+        ("i.png,,a,g", "split '' is none"),
+        ("i.png,,a,g,train,extra", "more fields than the header"),
+        ("../i.png,,a,g,train", "leads out of the manifest's folder"),
+        ("/etc/passwd,,a,g,train", "leads out of the manifest's folder"),
+        ("i.png,sub/../../m.png,a,g,train", "mask 'sub/../../m.png' leads out"),
+    ],
+)
+def test_a_faulty_row_is_named_by_its_line(tmp_path, row, message):
+    folder = folder_with(tmp_path, HEADER + "ok.png,,a,g,train\n" + row + "\n")
+    with pytest.raises(UserError, match="line 3") as error:
+        read_manifest(folder)
+    assert message in str(error.value)
+    manifest, problems = parse_manifest(folder)
+    assert len(manifest.patches) == 1 and len(problems) >= 1
+
+
+@pytest.mark.parametrize("mpp", ["x", "0", "-1", "nan", "inf", "1e999"])
+def test_mpp_must_be_a_positive_number(tmp_path, mpp):
+    folder = folder_with(tmp_path, f"image,mask,label,group,split,mpp\ni.png,,a,g,train,{mpp}\n")
+    with pytest.raises(UserError, match="mpp"):
+        read_manifest(folder)
+
+
+def test_all_faulty_rows_are_reported_at_once(tmp_path):
+    folder = folder_with(tmp_path, HEADER + "".join(f"i{n}.png,,c,g,train\n" for n in range(5)))
+    with pytest.raises(UserError) as error:
+        read_manifest(folder)
+    assert [f"line {n}:" in str(error.value) for n in range(1, 8)] == [False, *5 * [True], False]
+
+
+def test_outside_is_allowed_on_request_and_links_are_followed(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    inner = tmp_path / "manifest"
+    inner.mkdir()
+    (inner / "link").symlink_to(tmp_path / "elsewhere")
+    folder = folder_with(inner, HEADER + "link/i.png,,a,g,train\n")
+    with pytest.raises(UserError, match="leads out"):
+        read_manifest(folder)
+    assert len(read_manifest(folder, allow_outside=True).patches) == 1
+
+
+@pytest.mark.parametrize(
+    "patches, message",
+    [
+        (b"", "missing from the header"),
+        (HEADER.encode(), "no rows"),
+        (b"image,mask\ni,m\n", "label, group, split missing"),
+        (b"\xff\xfe\x00", "not UTF-8"),
+        (HEADER.encode() + b"a\0b,,a,g,train\n", "NUL"),
+        (HEADER.encode() + b"i\rx,,a,g,train\n", "line"),
+        (HEADER.encode() + b"x" * 200_000 + b",,a,g,train\n", "no valid CSV"),
+    ],
+)
+def test_a_file_that_is_no_patches_csv(tmp_path, patches, message):
+    with pytest.raises(UserError, match=message):
+        read_manifest(folder_with(tmp_path, patches))
+
+
+def test_missing_files_are_named(tmp_path):
+    with pytest.raises(UserError, match="patches.csv not found"):
+        read_manifest(tmp_path / "nowhere")
+    folder_with(tmp_path, HEADER + "i.png,,a,g,train\n")
+    (tmp_path / "classes.toml").unlink()
+    with pytest.raises(UserError, match="classes.toml not found"):
+        read_manifest(tmp_path)
+    (tmp_path / "classes.toml").mkdir()
+    with pytest.raises(UserError, match="classes.toml cannot be read"):
+        read_manifest(tmp_path)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_header(tmp_path):
+    patches = ("\ufeff" + HEADER + "i.png,,a,g,train\n").encode()
+    assert len(read_manifest(folder_with(tmp_path, patches, b"\xef\xbb\xbf" + TWO.encode())).patches) == 1
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "one \\[\\[class\\]\\] table"),
+        ("class = 3", "one \\[\\[class\\]\\] table"),
+        ("= broken", "not valid TOML"),
+        ('[[class]]\nname = "a"\n', "colour must be three numbers"),
+        ('[[class]]\nname = "a"\ncolour = [0, 0, 256]\n', "colour must be three numbers"),
+        ('[[class]]\nname = "a"\ncolour = [0, 0, true]\n', "colour must be three numbers"),
+        ("[[class]]\ncolour = [0, 0, 0]\n", "name missing"),
+        (TWO + "pixel_value = 70000\n", "pixel_value must be a number"),
+        (TWO + "pixel_value = 0\n", "pixel_value '0' is given to two"),
+        (TWO + "color = [0, 0, 0]\n", "unknown key 'color'"),
+        ("backgruond = 'a'\n" + TWO, "unknown key 'backgruond'"),
+        ("background = 'c'\n" + TWO, "background 'c' is none"),
+        ("ignore_value = 1\n" + TWO, "ignore_value 1"),
+        (TWO + TWO, "is given to two classes"),
+        (
+            "".join(f'[[class]]\nname = "{n}"\ncolour = [0, 0, 0]\n' for n in range(255)),
+            "255 classes; at most 254",
+        ),
+    ],
+)
+def test_faulty_classes(text, message):
+    with pytest.raises(UserError, match=message):
+        parse_classes(text.encode(), Path("classes.toml"))
+
+
+def test_all_faults_of_classes_come_at_once():
+    with pytest.raises(UserError) as error:
+        parse_classes(b'spam = 1\n[[class]]\nname = ""\ncolour = 3\npixel_value = -1\n', Path("c.toml"))
+    assert all(word in str(error.value) for word in ("spam", "name", "colour", "pixel_value"))
+
+
+@REPEATED
+@given(st.binary(max_size=300))
+@example(b"x = " + b"[" * 5000)
+@example(b"x = 1" + b"0" * 5000)
+@example(b"\xef\xbb\xbf")
+def test_classes_of_any_bytes_parse_or_explain(content):
+    try:
+        assert isinstance(parse_classes(content, Path("classes.toml")), Classes)
+    except UserError as error:
+        assert "classes.toml" in str(error)
+
+
+toml_value = st.recursive(
+    st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text("ab\n'\"é", max_size=3),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    max_leaves=6,
+)
+class_table = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": toml_value | st.sampled_from(["a", "b"]),
+        "colour": toml_value | st.just([1, 2, 3]),
+        "pixel_value": toml_value | st.integers(-1, 3),
+        "other": toml_value,
+    },
+)
+
+
+@REPEATED
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "class": st.lists(class_table, max_size=3) | toml_value,
+            "background": toml_value | st.just("a"),
+            "ignore_value": toml_value | st.just(255),
+        },
+    )
+)
+def test_classes_of_any_toml_parse_or_explain(table):
+    try:
+        parse_classes(tomli_w.dumps(table).encode(), Path("classes.toml"))
+    except UserError as error:
+        assert "classes.toml" in str(error)
+
+
+@REPEATED
+@given(
+    st.binary(max_size=200) | st.text(",\"'\n\r\t ab./\\\0é\ud7ff", max_size=80).map(str.encode),
+    st.booleans(),
+)
+@example(b'"', True)
+@example(b'"\r', True)
+def test_patches_of_any_bytes_parse_or_explain(tmp_path, content, headed):
+    folder = folder_with(tmp_path, HEADER.encode() * headed + content)
+    try:
+        manifest, problems = parse_manifest(folder)
+        assert isinstance(manifest, Manifest) and (manifest.patches or problems)
+    except UserError as error:
+        assert "patches.csv" in str(error)
+
+
+name = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Z")), min_size=1, max_size=8)
+file_name = name.filter(lambda text: text not in (".", "..") and "/" not in text and "\\" not in text)
+
+
+@REPEATED
+@given(st.data())
+def test_what_is_written_is_read_back(tmp_path, data):
+    values = data.draw(st.lists(st.integers(0, 65535), min_size=3, max_size=6, unique=True))
+    names = data.draw(st.lists(name, min_size=2, max_size=len(values) - 1, unique=True))
+    colour = st.tuples(*3 * [st.integers(0, 255)])
+    classes = Classes(
+        tuple(names),
+        tuple(data.draw(colour) for _ in names),
+        tuple(values[: len(names)]),
+        data.draw(st.none() | st.integers(0, len(names) - 1)),
+        data.draw(st.none() | st.just(values[-1])),
+    )
+    rows = [
+        PatchRow(
+            line=line,
+            image=tmp_path / data.draw(file_name),
+            mask=tmp_path / "masks" / data.draw(file_name) if has_mask else None,
+            label=data.draw(st.integers(-1 if has_mask else 0, len(names) - 1)),
+            group=data.draw(name),
+            split=data.draw(st.sampled_from(["train", "val", "test"])),
+            mpp=data.draw(st.none() | st.sampled_from([0.25, 0.4671, 7.5])),
+            source=data.draw(st.just("") | name),
+        )
+        for line, has_mask in enumerate(data.draw(st.lists(st.booleans(), min_size=1, max_size=4)), start=2)
+    ]
+    write_classes(tmp_path, classes)
+    write_patches(tmp_path, classes, rows)
+    manifest = read_manifest(tmp_path)
+    assert manifest.classes == classes
+    assert manifest.patches == tuple(rows)
+
+
+def test_straddling_groups():
+    def row(group, split):
+        return PatchRow(2, Path("i"), None, 0, group, split)
+
+    assert straddling_groups([row("a", "train"), row("a", "train"), row("b", "val")]) == {}
+    assert straddling_groups([row("a", "train"), row("a", "test"), row("b", "val")]) == {
+        "a": ["test", "train"]
+    }

@@ -1,0 +1,1 @@
+"""What tests share: data that they draw, work that other processes import, small calls."""

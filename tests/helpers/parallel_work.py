@@ -1,0 +1,29 @@
+"""What the processes of test_parallel.py do; imports little, since each process imports it."""
+
+import os
+import time
+
+from l2s_jax.system.errors import UserError
+
+
+def square(number):
+    """Fails where it is told to, in every way there is."""
+    if number == 3:
+        raise UserError("three.svs cannot be read")
+    if number == 4:
+        raise ZeroDivisionError("four")
+    if number == 5:
+        raise MemoryError
+    return number * number
+
+
+def die_at(fatal, number):
+    """A decoder that crashes, or a process killed for memory."""
+    if number == fatal:
+        os._exit(1)
+    time.sleep(0.05)
+    return number
+
+
+def platform(number):
+    return os.environ.get("JAX_PLATFORMS")

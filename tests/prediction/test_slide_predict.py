@@ -1,0 +1,535 @@
+import json
+import os
+import resource
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import openslide
+import pandas as pd
+import pytest
+import tifffile
+from PIL import Image
+from scipy import ndimage
+from sklearn import metrics as sk
+
+from helpers.slide_generator import corrupt_tile, cut_off, ellipses, write_qupath_geojson
+from l2s_jax.cli import app as cli
+from l2s_jax.config import TrainConfig
+from l2s_jax.data.classes import Classes, write_classes
+from l2s_jax.data.manifest import STAIN, read_manifest, write_patches
+from l2s_jax.phantom.slide_writing import write_bach_xml, write_pyramidal_slide
+from l2s_jax.prediction.predict import predict
+from l2s_jax.prediction.predictor import Predictor, load_predictor
+from l2s_jax.prediction.slides.bands import Job, area_of
+from l2s_jax.prediction.slides.evaluate import evaluate_slides, find_annotation, judge_slide
+from l2s_jax.prediction.slides.options import SlideOptions
+from l2s_jax.prediction.slides.outputs import write_outlines
+from l2s_jax.prediction.slides.predict import predict_slides
+from l2s_jax.prediction.slides.stains import fit_slide, in_stains_of
+from l2s_jax.prediction.tiles import Tiling
+from l2s_jax.runs.folder import open_run, read_run_classes, training_groups
+from l2s_jax.slides.annotations.class_names import class_table
+from l2s_jax.slides.annotations.painting import paint
+from l2s_jax.slides.annotations.reading import read_annotations
+from l2s_jax.slides.overview import find_tissue
+from l2s_jax.slides.row_file import scratch_picture, write_block
+from l2s_jax.slides.slide import is_slide, open_slide
+from l2s_jax.stain.macenko import fit_stain, normalise_stain
+from l2s_jax.stain.reference_file import save_reference
+from l2s_jax.system.csv_rows import replace_row
+from l2s_jax.system.errors import UserError
+from l2s_jax.types import IGNORE_PIXEL
+
+ROOT = Path(__file__).parents[2]
+GLASS, PINK, PURPLE = (243, 240, 244), (220, 120, 170), (110, 60, 150)
+CLASSES = Classes(
+    ("stroma", "pink gland", "purple gland"), ((9, 9, 9), (255, 0, 0), (0, 0, 255)), (0, 1, 2), 0
+)
+SIZE, MPP, WORKING = (1200, 1600), 1.0, 4.0
+PARTS = [(400, 450, 250, 300, PINK), (800, 1150, 250, 300, PURPLE)]
+"""(row, col, row radius, col radius, colour) in level-0 pixels."""
+
+
+def by_colour(images):
+    """A network that is surest of the class whose colour an 8x8 cell has."""
+    k, height, width, _ = images.shape
+    cells = images.reshape(k, height // 8, 8, width // 8, 8, 3).astype(np.float32).mean((2, 4))
+    colours = np.array([GLASS, PINK, PURPLE], np.float32)
+    logits = -np.abs(cells[..., None, :] - colours).sum(-1) / 20
+    return logits, logits.mean((1, 2))
+
+
+def no_network(images):
+    raise AssertionError("nothing should have been predicted")
+
+
+def predictor(forward=by_colour, classes=CLASSES, mpp=WORKING):
+    return Predictor(forward, classes, Tiling(32, 16, "gaussian", 8), mpp, None, "", "network 1")
+
+
+def options(**changes):
+    return SlideOptions(**{"readers": 2} | changes)
+
+
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory):
+    path = tmp_path_factory.mktemp("slide") / "case 1.svs"
+    return write_pyramidal_slide(path, ellipses(PARTS, GLASS), size=SIZE, mpp=MPP, compression="deflate")
+
+
+def truth_at(step, parts=PARTS, size=SIZE):
+    """Class codes by the ellipses' equation at the centres of pixels of `step` level-0 pixels."""
+    rows = (np.arange(size[0] // step) + 0.5)[:, None] * step
+    columns = (np.arange(size[1] // step) + 0.5)[None] * step
+    codes = np.zeros((size[0] // step, size[1] // step), np.uint8)
+    for code, (y, x, row_radius, col_radius, _) in enumerate(parts, 1):
+        codes[((rows - y) / row_radius) ** 2 + ((columns - x) / col_radius) ** 2 < 1] = code
+    return codes
+
+
+def run_one(path, out, lines=None, forward=by_colour, classes=CLASSES, mpp=WORKING, **changes):
+    say = (lines if lines is not None else []).append
+    records, failures = predict_slides([path], out, predictor(forward, classes, mpp), options(**changes), say)
+    return records.get(path), failures
+
+
+@pytest.fixture(scope="module")
+def done(slide, tmp_path_factory):
+    out = tmp_path_factory.mktemp("done")
+    record, failures = run_one(slide, out, entropy=True)
+    assert not failures
+    return out, record
+
+
+def test_the_class_map_is_right_and_opens_elsewhere(slide, done):
+    out, record = done
+    with tifffile.TiffFile(out / "case 1.ome.tif") as file:
+        codes = file.asarray()
+        assert file.is_ome and 'PhysicalSizeX="4.0"' in file.ome_metadata
+        assert "0 stroma, 1 pink gland, 2 purple gland; 255 no class" in file.ome_metadata
+    truth = truth_at(4)
+    assert codes.shape == truth.shape == tuple(record["size"])
+    # A cell of 8 pixels that is mostly of one class may take its neighbours along.
+    near = ndimage.maximum_filter(truth, 17) != ndimage.minimum_filter(truth, 17)
+    np.testing.assert_array_equal(codes[~near], truth[~near])
+    assert (codes == truth).mean() > 0.97
+    with openslide.OpenSlide(out / "case 1.ome.tif") as opened:
+        assert opened.dimensions == (400, 300)
+        assert float(opened.properties["openslide.mpp-x"]) == pytest.approx(4)
+        shown = np.asarray(opened.read_region((0, 0), 0, (400, 300)))[..., :3]
+    np.testing.assert_array_equal(shown, np.array(CLASSES.colours)[codes])
+    reopened = open_slide(out / "case 1.ome.tif")
+    assert reopened.mpp == pytest.approx((4, 4)) and reopened.mpp_source == "tiff-resolution"
+
+
+def test_outlines_have_the_right_names_and_places(slide, done):
+    out, _ = done
+    content = json.loads((out / "case 1.geojson").read_text())
+    found = {feature["properties"]["classification"]["name"]: feature for feature in content["features"]}
+    assert set(found) == {"pink gland", "purple gland"}  # the background is left out
+    assert found["pink gland"]["properties"]["classification"]["color"] == [255, 0, 0]
+    for feature in content["features"]:
+        assert feature["geometry"]["type"] == "Polygon"
+        assert all(ring[0] == ring[-1] for ring in feature["geometry"]["coordinates"])
+    regions = read_annotations(out / "case 1.geojson", class_table(CLASSES)).regions
+    for code, (row, col, row_radius, col_radius, _) in enumerate(PARTS, 1):
+        area = sum(region.polygon.area for region in regions if region.code == code)
+        # The outline runs along cells of 8 pixels of 4 level-0 pixels: half a cell on its perimeter is 12%.
+        assert area == pytest.approx(np.pi * row_radius * col_radius, rel=0.12)
+        largest = max((r.polygon for r in regions if r.code == code), key=lambda polygon: polygon.area)
+        # One cell of the network is 8 pixels of 4 level-0 pixels.
+        assert (largest.centroid.y, largest.centroid.x) == pytest.approx((row, col), abs=32)
+    painted = paint(read_annotations(out / "case 1.geojson", class_table(CLASSES)), (300, 400), (4, 4))
+    np.testing.assert_array_equal(painted, tifffile.imread(out / "case 1.ome.tif"))
+
+
+def test_areas_overlay_entropy_and_record(slide, done):
+    out, record = done
+    codes = tifffile.imread(out / "case 1.ome.tif")
+    table = pd.read_csv(out / "areas.csv", index_col="slide")
+    for code, name in ((1, "pink gland"), (2, "purple gland")):
+        area = (codes == code).sum() * 0.004**2
+        assert table.loc["case 1", f"mm2 {name}"] == pytest.approx(area, rel=1e-5)
+        assert record["areas_mm2"][name] == pytest.approx(area)
+        assert area == pytest.approx(np.pi * 0.25 * 0.3, rel=0.12)
+    assert table.loc["case 1", "mm2 tissue"] == pytest.approx(sum(record["areas_mm2"].values()), rel=0.01)
+    assert table.loc["case 1", "within"] == "tissue" and table.loc["case 1", "mm2 unreadable"] == 0
+    assert record == json.loads((out / "case 1.json").read_text())
+    assert record["outside"] == "not predicted: 0 (stroma) outside the tissue mask at 8 um/px"
+    assert record["stain"].startswith("as they are")
+    with Image.open(out / "case 1_overlay.png") as picture:
+        shown = np.asarray(picture)
+    assert shown.shape == (300, 400, 3)
+    assert tuple(shown[5, 5]) == GLASS and shown[100, 112, 0] > PINK[0]  # red laid over pink
+    entropy = tifffile.imread(out / "case 1_entropy.ome.tif")
+    assert entropy[5, 5] == 0 and entropy[100, 112] < 40
+    edge = np.argmax(entropy[100])
+    assert codes[100, edge - 12] != codes[100, edge + 12]  # least sure at an outline
+    left = sorted(path.name for path in out.iterdir() if not path.name.endswith(".lock"))
+    assert left == sorted(
+        ["areas.csv"]
+        + [f"case 1{end}" for end in (".geojson", ".json", ".ome.tif", "_entropy.ome.tif", "_overlay.png")]
+    )
+
+
+def test_finished_slides_are_skipped_and_others_are_not(slide, done):
+    out, record = done
+    lines = []
+    again, failures = run_one(slide, out, lines, no_network, entropy=True)
+    assert again == record and not failures and "finished before" in lines[0]
+    for change in ({"within": "slide", "entropy": True}, {"mpp": 5.0}):
+        with pytest.raises(AssertionError, match="nothing should have been predicted"):
+            run_one(slide, out, forward=no_network, **change)
+    assert not (out / "case 1.json").exists()  # what is begun anew is no longer finished
+    assert run_one(slide, out, entropy=True)[0]["areas_mm2"] == record["areas_mm2"]
+    (out / "case 1.geojson").unlink()
+    with pytest.raises(AssertionError, match="nothing should have been predicted"):
+        run_one(slide, out, forward=no_network, entropy=True)
+    run_one(slide, out, entropy=True)
+    assert len(pd.read_csv(out / "areas.csv")) == 1
+
+
+def test_a_real_slide(tmp_path):
+    path = Path(os.environ.get("L2S_DATA", ROOT.parent / "shared/data")) / "slides/CMU-1-Small-Region.svs"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there (set L2S_DATA to a folder that holds slides/)")
+    record, failures = run_one(path, tmp_path)
+    assert not failures and record["slide_mpp_source"] == "openslide" and record["size"] == [371, 277]
+    assert 0.2 < record["tissue_mm2"] < 2220 * 2967 * 0.499e-3**2
+    assert sum(record["areas_mm2"].values()) == pytest.approx(record["tissue_mm2"], rel=0.02)
+    opened = open_slide(tmp_path / f"{path.stem}.ome.tif")
+    assert opened.mpp == pytest.approx((4, 4)) and opened.size_level0 == (371, 277)
+    painted = paint(
+        read_annotations(tmp_path / f"{path.stem}.geojson", class_table(CLASSES)),
+        (371, 277),
+        (4 / 0.499,) * 2,
+    )
+    assert (painted == tifffile.imread(tmp_path / f"{path.stem}.ome.tif")).mean() > 0.999
+
+
+def test_the_whole_slide_can_be_predicted(slide, tmp_path):
+    record, _ = run_one(slide, tmp_path, within="slide", simplify=8.0)
+    assert sum(record["areas_mm2"].values()) == pytest.approx(1.2 * 1.6)
+    assert record["outside"] == "predicted like the tissue"
+    regions = read_annotations(tmp_path / "case 1.geojson", class_table(CLASSES)).regions
+    exact = paint(read_annotations(tmp_path / "case 1.geojson", class_table(CLASSES)), (300, 400), (4, 4))
+    assert (exact == tifffile.imread(tmp_path / "case 1.ome.tif")).mean() > 0.98
+    assert sum(len(region.polygon.exterior.coords) for region in regions) < 200
+
+
+def test_without_a_background_class_glass_has_no_class(slide, tmp_path):
+    classes = replace(CLASSES, background=None)
+    record, _ = run_one(slide, tmp_path, classes=classes)
+    codes = tifffile.imread(tmp_path / "case 1.ome.tif")
+    assert codes[0, 0] == IGNORE_PIXEL and "255 (no class)" in record["outside"]
+    assert (codes != IGNORE_PIXEL).sum() * 0.004**2 == pytest.approx(sum(record["areas_mm2"].values()))
+
+
+def test_a_white_slide_has_no_tissue_and_says_so(tmp_path):
+    path = write_pyramidal_slide(
+        tmp_path / "white.svs", ellipses([], (255, 255, 255)), size=(600, 700), mpp=MPP
+    )
+    lines = []
+    record, failures = run_one(path, tmp_path / "out", lines, no_network)
+    assert not failures and record["tissue_mm2"] == 0 and record["outlines"] == 0
+    assert not tifffile.imread(tmp_path / "out/white.ome.tif").any()
+    assert any("no tissue was found" in line for line in lines)
+    assert json.loads((tmp_path / "out/white.geojson").read_text())["features"] == []
+
+
+def test_a_slide_smaller_than_a_patch(tmp_path):
+    path = write_pyramidal_slide(
+        tmp_path / "small.svs", ellipses([(45, 40, 400, 400, PINK)]), size=(88, 80), mpp=MPP, downsamples=(1,)
+    )
+    record, failures = run_one(path, tmp_path / "out")
+    assert not failures and record["size"] == [22, 20]
+    assert (tifffile.imread(tmp_path / "out/small.ome.tif") == 1).all()
+    regions = read_annotations(tmp_path / "out/small.geojson", class_table(CLASSES)).regions
+    assert [region.polygon.bounds for region in regions] == [(0, 0, 80, 88)]
+
+
+def test_a_slide_without_mpp_is_refused_until_it_is_given(tmp_path):
+    path = write_pyramidal_slide(
+        tmp_path / "a.svs", ellipses(PARTS, GLASS), size=SIZE, mpp=None, compression="deflate"
+    )
+    _, failures = run_one(path, tmp_path / "out")
+    assert len(failures) == 1 and "--slide-mpp" in failures[0] and "--mpp-table" in failures[0]
+    given, failures = run_one(path, tmp_path / "out", slide_mpp=1.0)
+    assert not failures and given["slide_mpp_source"] == "option"
+    (tmp_path / "table.csv").write_text("slide,mpp\na.svs,2.0\n")
+    listed, failures = run_one(path, tmp_path / "out", mpp_table=tmp_path / "table.csv")
+    assert not failures and listed["slide_mpp"] == [2, 2]
+    assert listed["tissue_mm2"] == pytest.approx(4 * given["tissue_mm2"], rel=0.05)
+
+
+def test_a_run_without_mpp_needs_the_option(slide, tmp_path):
+    with pytest.raises(UserError, match="--mpp: the micrometres a pixel of the training patches"):
+        run_one(slide, tmp_path, mpp=None)
+    records, failures = predict_slides([slide], tmp_path, predictor(mpp=None), options(mpp=8.0), str)
+    assert not failures and records[slide]["size"] == [150, 200]
+
+
+def test_damage_in_the_middle_is_counted_and_has_no_class(tmp_path):
+    parts = [(*(2 * value for value in part[:4]), part[4]) for part in PARTS]
+    whole = write_pyramidal_slide(
+        tmp_path / "whole.svs", ellipses(parts, GLASS), size=(2400, 3200), mpp=MPP, downsamples=(1,), tile=64
+    )
+    path = corrupt_tile(whole, tmp_path / "damaged.svs", 800, 900)  # 768..831, 896..959
+    lines = []
+    record, failures = run_one(path, tmp_path / "out", lines, mpp=4.0)
+    assert not failures
+    codes = tifffile.imread(tmp_path / "out/damaged.ome.tif")
+    lost = codes == IGNORE_PIXEL
+    assert record["unreadable_tiles"] > 0 and lost.sum() * 0.004**2 == pytest.approx(record["unreadable_mm2"])
+    # All tiles of 32 that touch the 16 damaged pixels are lost, and a pixel is if it lies in no other tile.
+    assert lost[192:208, 224:240].all() and lost.sum() <= 48**2
+    assert any("could not be decoded" in line and "have no class (255)" in line for line in lines)
+    assert any("um/px from openslide, read at 4 um/px" in line for line in lines)
+    run_one(whole, tmp_path / "out", mpp=4.0)
+    expected = tifffile.imread(tmp_path / "out/whole.ome.tif")
+    near = ndimage.maximum_filter(lost, 65)  # tiles of 32 that are missing from the mean
+    np.testing.assert_array_equal(codes[~near], expected[~near])
+    assert pd.read_csv(tmp_path / "out/areas.csv").set_index("slide").loc["damaged", "mm2 unreadable"] > 0
+
+
+def test_a_slide_cut_off_half_way_fails_and_leaves_no_result(tmp_path, slide):
+    noise = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3)).astype(np.uint8)
+    whole = write_pyramidal_slide(tmp_path / "whole.svs", noise, mpp=MPP, downsamples=(1,))
+    for share in (0.5, 0.9):
+        path = cut_off(whole, tmp_path / f"cut{share}.svs", share)
+        assert is_slide(path)
+        record, failures = run_one(path, tmp_path / "out")
+        assert record is None and len(failures) == 1 and path.name in failures[0], failures
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_one_slide_that_fails_costs_no_other(trained, slide, tmp_path, capsys):
+    (tmp_path / "text.svs").write_text("this is no slide")
+    Image.new("RGB", (40, 40), PINK).save(tmp_path / "picture.png")
+    names = [str(tmp_path / "text.svs"), str(slide), str(tmp_path / "picture.png")]
+    arguments = ["predict", str(trained), *names, "--out", str(tmp_path / "out"), "--mpp", "4"]
+    assert cli.run([*arguments, "--no-compile-cache"]) == 1
+    assert "text.svs" in capsys.readouterr().err
+    assert (tmp_path / "out/case 1.json").exists() and (tmp_path / "out/picture.png").exists()
+    assert cli.run([*arguments[:2], names[1], *arguments[5:], "--no-compile-cache"]) == 0
+    assert "finished before" in capsys.readouterr().out
+    with pytest.raises(UserError, match="two pictures are named 'case 1'"):
+        predict(trained, [slide, tmp_path / "case 1.png"], tmp_path / "out")
+
+
+def test_options_that_make_no_sense_are_refused(trained, slide, tmp_path, capsys):
+    for bad in (["--mpp", "0"], ["--slide-mpp", "-1"], ["--readers", "0"], ["--simplify", "-3"]):
+        assert cli.run(["predict", str(trained), str(slide), "--out", str(tmp_path), *bad]) == 2
+        assert bad[0] in capsys.readouterr().err
+
+
+def test_a_full_disk_is_an_error_and_not_half_a_result(slide, tmp_path):
+    noisy = write_pyramidal_slide(
+        tmp_path / "a.svs", ellipses(PARTS, GLASS), size=SIZE, mpp=MPP, compression="deflate"
+    )
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))  # files of more than 50 kB cannot be written
+    try:
+        record, failures = run_one(noisy, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert record is None and "cannot write" in failures[0] and "Free some space" in failures[0]
+    assert not list((tmp_path / "out").glob("*"))
+    (tmp_path / "file").write_text("")
+    assert "cannot write" in run_one(noisy, tmp_path / "file")[1][0]
+
+
+def test_outlines_are_bounded_in_memory_and_count_from_the_bounds(slide, tmp_path, monkeypatch):
+    from l2s_jax.prediction.slides import outputs as slide_outputs
+
+    monkeypatch.setattr(slide_outputs, "MAX_TRACED_PIXELS", 300 * 400 // 9 + 1)
+    opened = replace(open_slide(slide), bounds_level0=(100, 200, 900, 1000))
+    codes = truth_at(4)
+    with scratch_picture(tmp_path, codes.shape) as picture:
+        write_block(picture, 0, 0, codes)
+        number, mpp = write_outlines(tmp_path / "a.geojson", picture, opened, 4.0, CLASSES, 0.0)
+    assert (number, mpp) == (2, 12.0)
+    regions = read_annotations(tmp_path / "a.geojson", class_table(CLASSES), offset_level0=(100, 200)).regions
+    for region, (row, col, row_radius, col_radius, _) in zip(regions, PARTS, strict=True):
+        assert (region.polygon.centroid.y, region.polygon.centroid.x) == pytest.approx((row, col), abs=6)
+        assert region.polygon.area == pytest.approx(np.pi * row_radius * col_radius, rel=0.01)
+
+
+def test_outlines_end_at_the_slides_edge(slide, tmp_path):
+    with scratch_picture(tmp_path, (134, 178)) as picture:  # of 9 level-0 pixels: 1206 x 1602
+        write_block(picture, 0, 0, np.ones((134, 178), np.uint8))
+        write_outlines(tmp_path / "a.geojson", picture, open_slide(slide), 9.0, CLASSES, 0.0)
+    regions = read_annotations(tmp_path / "a.geojson", class_table(CLASSES)).regions
+    assert [region.polygon.bounds for region in regions] == [(0, 0, 1600, 1200)]
+
+
+def he_picture(size, seed):
+    """Haematoxylin and eosin in random amounts on blocks of 4x4 pixels."""
+    rng = np.random.default_rng(seed)
+    stains = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]])
+    amounts = rng.gamma(1.2, 0.4, (*size, 2)).repeat(4, 0).repeat(4, 1)
+    return np.clip(240 * np.exp(-amounts @ stains) - 1, 0, 255).astype(np.uint8)
+
+
+def test_tiles_get_the_reference_stains_by_one_fit_of_the_slide():
+    image, other = he_picture((60, 60), 1), he_picture((60, 60), 2)
+    reference = type(fit_stain(other[None]))(*(np.asarray(leaf)[0] for leaf in fit_stain(other[None])))
+    mask = np.zeros(image.shape[:2], bool)
+    mask[:, 100:] = True
+    dirty = image.copy()
+    dirty[:, :100] = (0, 90, 255)  # ink outside the tissue must not count
+
+    def read(origin, size):
+        return dirty[origin[0] : origin[0] + size[0], origin[1] : origin[1] + size[1]]
+
+    area = area_of(mask, mask.shape, 1.0)
+    fit = fit_slide(Job(no_network, read, mask.shape, Tiling(32, 16, batch_size=3), 3, area))
+    exact = fit_stain(image[None, :, 100:])
+    # 64 tiles at most, and no more than 65,536 of their pixels: a sample, not all of the tissue.
+    np.testing.assert_allclose(fit.stain_matrix, exact.stain_matrix[0], atol=0.02)
+    np.testing.assert_allclose(fit.max_concentration, exact.max_concentration[0], rtol=0.05)
+    seen = []
+
+    def forward(images):
+        seen.append(images)
+        return by_colour(images)
+
+    tiles = np.stack([image[:32, 100 + 8 * i : 132 + 8 * i] for i in range(7)])
+    in_stains_of(forward, fit, reference, 3)(tiles)
+    np.testing.assert_array_equal(np.concatenate(seen), normalise_stain(tiles, fit, reference))
+    blank = Job(no_network, read, mask.shape, Tiling(32, 16), 3, area_of(~mask, mask.shape, 1.0))
+    assert not fit_slide(blank).usable  # one colour only
+
+
+def test_the_run_keeps_the_manifests_stains(trained, phantom, tmp_path):
+    assert load_predictor(trained, None, "gaussian", 4).reference is None
+    manifest = read_manifest(phantom)
+    write_classes(tmp_path / "data", manifest.classes)
+    write_patches(tmp_path / "data", manifest.classes, manifest.patches)
+    fit = fit_stain(he_picture((60, 60), 1)[None])
+    save_reference(tmp_path / "data" / STAIN, type(fit)(*(leaf[0] for leaf in fit)), "a.png", "ab" * 32)
+    stained = replace(manifest, folder=tmp_path / "data")
+    (tmp_path / "run").mkdir()
+    open_run(tmp_path / "run", TrainConfig(), stained, resume=False)
+    assert (tmp_path / "run" / STAIN).read_bytes() == (tmp_path / "data" / STAIN).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def annotated(tmp_path_factory):
+    """Two slides and their annotations: one as GeoJSON, one as XML, in the phantom's classes."""
+    folder = tmp_path_factory.mktemp("annotated")
+    parts = [(300, 300, 200, 220, PINK), (420, 700, 150, 160, PURPLE)]
+    for name in ("one", "two"):
+        write_pyramidal_slide(folder / f"{name}.svs", ellipses(parts, GLASS), size=(700, 960), mpp=MPP)
+    square = [(100, 100), (500, 100), (500, 520), (100, 520)]
+    write_qupath_geojson(
+        folder / "one.geojson", [("adenoma", [square]), ("Tumour", [[(600, 300), (800, 300), (800, 500)]])]
+    )
+    write_bach_xml(folder / "two.xml", [("carcinoma", square)], mpp=MPP)
+    return folder
+
+
+def test_figures_equal_scikit_learn_on_the_files(trained, annotated, tmp_path):
+    slides = [annotated / "one.svs", annotated / "two.svs"]
+    lines = []
+    arguments = {"rename": {"Tumour": "carcinoma"}, "options": options(mpp=4.0), "batch_size": 8}
+    result = evaluate_slides(trained, slides, out=tmp_path / "out", say=lines.append, **arguments)
+    table = class_table(read_run_classes(trained), synonyms={"tumour": "carcinoma"})
+    truths, predicted, tissues = [], [], []
+    for name, suffix in (("one", "geojson"), ("two", "xml")):
+        codes = tifffile.imread(tmp_path / f"out/predictions/{name}.ome.tif")
+        truths.append(paint(read_annotations(annotated / f"{name}.{suffix}", table), codes.shape, (4, 4)))
+        predicted.append(codes)
+        tissues.append(
+            find_tissue(open_slide(annotated / f"{name}.svs")).mask.repeat(2, 0).repeat(2, 1)[:175, :240]
+        )
+    for region, chosen in (("slide", [np.ones_like(tissue) for tissue in tissues]), ("tissue", tissues)):
+        truth, guess = (
+            [part[keep] for part, keep in zip(parts, chosen, strict=True)] for parts in (truths, predicted)
+        )
+        pooled, part = result[region]["pooled"], result[region]
+        all_truth, all_guess = np.concatenate(truth), np.concatenate(guess)
+        np.testing.assert_array_equal(
+            part["confusion_matrix"], sk.confusion_matrix(all_truth, all_guess, labels=range(4))
+        )
+        f1 = sk.f1_score(all_truth, all_guess, average="macro", labels=np.unique(all_truth), zero_division=0)
+        assert pooled["macro_f1"] == pytest.approx(f1)
+        counted = (all_truth > 0) | (all_guess > 0)
+        error = np.abs(all_truth[counted].astype(int) - all_guess[counted]).sum()
+        worst = np.maximum(all_truth[counted], 3 - all_truth[counted].astype(int)).sum()
+        assert pooled["bach_score"] == pytest.approx(1 - error / worst if worst else np.nan, nan_ok=True)
+        each = [sk.accuracy_score(t, g) for t, g in zip(truth, guess, strict=True)]
+        assert part["per_slide"]["accuracy"]["mean"] == pytest.approx(np.mean(each))
+        assert part["per_slide"]["accuracy"] | {"n": 2, "ddof": 1} == part["per_slide"]["accuracy"]
+        assert part["pixels"] == len(all_truth)
+    rows = pd.read_csv(tmp_path / "out/per_slide.csv")
+    assert list(rows["slide"]) == ["one", "one", "two", "two"] and {"tissue", "slide"} == set(
+        rows["pixels_of"]
+    )
+    assert json.loads((tmp_path / "out/metrics.json").read_text())["slide"] == result["slide"]
+    assert any("pixels of the tissue" in line for line in lines) and any(
+        "BACH score" in line for line in lines
+    )
+    for name in ("per_class.csv", "confusion_tissue.png", "confusion_slide.png"):
+        assert (tmp_path / "out" / name).stat().st_size
+    lines.clear()  # a second time nothing is predicted
+    again = evaluate_slides(trained, slides, out=tmp_path / "out", say=lines.append, **arguments)
+    assert sum("finished before" in line for line in lines) == 2 and again == result
+
+
+def test_slides_that_cannot_be_judged_cost_no_other(trained, annotated, tmp_path, capsys):
+    shared = ["--mpp", "4", "--batch-size", "8", "--no-compile-cache", "--out", str(tmp_path)]
+    slides = [str(annotated / "one.svs"), str(annotated / "two.svs")]
+    assert cli.run(["evaluate-slides", str(trained), *slides, *shared]) == 1
+    captured = capsys.readouterr()
+    assert "Tumour" in captured.err and "1 slide(s) failed" in captured.err
+    assert json.loads((tmp_path / "metrics.json").read_text())["n_slides"] == 1
+    more = ["--annotations", str(tmp_path)]
+    assert cli.run(["evaluate-slides", str(trained), *slides, *shared, *more]) == 1
+    assert "expected one annotation" in capsys.readouterr().err
+    assert cli.run(["evaluate-slides", str(trained), *slides, *shared, "--rename", "Tumour"]) == 2
+    assert "NAME=CLASS" in capsys.readouterr().err
+
+
+def test_slides_that_were_trained_on_are_refused(trained, annotated):
+    group = sorted(training_groups(trained))[0]
+    with pytest.raises(UserError, match="were trained on.*--trained-on"):
+        evaluate_slides(trained, [annotated / f"{group}.svs"])
+
+
+def test_annotations_are_found_by_name(tmp_path):
+    slide = tmp_path / "a.tif"
+    slide.touch()
+    with pytest.raises(UserError, match="found none"):
+        find_annotation(slide, None)  # the slide is not its own mask
+    (tmp_path / "a.xml").touch()
+    assert find_annotation(slide, None).name == "a.xml"
+    assert find_annotation(slide, tmp_path).name == "a.xml"
+    (tmp_path / "a.geojson").touch()
+    with pytest.raises(UserError, match="found a.geojson, a.xml"):
+        find_annotation(slide, None)
+
+
+def test_pixels_without_a_prediction_take_no_part(slide, tmp_path):
+    classes = replace(CLASSES, background=None)
+    record, _ = run_one(slide, tmp_path, classes=classes)
+    write_qupath_geojson(
+        tmp_path / "truth.geojson", [("pink gland", [[(0, 0), (800, 0), (800, 1200), (0, 1200)]])]
+    )
+    regions = read_annotations(tmp_path / "truth.geojson", class_table(classes))
+    matrices = judge_slide(open_slide(slide), tmp_path / "case 1.ome.tif", record, regions, classes)
+    codes = tifffile.imread(tmp_path / "case 1.ome.tif")[:, :200]
+    expected = np.zeros((3, 3), int)
+    expected[1] = np.bincount(codes[codes < 3], minlength=3)
+    for matrix in matrices.values():
+        np.testing.assert_array_equal(matrix, expected)
+
+
+def test_rows_are_replaced_and_other_columns_refused(tmp_path):
+    path = tmp_path / "a.csv"
+    for name, value in (("007", 1.5), ("b", 2.0), ("007", 3.0)):
+        replace_row(path, {"slide": name, "value": value}, "slide")
+    assert path.read_text() == "slide,value\nb,2\n007,3\n"
+    with pytest.raises(UserError, match="other columns"):
+        replace_row(path, {"slide": "c", "other": 1}, "slide")

@@ -1,0 +1,112 @@
+import hashlib
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from helpers.dataset_generator import write_gleason
+from helpers.parallel_work import die_at, platform, square
+from l2s_jax.prepare import parallel
+from l2s_jax.prepare.extraction import ExtractionOptions
+from l2s_jax.prepare.gleason import prepare_gleason
+from l2s_jax.prepare.parallel import run_all
+from l2s_jax.prepare.pipeline import Work
+from l2s_jax.stain.patches import MACENKO
+from l2s_jax.system.errors import UserError
+
+
+def check_squares(outcomes):
+    assert [outcome.number for outcome in outcomes] == list(range(8))
+    assert [outcome.result for outcome in outcomes] == [0, 1, 4, None, None, None, 36, 49]
+    assert outcomes[3].error == "three.svs cannot be read"
+    assert outcomes[4].error.startswith("unexpected ZeroDivisionError: four (")
+    assert outcomes[5].error.startswith("out of memory")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_failure_stops_nothing_else(workers):
+    check_squares(run_all(square, range(8), workers=workers))
+
+
+def test_a_process_that_dies_takes_only_its_own_item():
+    outcomes = run_all(partial(die_at, 2), range(5), workers=2)
+    assert [outcome.result for outcome in outcomes] == [0, 1, None, 3, 4]
+    assert "was killed" in outcomes[2].error
+
+
+def test_processes_keep_off_the_accelerator():
+    assert {outcome.result for outcome in run_all(platform, range(2), workers=2)} == {"cpu"}
+
+
+def test_nothing_to_do():
+    assert run_all(square, []) == []
+
+
+def test_workers_are_bounded_by_memory(monkeypatch):
+    class Memory:
+        available = 5 * 2**30
+
+    monkeypatch.setattr(parallel.psutil, "virtual_memory", lambda: Memory)
+    monkeypatch.setattr(parallel.os, "sched_getaffinity", lambda process: range(64), raising=False)
+    assert parallel.default_workers() == 2
+
+
+def digests(folder):
+    """Every file of a manifest's folder; parts/ holds times of change."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(Path(folder).rglob("*"))
+        if path.is_file()
+    }
+
+
+OPTIONS = {"size": 64, "extraction": ExtractionOptions(size=32)}
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory):
+    """A small Gleason2019, prepared in this process; without stains, since workers compile them anew."""
+    folder = tmp_path_factory.mktemp("gleason")
+    write_gleason(folder, 128)
+    prepare_gleason(folder, folder / "out", **OPTIONS, work=Work(workers=1))
+    return folder, digests(folder / "out")
+
+
+def test_processes_make_the_same_files(serial, tmp_path):
+    prepare_gleason(serial[0], tmp_path / "o", **OPTIONS, work=Work(workers=2))
+    assert digests(tmp_path / "o") == serial[1]
+
+
+def test_processes_normalise_stains_alike(serial, tmp_path):
+    for workers in (1, 2):
+        work = Work(MACENKO, workers=workers)
+        prepare_gleason(serial[0], tmp_path / str(workers), **OPTIONS, work=work)
+    assert digests(tmp_path / "2") == digests(tmp_path / "1")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+def test_a_dask_cluster_makes_the_same_files(serial, cluster, tmp_path):
+    work = Work(scheduler=cluster)
+    prepare_gleason(serial[0], tmp_path / "o", **OPTIONS, work=work)
+    assert digests(tmp_path / "o") == serial[1]
+
+
+def test_failures_on_a_cluster_are_told(cluster):
+    check_squares(run_all(square, list(range(8)), scheduler=cluster))
+
+
+def test_no_cluster_is_told(monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(parallel, "CONNECT_SECONDS", 1)
+    with pytest.raises(UserError, match="no Dask scheduler answers at 'tcp://127.0.0.1:9'"):
+        run_all(square, [1], scheduler="tcp://127.0.0.1:9")
+    with pytest.raises(UserError, match="no Dask scheduler answers at 'nonsense://x'"):
+        run_all(square, [1], scheduler="nonsense://x")

@@ -1,0 +1,526 @@
+import json
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+from PIL import Image
+from shapely import Polygon
+
+from helpers.slide_generator import write_asap_xml, write_qupath_geojson
+from l2s_jax.data.manifest import Classes
+from l2s_jax.phantom.slide_writing import write_bach_xml
+from l2s_jax.slides.annotations import reading as reading_module
+from l2s_jax.slides.annotations import types as types_module
+from l2s_jax.slides.annotations.class_names import BACH_CLASSES, IGNORED, bach_table, class_table, code_of
+from l2s_jax.slides.annotations.painting import paint
+from l2s_jax.slides.annotations.reading import read_annotations, stated_mpp
+from l2s_jax.slides.annotations.repair import polygons_from_rings
+from l2s_jax.slides.annotations.types import summary
+from l2s_jax.slides.slide import open_slide
+from l2s_jax.system.errors import UserError
+
+DATA = Path(os.environ.get("L2S_DATA", Path(__file__).parents[2] / "../shared/data"))
+REAL = DATA / "slides" / "CMU-1-Small-Region.svs"
+
+SQUARE = [(10, 10), (90, 10), (90, 90), (10, 90)]
+SMALL = [(30, 30), (60, 30), (60, 60), (30, 60)]
+BOWTIE = [(0, 0), (40, 40), (40, 0), (0, 40)]
+TWO = Classes(("stroma", "tumour"), ((255, 255, 255), (255, 0, 0)), (0, 7), background=0)
+
+
+def imagescope(*annotations, mpp="0.25"):
+    """ImageScope XML of (attributes of Annotation, [(attributes of Region, vertices)])."""
+    text = f'<?xml version="1.0"?>\n<Annotations MicronsPerPixel="{mpp}">'
+    for layer, regions in annotations:
+        text += (
+            f'<Annotation {layer}><Attributes><Attribute Name="Description" Value=""/></Attributes><Regions>'
+        )
+        for attributes, vertices in regions:
+            text += f"<Region {attributes}><Attributes/><Vertices>"
+            text += "".join(f'<Vertex X="{x}" Y="{y}" Z="0"/>' for x, y in vertices)
+            text += "</Vertices></Region>"
+        text += "</Regions><Plots/></Annotation>"
+    return text + "</Annotations>"
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
+
+
+def codes_and_areas(annotations):
+    return [(region.code, region.polygon.area) for region in annotations.regions]
+
+
+# ImageScope
+
+
+@pytest.mark.parametrize("label_in", ["attribute", "text"])
+def test_bach_dialect(tmp_path, label_in):
+    labels = ["Benign", "Carcinoma in situ", "InSitu", "Invasive carcinoma", "BENIGN lesion", "in_situ"]
+    path = write_bach_xml(tmp_path / "A01.xml", [(name, SQUARE) for name in labels], label_in=label_in)
+    annotations = read_annotations(path, bach_table(), size_level0=(100, 100))
+    assert [region.code for region in annotations.regions] == [1, 2, 2, 3, 1, 2]
+    assert all(region.polygon.equals(Polygon(SQUARE)) for region in annotations.regions)
+    assert annotations.mpp == 0.467 == stated_mpp(path)
+    assert summary(annotations) == "6 regions"
+
+
+def test_imagescope_class_is_the_most_specific_name_that_is_known(tmp_path):
+    table = class_table(TWO, ids={"9": "stroma"})
+    layers = imagescope(
+        ('Id="1" Name="Tumour"', [('Text="see me"', SQUARE), ('Text="stroma"', SQUARE)]),
+        ('Id="9" Name="Layer 2"', [("", SQUARE)]),
+    )
+    annotations = read_annotations(write(tmp_path / "a.xml", layers), table)
+    assert [region.code for region in annotations.regions] == [1, 0, 0]
+
+
+def test_annotation_ids_can_name_the_class(tmp_path):
+    text = imagescope(*((f'Id="{ident}"', [("", SQUARE)]) for ident in (3, 1, 2)))
+    path = write(tmp_path / "a.xml", text)
+    table = bach_table(ids={"1": "benign", "2": "in situ", "3": "invasive"})
+    assert [region.code for region in read_annotations(path, table).regions] == [3, 1, 2]
+    with pytest.raises(UserError, match=r"'\(no name\)' \(3\)"):
+        read_annotations(path, bach_table())
+
+
+def test_decimal_vertices_and_decimal_commas(tmp_path):
+    text = imagescope(
+        ('Name="tumour"', [("", [("0.5", "0"), ("10,5", "0"), ("10.5", "1e1"), ("0,5", "10")])])
+    )
+    annotations = read_annotations(write(tmp_path / "a.xml", text), class_table(TWO))
+    assert annotations.regions[0].polygon.equals(shapely.box(0.5, 0, 10.5, 10))
+
+
+def test_negative_regions_are_holes_of_their_layer_only(tmp_path):
+    text = imagescope(
+        ('Name="tumour"', [('NegativeROA="1"', SMALL), ('NegativeROA="0"', SQUARE)]),
+        ('Name="stroma"', [("", SQUARE)]),
+    )
+    annotations = read_annotations(write(tmp_path / "a.xml", text), class_table(TWO))
+    assert codes_and_areas(annotations) == [(1, 80**2 - 30**2), (0, 80**2)]
+
+
+def test_a_region_drawn_inside_a_hole_stays(tmp_path):
+    island = [(40, 40), (50, 40), (50, 50), (40, 50)]
+    text = imagescope(
+        ('Name="tumour"', [("", SQUARE), ('NegativeROA="1"', SMALL), ('Text="stroma"', island)])
+    )
+    annotations = read_annotations(write(tmp_path / "a.xml", text), class_table(TWO))
+    assert codes_and_areas(annotations) == [(1, 80**2 - 30**2), (0, 100)]
+
+
+def test_rectangles_ellipses_and_things_without_area(tmp_path):
+    corners = [(10, 20), (50, 40)]
+    text = imagescope(
+        (
+            'Name="tumour"',
+            [('Type="1"', corners), ('Type="2"', corners), ('Type="3"', corners), ('Type="4"', corners)],
+        )
+    )
+    annotations = read_annotations(write(tmp_path / "a.xml", text), class_table(TWO))
+    assert annotations.regions[0].polygon.equals(shapely.box(10, 20, 50, 40))
+    # A 180-gon has 0.02% less area than its ellipse.
+    assert annotations.regions[1].polygon.area == pytest.approx(np.pi * 20 * 10, rel=3e-4)
+    assert annotations.regions[1].polygon.bounds == pytest.approx((10, 20, 50, 40))
+    assert annotations.skipped == (("arrow", 1), ("ruler", 1))
+
+
+@pytest.mark.parametrize("mpp", ["0", "-1", "nan", "1000", "", "x"])
+def test_implausible_scales_of_a_file_are_none(tmp_path, mpp):
+    path = write(tmp_path / "a.xml", imagescope(('Name="tumour"', [("", SQUARE)]), mpp=mpp))
+    assert stated_mpp(path) is None
+
+
+# ASAP
+
+
+def test_asap(tmp_path):
+    path = write_asap_xml(tmp_path / "a.xml", [("Tumour", SQUARE), ("stroma", SMALL)])
+    text = path.read_text().replace(
+        "</Annotations>",
+        '<Annotation Name="d" Type="Dot" PartOfGroup="Tumour"><Coordinates>'
+        '<Coordinate Order="0" X="1" Y="1"/></Coordinates></Annotation></Annotations>',
+        1,
+    )
+    annotations = read_annotations(write(path, text), class_table(TWO))
+    assert codes_and_areas(annotations) == [(1, 6400), (0, 900)]
+    assert annotations.skipped == (("dot", 1),) and annotations.mpp is None and stated_mpp(path) is None
+
+
+def test_asap_vertices_come_in_their_order(tmp_path):
+    shuffled = [2, 0, 3, 1]
+    vertices = "".join(f'<Coordinate Order="{i}" X="{SQUARE[i][0]}" Y="{SQUARE[i][1]}"/>' for i in shuffled)
+    text = (
+        '<ASAP_Annotations><Annotations><Annotation Name="tumour" Type="Spline" PartOfGroup="None">'
+        f"<Coordinates>{vertices}</Coordinates></Annotation></Annotations></ASAP_Annotations>"
+    )
+    annotations = read_annotations(write(tmp_path / "a.xml", text), class_table(TWO))
+    assert annotations.regions[0].polygon.equals(Polygon(SQUARE)) and annotations.repaired == 0
+
+
+# GeoJSON
+
+
+@pytest.mark.parametrize("bare_list", [True, False])
+def test_qupath(tmp_path, bare_list):
+    regions = [("Tumour", [SQUARE, SMALL]), ("stroma", [SMALL])]
+    path = write_qupath_geojson(tmp_path / "a.geojson", regions, bare_list=bare_list)
+    annotations = read_annotations(path, class_table(TWO))
+    assert codes_and_areas(annotations) == [(1, 6400 - 900), (0, 900)]
+    assert not shapely.contains_xy(annotations.regions[0].polygon, 45, 45)
+
+
+def feature(geometry, properties=None):
+    return {"type": "Feature", "geometry": geometry, "properties": properties or {"name": "tumour"}}
+
+
+def polygon(*rings):
+    return {"type": "Polygon", "coordinates": [[*ring, ring[0]] for ring in rings]}
+
+
+def test_every_geometry_of_geojson(tmp_path):
+    multi = {"type": "MultiPolygon", "coordinates": [[SQUARE], [[(x + 100, y) for x, y in SMALL]]]}
+    content = [
+        feature(multi),
+        feature({"type": "Point", "coordinates": [1, 2]}),
+        feature({"type": "LineString", "coordinates": [[1, 2], [3, 4]]}),
+        feature({"type": "GeometryCollection", "geometries": [polygon(SQUARE)]}),
+        feature(None),
+        {"type": "Feature"},
+        feature(polygon([(x, y, 5.0) for x, y in SQUARE])),
+        feature({"type": "Polygon", "coordinates": "all"}),
+        feature({"type": "Polygon", "coordinates": []}),
+        feature(polygon([(1, 2), (3, None), (5, 6)])),
+    ]
+    path = write(tmp_path / "a.geojson", json.dumps(content))
+    annotations = read_annotations(path, class_table(TWO))
+    assert codes_and_areas(annotations) == [(1, 6400), (1, 900), (1, 6400)]
+    assert dict(annotations.skipped) == {
+        "Point": 1,
+        "LineString": 1,
+        "GeometryCollection": 1,
+        "no geometry": 2,
+    }
+    assert annotations.degenerate == 3
+    assert "3 without area skipped" in summary(annotations) and "1 skipped (Point)" in summary(annotations)
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"classification": {"name": "Tumour", "color": [1, 2, 3]}},
+        {"classification": {"names": ["Tumour"], "colorRGB": -1}},
+        {"classification": "tumour", "name": "stroma"},
+        {"classification": None, "name": "tumour"},
+        {"classification": {"name": 7}, "name": "TUMOUR"},
+    ],
+)
+def test_where_geojson_names_a_class(tmp_path, properties):
+    path = write(tmp_path / "a.geojson", json.dumps(feature(polygon(SQUARE), properties)))
+    assert [region.code for region in read_annotations(path, class_table(TWO)).regions] == [1]
+
+
+def test_offset_of_qupath_on_slides_with_bounds(tmp_path):
+    path = write_qupath_geojson(tmp_path / "a.geojson", [("tumour", [SQUARE])])
+    annotations = read_annotations(path, class_table(TWO), offset_level0=(1000, 50))
+    assert annotations.regions[0].polygon.bounds == (60, 1010, 140, 1090)
+
+
+# Masks
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_masks(tmp_path, name):
+    mask = np.zeros((50, 40), np.uint8)
+    mask[10:30, 5:20] = 7
+    mask[15:20, 8:12] = 0
+    Image.fromarray(mask).save(tmp_path / name)
+    annotations = read_annotations(tmp_path / name, class_table(TWO), size_level0=(500, 400))
+    assert codes_and_areas(annotations) == [(1, (20 * 15 - 5 * 4) * 100)]
+    np.testing.assert_array_equal(paint(annotations, (50, 40), (10, 10)) * 7, mask)
+
+
+def test_masks_that_cannot_be_used(tmp_path):
+    Image.fromarray(np.full((50, 40), 3, np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match="only known together with the slide's size"):
+        read_annotations(tmp_path / "a.png", class_table(TWO))
+    with pytest.raises(UserError, match=r"3 \(2000 px\)"):
+        read_annotations(tmp_path / "a.png", class_table(TWO), size_level0=(500, 400))
+    Image.fromarray(np.full((50, 40), 7, np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match="their proportions differ"):
+        read_annotations(tmp_path / "a.png", class_table(TWO), size_level0=(400, 500))
+
+
+# Names
+
+
+def test_names_are_compared_without_case_and_punctuation():
+    table = class_table(TWO, synonyms={"Cancer Tissue": "tumour"}, ignored=["", "Artefact"])
+    for name in ("TUMOUR", " tumour ", "cancer_tissue", "Cancer-Tissue", "cancer  tissue"):
+        assert code_of(table, (name,)) == 1, name
+    assert code_of(table, ("artefact",)) == IGNORED == code_of(table, ("", " "))
+    assert code_of(table, ("tumor",)) is None
+    assert code_of(table, ("?", "stroma")) == 0
+
+
+def test_bach_rule_is_that_of_the_authors_in_their_order():
+    table = bach_table()
+    for name, code in (
+        ("benign in situ", 1),
+        ("in situ and invasive", 2),
+        ("Normal", 0),
+        ("DCIS", None),
+        ("invasive", 3),
+    ):
+        assert code_of(table, (name,)) == code, name
+
+
+def test_unknown_names_are_all_listed(tmp_path):
+    regions = [("DCIS", SQUARE), ("LCIS", SQUARE), ("DCIS", SQUARE), ("benign", SQUARE)]
+    path = write_bach_xml(tmp_path / "A01.xml", regions)
+    with pytest.raises(UserError, match=r"A01\.xml: 3 region.*'DCIS' \(2\), 'LCIS' \(1\).*\*in situ\*"):
+        read_annotations(path, bach_table())
+    annotations = read_annotations(path, class_table(BACH_CLASSES, ignored=["dcis", "lcis"]))
+    assert annotations.ignored == 3 and len(annotations.regions) == 1
+
+
+def test_tables_name_only_classes_that_exist():
+    for wrong in ({"synonyms": {"a": "b"}}, {"contains": [("a", "b")]}, {"ids": {"1": "b"}}):
+        with pytest.raises(UserError, match="'b' is none of the classes"):
+            class_table(TWO, **wrong)
+
+
+# Geometry
+
+
+def rings(*lists):
+    return tuple(np.array(ring, np.float64).reshape(-1, 2) for ring in lists)
+
+
+def test_outlines_that_cross_themselves_are_repaired_and_counted(tmp_path):
+    path = write_bach_xml(tmp_path / "a.xml", [("benign", BOWTIE), ("invasive", SQUARE)])
+    annotations = read_annotations(path, bach_table())
+    assert codes_and_areas(annotations) == [(1, 400), (1, 400), (3, 6400)]
+    assert annotations.repaired == 1
+    assert all(region.polygon.is_valid for region in annotations.regions)
+
+
+def test_repair_is_even_odd():
+    """A pentagram's heart is a hole, as `paint` would leave it."""
+    angle = np.arange(5) * 4 * np.pi / 5
+    pentagram = np.stack([np.sin(angle), np.cos(angle)], axis=1) * 100
+    polygons, repaired, _ = polygons_from_rings((pentagram,))
+    assert repaired and not any(polygon.contains(shapely.Point(0, 0)) for polygon in polygons)
+    hole_out_of_shell, repaired, _ = polygons_from_rings(
+        rings(SQUARE, [(50, 50), (200, 50), (200, 60), (50, 60)])
+    )
+    assert repaired and sum(polygon.area for polygon in hole_out_of_shell) == 6400 - 400
+    overlapping_holes = polygons_from_rings(rings(SQUARE, SMALL, [(x + 10, y) for x, y in SMALL])).polygons
+    assert sum(polygon.area for polygon in overlapping_holes) == 6400 - 900 - 300
+
+
+@pytest.mark.parametrize(
+    "outline",
+    [
+        [],
+        [(1, 1)],
+        [(1, 1), (2, 2)],
+        [(1, 1), (1, 1), (1, 1)],
+        [(1, 1), (2, 2), (1, 1), (1, 1)],
+        [(1, 1), (2, 2), (3, 3)],
+        [(1, 1), (5, 5), (1, 1), (5, 5)],
+        [(0, 0), (10, 0), (float("nan"), 10)],
+        [(0, 0), (10, 0), (float("inf"), 10)],
+        [(0, 0), (10, 0), (1e9, 10)],
+        [(0, 0), (1e308, 0), (0, 1e308)],
+    ],
+)
+def test_shapes_without_area(outline):
+    assert polygons_from_rings(rings(outline))[0] == []
+
+
+def test_degenerate_shapes_are_skipped_and_counted_whatever_their_name(tmp_path):
+    path = write_bach_xml(
+        tmp_path / "a.xml", [("?", [(1, 1)]), ("benign", [(1, 1), (2, 2)]), ("benign", SQUARE)]
+    )
+    annotations = read_annotations(path, bach_table())
+    assert annotations.degenerate == 2 and len(annotations.regions) == 1
+    text = path.read_text().replace('X="90"', 'X="ninety"')
+    with pytest.raises(UserError, match="no region to use .3 without area"):
+        read_annotations(write(path, text), bach_table())
+
+
+def test_a_broken_hole_does_not_take_its_shape_along():
+    polygons, _, _ = polygons_from_rings(rings(SQUARE, [(1, 1)], SMALL))
+    assert [polygon.area for polygon in polygons] == [6400 - 900]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_repair_gives_the_areas_of_make_valid(seed):
+    outline = np.random.default_rng(seed).uniform(0, 1000, (30, 2))
+    polygons, repaired, crossings = polygons_from_rings((outline,))
+    expected = shapely.make_valid(Polygon(outline))
+    assert repaired and crossings > 50
+    assert shapely.union_all(polygons).symmetric_difference(expected).area < 1e-6 * expected.area
+    assert sum(polygon.area for polygon in polygons) == pytest.approx(expected.area)  # no overlaps
+    assert all(polygon.is_valid for polygon in polygons)
+
+
+def test_noise_is_not_repaired(tmp_path, monkeypatch):
+    """White noise of n vertices crosses itself about n^2 / 6 times, a freehand outline a few times."""
+    noise = np.random.default_rng(0).uniform(0, 1000, (4000, 2))
+    with pytest.raises(UserError, match="of 4000 vertices crosses itself about"):
+        polygons_from_rings((noise,))
+    with pytest.raises(UserError, match="crosses itself about"):
+        polygons_from_rings((noise[:600],))
+    angle = np.linspace(0, 2 * np.pi, 5000)
+    scribble = np.stack([np.cos(angle), np.sin(angle)], axis=1) * (1000 + np.sin(40 * angle)[:, None])
+    scribble[[100, 103]] = scribble[[103, 100]]
+    polygons, repaired, crossings = polygons_from_rings((scribble,))
+    assert repaired and 1 <= crossings <= 10
+    assert sum(polygon.area for polygon in polygons) == pytest.approx(np.pi * 1e6, rel=1e-2)
+    path = write_bach_xml(tmp_path / "a.xml", [("benign", BOWTIE)] * 20)
+    monkeypatch.setattr(reading_module, "MAX_FILE_CROSSINGS", 10)
+    with pytest.raises(UserError, match=r"a\.xml: its outlines cross themselves more than 10 times"):
+        read_annotations(path, bach_table())
+
+
+# Another slide's file
+
+
+def test_files_of_another_slide_are_refused(tmp_path):
+    path = write_bach_xml(
+        tmp_path / "A02.xml", [("benign", SQUARE), ("benign", [(500, 500), (900, 500), (900, 900)])]
+    )
+    with pytest.raises(
+        UserError, match=r"A02\.xml: 44% of the vertices lie outside.*rows 10 to 900.*200 rows"
+    ):
+        read_annotations(path, bach_table(), size_level0=(200, 200))
+    assert len(read_annotations(path, bach_table()).regions) == 2
+
+
+def test_a_stray_region_beyond_the_edge_is_left_out_and_counted(tmp_path):
+    circle = [(5000 + 4990 * np.cos(a), 5000 + 4990 * np.sin(a)) for a in np.linspace(0, 6.2, 100)]
+    over_the_edge = [(9900, 100), (10050, 100), (10050, 200), (9900, 200)]
+    stray = [(12000, 100), (12100, 100), (12100, 200)]
+    path = write_bach_xml(tmp_path / "a.xml", [("benign", s) for s in (circle, over_the_edge, stray)])
+    annotations = read_annotations(path, bach_table(), size_level0=(10000, 10000))
+    assert len(annotations.regions) == 2 and annotations.outside == 1
+
+
+@pytest.mark.skipif(not REAL.is_file(), reason=f"{REAL} is not here (set L2S_DATA)")
+def test_on_the_real_slide(tmp_path):
+    slide = open_slide(REAL)
+    region = [(500, 700), (1500, 700), (1500, 2000), (500, 2000)]
+    path = write_bach_xml(tmp_path / "CMU.xml", [("invasive", region)], mpp=None)
+    annotations = read_annotations(path, bach_table(), size_level0=slide.size_level0)
+    assert annotations.mpp is None
+    mask = paint(annotations, (2967, 2220), (1.0, 1.0))
+    assert (mask == 3).sum() == 1000 * 1300 and mask[700:2000, 500:1500].all()
+    exchanged = [(y + 900, x) for x, y in region]
+    path = write_bach_xml(tmp_path / "CMU.xml", [("invasive", exchanged)])
+    with pytest.raises(UserError, match="lie outside the slide"):
+        read_annotations(path, bach_table(), size_level0=slide.size_level0)
+
+
+# Bad files
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"", "is empty"),
+        (b"hello", "no annotation file"),
+        (b"<Annotations>", "not well-formed XML"),
+        (b"<Annotations/>", "no region to use"),
+        (b"<html><body/></html>", "root element is <html>"),
+        (b"{}", "no GeoJSON"),
+        (b'{"type": "FeatureCollection"}', "no GeoJSON"),
+        (b'{"type": "FeatureCollection", "features": []}', "no region to use"),
+        (b"[1, 2]", "no GeoJSON"),
+        (b"[" * 100_000, "not valid JSON"),
+        (b"[1, ", "not valid JSON"),
+        (b"<Annotations>" + b"<a>" * 1000, "nested more than 64 deep"),
+        (b'<Annotations a="' + b"x" * 3_000_000 + b'"/>', "without a tag"),
+        (b'<?xml version="1.0" encoding="martian"?><Annotations/>', "not well-formed XML"),
+        (b"\x89PNG\r\n\x1a\n junk", "damaged|no picture|cut short"),
+    ],
+    ids=lambda value: value[:20] if isinstance(value, str) else "",
+)
+def test_bad_files(tmp_path, content, message):
+    (tmp_path / "bad.xml").write_bytes(content)
+    with pytest.raises(UserError, match=message) as caught:
+        read_annotations(tmp_path / "bad.xml", bach_table(), size_level0=(10, 10))
+    assert "bad.xml" in str(caught.value)
+
+
+def test_missing_files(tmp_path):
+    with pytest.raises(UserError, match=r"cannot read .*none\.xml"):
+        read_annotations(tmp_path / "none.xml", bach_table())
+
+
+BOMB = (
+    '<?xml version="1.0"?><!DOCTYPE Annotations ['
+    '<!ENTITY a0 "benign">'
+    + "".join(f'<!ENTITY a{i} "{f"&a{i - 1};" * 10}">' for i in range(1, 10))
+    + ']><Annotations><Annotation Name="&a9;"/></Annotations>'
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BOMB,
+        '<!DOCTYPE Annotations SYSTEM "file:///etc/passwd"><Annotations/>',
+        '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><Annotations>&x;</Annotations>',
+    ],
+)
+def test_xml_bombs_are_refused(tmp_path, text):
+    with pytest.raises(UserError, match="document type or entities"):
+        read_annotations(write(tmp_path / "a.xml", text), bach_table())
+
+
+def test_files_beyond_the_limits_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "a.xml"
+    with path.open("wb") as file:
+        file.write(b"<Annotations>")
+        file.truncate(types_module.MAX_FILE_BYTES + 1)
+    with pytest.raises(UserError, match="files of up to 32 MB"):
+        read_annotations(path, bach_table())
+    from l2s_jax.slides.annotations import geojson_format, xml_formats
+
+    monkeypatch.setattr(xml_formats, "MAX_VERTICES", 5)
+    write_bach_xml(path, [("benign", SQUARE), ("benign", SQUARE)])
+    with pytest.raises(UserError, match="more than 5 vertices"):
+        read_annotations(path, bach_table())
+    monkeypatch.setattr(geojson_format, "MAX_REGIONS", 1)
+    write_qupath_geojson(path, [("benign", [SQUARE]), ("benign", [SQUARE])])
+    with pytest.raises(UserError, match="more than 1 regions"):
+        read_annotations(path, bach_table())
+
+
+def test_empty_files_may_be_allowed(tmp_path):
+    annotations = read_annotations(
+        write(tmp_path / "a.xml", "<Annotations/>"), bach_table(), allow_empty=True
+    )
+    assert annotations.regions == () and summary(annotations) == "0 regions"
+
+
+def test_byte_order_marks_and_other_encodings(tmp_path):
+    text = imagescope(('Name="Tumour"', [("", SQUARE)])).replace('<?xml version="1.0"?>\n', "")
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        (tmp_path / "a.xml").write_bytes(text.encode(encoding))
+        assert len(read_annotations(tmp_path / "a.xml", class_table(TWO)).regions) == 1, encoding
+    (tmp_path / "a.json").write_bytes(json.dumps(feature(polygon(SQUARE))).encode("utf-8-sig"))
+    assert len(read_annotations(tmp_path / "a.json", class_table(TWO)).regions) == 1
+
+
+def test_annotations_go_to_other_processes(tmp_path):
+    path = write_bach_xml(tmp_path / "a.xml", [("benign", SQUARE)])
+    annotations = read_annotations(path, bach_table())
+    assert pickle.loads(pickle.dumps(annotations)) == annotations

@@ -1,0 +1,94 @@
+"""What a command sets for its process."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from l2s_jax.system import jax_setup
+
+STEPS = """
+import resource, sys
+from l2s_jax.jax_setup import keep_freed_memory
+if sys.argv[1] == "refused":  # as by a glibc that takes no threshold above 32 MiB
+    import ctypes
+    mallopt, real = ctypes.CDLL(None).mallopt, ctypes.CDLL
+    class Old:
+        @staticmethod
+        def mallopt(what, value):
+            return 0 if what == -3 and value > 2**25 else mallopt(what, value)
+    ctypes.CDLL = lambda name: Old
+    assert keep_freed_memory()
+    ctypes.CDLL = real
+if sys.argv[1] == "keep":
+    assert keep_freed_memory()
+import jax, jax.numpy as jnp
+step = jax.jit(lambda x: jnp.sort(jnp.outer(x, x), axis=0).sum(0))  # needs 64 MiB in between
+x = jax.block_until_ready(jnp.ones(4096))
+for _ in range(2):
+    jax.block_until_ready(step(x))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(12):
+    jax.block_until_ready(step(x))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) * resource.getpagesize() / 2**26 / 12)
+"""
+
+
+def steps_that_touched_new_memory(how: str) -> float:
+    """The share of twelve steps that had to get their working memory from the kernel."""
+    done = subprocess.run([sys.executable, "-c", STEPS, how], check=True, capture_output=True, text=True)
+    return float(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
+@pytest.mark.parametrize("how", ["keep", "refused"])
+def test_steps_use_their_memory_again(how):
+    # The heap may grow once more: one step of twelve. Without keeping, each step touches new memory.
+    assert steps_that_touched_new_memory(how) < 1 / 8
+
+
+def test_elsewhere_nothing_happens(monkeypatch):
+    monkeypatch.setattr(jax_setup.sys, "platform", "darwin")
+    assert jax_setup.keep_freed_memory() is False
+
+
+def test_an_allocator_that_refuses_changes_nothing(monkeypatch):
+    class Refusing:
+        @staticmethod
+        def mallopt(name, value):
+            return 0
+
+    monkeypatch.setattr(jax_setup.sys, "platform", "linux")
+    monkeypatch.setattr(jax_setup.ctypes, "CDLL", lambda name: Refusing())
+    before = jax.config.read("jax_cpu_enable_async_dispatch")
+    assert jax_setup.keep_freed_memory() is False
+    assert jax.config.read("jax_cpu_enable_async_dispatch") == before
+
+
+def test_a_c_library_without_mallopt_is_left_alone(monkeypatch):
+    monkeypatch.setattr(jax_setup.sys, "platform", "linux")
+    monkeypatch.setattr(jax_setup.ctypes, "CDLL", lambda name: object())
+    assert jax_setup.keep_freed_memory() is False
+
+
+COMPILED = """
+import sys
+from l2s_jax import jax_setup
+jax_setup.MIN_SECONDS = 0.0  # else the step of a test would not be worth keeping
+jax_setup.set_up_jax(sys.argv[1] == "keep")
+import jax
+assert jax.jit(lambda x: x * 2 + 1)(3.0) == 7.0
+"""
+
+
+@pytest.mark.parametrize("how", ["keep", "forget"])
+@pytest.mark.parametrize("place", ["L2S_CACHE", "JAX_COMPILATION_CACHE_DIR"])
+def test_compiled_programs_are_kept_where_that_is_wanted(how, place, tmp_path):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    environment |= {"L2S_CACHE": str(tmp_path / "ours"), place: str(tmp_path / "named")}
+    subprocess.run([sys.executable, "-c", COMPILED, how], check=True, env=environment)
+    folder = tmp_path / "named" / ("compiled" if place == "L2S_CACHE" else "")
+    assert any(folder.glob("*")) == (how == "keep")
+    assert not (tmp_path / "ours").exists()

@@ -1,0 +1,114 @@
+"""A run that starts from another one's network, and what that must not do to its figures."""
+
+import shutil
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from helpers.runs import TINY, quiet
+from l2s_jax.cli import app as cli
+from l2s_jax.data.manifest import read_manifest, write_classes, write_patches
+from l2s_jax.models.network import L2S
+from l2s_jax.prediction.predict import evaluate
+from l2s_jax.runs.folder import read_earlier_runs, read_subset, training_groups
+from l2s_jax.runs.network import load_network
+from l2s_jax.step.train_step import Task
+from l2s_jax.sweeps import sweep as sweeping
+from l2s_jax.sweeps.sweep import sweep
+from l2s_jax.system.errors import UserError
+from l2s_jax.training.initial_weights import first_state, read_start
+from l2s_jax.training.train import train, train_together
+
+NOTHING = Task(*(np.zeros(n, np.float32) for n in (4, 4, 3, 3, 3)))
+
+
+def same(a, b):
+    return [np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)]
+
+
+def test_the_whole_network_where_it_fits_else_its_encoder(trained, phantom):
+    manifest, said = read_manifest(phantom), []
+    theirs = load_network(trained)[0].variables
+    for head, part in (("a3", "the whole network"), ("max", "the encoder")):
+        config = replace(TINY, weights=str(trained), head=head, seed=9)
+        start = read_start(config, manifest, say=said.append)
+        state = first_state(config, L2S(4, head), NOTHING, start)
+        fresh = first_state(config, L2S(4, head), NOTHING)
+        for kind, ours in (("params", state.params), ("batch_stats", state.batch_stats)):
+            assert all(same(ours["encoder"], theirs[kind]["encoder"]))
+            decoder = same(ours["decoder"], theirs[kind]["decoder"])
+            assert all(decoder) if head == "a3" else not all(decoder)
+        assert jax.tree.structure(state) == jax.tree.structure(fresh)
+        if head == "max":
+            assert all(same(state.params["decoder"], fresh.params["decoder"]))
+        assert start.run.part == part and part in said[-1]
+    assert "classes or head are others" in said[-1]
+
+
+def test_a_run_remembers_what_its_network_had_learned_from(trained, phantom, tmp_path):
+    """Two runs from one start, resumed without it, then asked about what only that had learned from."""
+    first = shutil.copytree(trained, tmp_path / "first")
+    config = replace(TINY, weights=str(first), setting="S", percent=40, steps=3)
+    runs = [(tmp_path / name, replace(config, seed=seed)) for name, seed in (("a", 1), ("b", 2))]
+    train_together(phantom, runs, strategy="unroll", say=quiet)
+    shutil.rmtree(first)
+    lines = []
+    train_together(phantom, runs, strategy="unroll", resume=True, say=lines.append)
+    assert sum("resuming after step 3" in line for line in lines) == 2
+    run = tmp_path / "b"
+    own = {record["group"] for record in read_subset(run)}
+    assert own < training_groups(trained) == training_groups(run)
+
+    contents = read_manifest(phantom)
+    known = next(row for row in contents.patches if row.split == "train" and row.group not in own)
+    leaky = tmp_path / "leaky"
+    leaky.mkdir()
+    write_classes(leaky, contents.classes)
+    rows = [row for row in contents.patches if row.group != known.group]
+    write_patches(leaky, contents.classes, [*rows, replace(known, split="test")])
+    with pytest.raises(UserError, match="1 group.* were trained on"):
+        evaluate(run, leaky, allow_outside=True, say=quiet)
+    with pytest.raises(UserError, match=f"has learned from 1 group.*flatter: {known.group}"):
+        train(leaky, tmp_path / "new", replace(config, weights=str(run)), allow_outside=True, say=quiet)
+    words = ["train", str(phantom), "--out", str(tmp_path / "new"), "--weights"]
+    assert cli.run([*words, str(first)]) == 2 and cli.run([*words, str(tmp_path)]) == 2
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_sweep_starts_runs_from_those_of_the_same_draw(phantom, tmp_path):
+    file, out = tmp_path / "warm.toml", tmp_path / "out"
+    file.write_text(
+        """
+        draws = [3]
+        percents = [60]
+        [options]
+        weights = "random"
+        batch_size = 8
+        learning_rate = 1e-3
+        steps = 2
+        [[variant]]
+        name = "cold"
+        settings = ["S"]
+        [[variant]]
+        name = "warm"
+        settings = ["S+C"]
+        start_from = "cold S"
+        teacher = "cold S"
+        """
+    )
+    sweep(file, out, manifest=phantom, say=quiet)
+    cold, warm = sweeping.complete_rows(out / "results.csv")[0].to_dict("records")
+    assert (cold["variant"], warm["variant"]) == ("cold", "warm") and cold["run"] != warm["run"]
+    start, teacher = read_earlier_runs(out / "runs" / warm["run"])
+    assert (start.role, teacher.role) == ("weights", "teacher")
+    assert start.folder == teacher.folder == str(out / "runs" / cold["run"])
+
+    results = (out / "results.csv").read_text().splitlines(keepends=True)
+    (out / "results.csv").write_text("".join(line for line in results if warm["run"] not in line))
+    shutil.rmtree(out / "runs")
+    lines = []
+    with pytest.raises(UserError, match=r"1 run\(s\) failed"):
+        sweep(file, out, manifest=phantom, say=lines.append)
+    assert any("the run that it builds upon has failed, or its folder is gone" in line for line in lines)

@@ -1,0 +1,317 @@
+"""A network draws the masks that another learns from: which, where, and what the run keeps of it."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from helpers.runs import TINY, quiet
+from l2s_jax.cli.app import run
+from l2s_jax.config import validate
+from l2s_jax.data.loader import make_batch
+from l2s_jax.data.manifest import read_manifest
+from l2s_jax.data.patch_set import load_patches
+from l2s_jax.models.forward import make_forward
+from l2s_jax.prediction.views import look_moved
+from l2s_jax.runs.folder import read_earlier_runs, read_subset, training_groups
+from l2s_jax.system.errors import UserError
+from l2s_jax.training.plan import plan_run
+from l2s_jax.training.pseudo_masks import (
+    DRAWN_MASKS,
+    DrawnMasks,
+    background_shares,
+    draw_masks,
+    draw_shares,
+    read_drawn,
+    write_drawn,
+)
+from l2s_jax.training.teacher import read_teacher, taught
+from l2s_jax.training.train import train
+from l2s_jax.types import IGNORE_PIXEL
+
+CONFIG = replace(TINY, setting="S+C", percent=40)
+
+
+@pytest.fixture(scope="module")
+def manifest(phantom):
+    return read_manifest(phantom)
+
+
+@pytest.fixture(scope="module")
+def plan(manifest):
+    patches = load_patches(manifest.of_split("train"), manifest.classes, 1)
+    return plan_run(CONFIG, patches, manifest.classes)
+
+
+@pytest.fixture(scope="module")
+def teacher(trained, manifest):
+    return read_teacher(replace(CONFIG, teacher=str(trained)), manifest)
+
+
+@pytest.fixture(scope="module")
+def draw(teacher, manifest):
+    """What the teacher draws for a run's plan."""
+
+    def masks(plan, say=quiet, **options):
+        return draw_masks(
+            teacher.network, teacher.run.folder, plan, manifest.classes, replace(CONFIG, **options), say
+        )
+
+    return masks
+
+
+def test_each_place_gets_the_likeliest_class_that_can_be_there(plan, draw, teacher, manifest):
+    said = []
+    drawn = draw(plan, said.append)
+    assert drawn.rows.tolist() == np.flatnonzero(plan.chosen.has_label & ~plan.chosen.has_mask).tolist()
+    assert len(drawn.rows) > 3 and f"draws masks for {len(drawn.rows)} image-level patches" in said[0]
+    assert drawn.codes.shape == (len(drawn.rows), 4, 4) and drawn.codes.dtype == np.uint8
+    forward = make_forward(teacher.network, 1)
+    for row, codes in zip(drawn.rows, drawn.codes, strict=True):
+        assert set(codes.ravel()) <= {manifest.classes.background, plan.patches.label[row]}
+        # By brute force: each turn and flip alone, one patch at a time, only the two classes looked at.
+        (image,), _ = plan.patches.fetch(np.array([row]))
+        label = plan.patches.label[row]
+        total = np.zeros((4, 4, 4))
+        for turn in range(4):
+            for flip in (False, True):
+                view = np.rot90(image, turn)
+                view = view[:, ::-1] if flip else view
+                (logits,), _ = forward(np.ascontiguousarray(view)[None])
+                odds = np.exp(logits.astype(np.float64))
+                odds /= odds.sum(-1, keepdims=True)
+                odds = odds[:, ::-1] if flip else odds
+                total += np.rot90(odds, -turn)
+        background = manifest.classes.background
+        sure = abs(total[..., label] - total[..., background]) > 1e-4
+        expected = np.where(total[..., label] > total[..., background], label, background)
+        assert (codes == expected)[sure].all() and sure.mean() > 0.5
+
+
+def test_a_teacher_that_is_not_sure_draws_nothing(plan, draw):
+    said = []
+    every = draw(plan)
+    some = draw(plan, said.append, teacher_confidence=0.55)
+    left = some.codes != IGNORE_PIXEL
+    assert 0.05 < left.mean() < 0.95 and f"not sure {1 - left.mean():.0%}" in said[0]
+    np.testing.assert_array_equal(some.codes[left], every.codes[left])
+    # Two classes can be in a patch, so one of them always has half: no place falls out.
+    np.testing.assert_array_equal(draw(plan, teacher_confidence=0.5).codes, every.codes)
+    pixels = plan.patches.pixels[plan.chosen.has_mask].sum(0)
+    pixels += np.bincount(some.codes[left], minlength=4) * 64
+    weights = taught(plan, some, CONFIG).task.seg_weights
+    np.testing.assert_allclose(weights, pixels.min() / pixels, rtol=1e-6)
+
+
+def test_background_is_drawn_in_as_much_as_the_masks_of_a_label_show(plan, draw, manifest):
+    background = manifest.classes.background
+    shares, code = background_shares(plan, manifest.classes)
+    assert code == background
+    # By brute force: all masks of a label side by side.
+    rows = np.flatnonzero(plan.chosen.has_mask)
+    _, masks = plan.patches.fetch(rows)
+    labels = plan.patches.label[rows]
+    for label in sorted(set(labels.tolist())):
+        seen = masks[labels == label]
+        expected = (seen == background).sum() / (seen != IGNORE_PIXEL).sum()
+        np.testing.assert_allclose(shares[label], expected, rtol=1e-12)
+    likeliest, drawn = draw(plan), draw(plan, teacher_background="share")
+    drawn_labels = plan.patches.label[drawn.rows]
+    for label in set(drawn_labels.tolist()):
+        codes = drawn.codes[drawn_labels == label]
+        assert set(np.unique(codes)) <= {background, label}
+        assert (codes == background).sum() == round(shares[label] * codes.size)
+        # The other rule's background is either part of this one's, or contains it: the order is the same.
+        other = likeliest.codes[drawn_labels == label] == background
+        both = (codes == background) & other
+        assert both.sum() >= min(other.sum(), (codes == background).sum()) - 2
+
+
+def test_a_label_without_a_mask_takes_the_share_of_all_masks(plan, manifest):
+    shares, background = background_shares(plan, manifest.classes)
+    rows = np.flatnonzero(plan.chosen.has_mask)
+    label = plan.patches.label[rows[0]]
+    flags = plan.chosen.has_mask & (plan.patches.label != label)
+    fewer = plan._replace(chosen=plan.chosen._replace(has_mask=flags))
+    pixels = plan.patches.pixels[flags].sum(0)
+    left, _ = background_shares(fewer, manifest.classes)
+    assert left[label] == pixels[background] / pixels.sum() != shares[label]
+    others = [code for code in set(plan.patches.label[rows].tolist()) if code != label]
+    np.testing.assert_array_equal(left[others], shares[others])
+
+
+def test_shares_rank_the_places_of_a_label_over_its_patches():
+    chances = np.zeros((4, 1, 2, 3), np.float32)
+    chances[..., 0] = [[[0.9, 0.8]], [[0.7, 0.2]], [[0.1, 0.2]], [[0.0, 0.0]]]
+    chances[[0, 1], ..., 1] = 1 - chances[[0, 1], ..., 0]
+    chances[2, ..., 1], chances[2, ..., 2] = [[0.5, 0.3]], [[0.4, 0.5]]
+    chances[3, ..., 2] = 1  # no background can be there
+    label = np.array([1, 1, 2, 2])
+    codes = draw_shares(chances, label, np.array([0.5, 0.5, 0.5]), 0)
+    np.testing.assert_array_equal(codes[:, 0], [[0, 0], [1, 1], [1, 0], [2, 2]])
+    none = draw_shares(chances, label, np.zeros(3), 0)
+    np.testing.assert_array_equal(none[:, 0], [[1, 1], [1, 1], [1, 2], [2, 2]])
+    every = draw_shares(chances, label, np.ones(3), 0)
+    np.testing.assert_array_equal(every[:, 0], [[0, 0], [0, 0], [0, 0], [2, 2]])
+
+
+def test_places_next_to_the_cut_can_be_left_out():
+    chances = np.zeros((2, 1, 5, 2), np.float32)
+    chances[..., 0] = [[[0.9, 0.1, 0.7, 0.4, 0.55]], [[0.8, 0.2, 0.6, 0.3, 0.5]]]
+    chances[..., 1] = 1 - chances[..., 0]
+    codes = draw_shares(chances, np.array([1, 1]), np.array([0, 0.4]), 0, keep=0.5)
+    # Of 4 places of background and 6 of the label the surest 2 and 3 stay.
+    np.testing.assert_array_equal(codes[:, 0], [[0, 1, 255, 255, 255], [0, 1, 255, 1, 255]])
+
+
+def test_what_is_left_out_leaves_the_shares_as_they_are(plan, draw, manifest):
+    said = []
+    every = draw(plan, teacher_background="share")
+    some = draw(plan, said.append, teacher_background="share", teacher_keep=0.5)
+    left = some.codes != IGNORE_PIXEL
+    np.testing.assert_array_equal(some.codes[left], every.codes[left])
+    assert f"not sure {1 - left.mean():.0%}" in said[0]
+    labels = plan.patches.label[every.rows]
+    for label in set(labels.tolist()):
+        for code in (label, manifest.classes.background):
+            counts = [(drawn.codes[labels == label] == code).sum() for drawn in (some, every)]
+            assert abs(counts[0] - counts[1] / 2) <= 1
+    for options, words in (
+        ({"teacher_keep": 0.0}, "must lie above 0"),
+        ({"teacher_keep": 0.5}, "needs teacher_background = 'share'"),
+    ):
+        with pytest.raises(UserError, match=words):
+            validate(replace(CONFIG, teacher="a", **options))
+
+
+def test_a_teacher_that_looks_at_moved_patches_believes_what_it_sees_not_where_it_lies(rng):
+    images = rng.integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
+
+    def cells(pictures):
+        return pictures.reshape(-1, 4, 8, 4, 8, 3).mean((2, 4)) / 255
+
+    def by_colour(pictures):
+        return cells(pictures).astype(np.float32), np.zeros((len(pictures), 3))
+
+    def by_place(pictures):
+        logits = np.zeros((len(pictures), 4, 4, 3), np.float32)
+        logits[:, 0, :, 0] = logits[:, :, 0, 1] = 3.0  # the first row and column are what they are anywhere
+        return logits, np.zeros((len(pictures), 3))
+
+    odds = np.exp(cells(images))
+    expected = odds / odds.sum(-1, keepdims=True)
+    np.testing.assert_allclose(look_moved(by_colour, images, 16), expected, rtol=1e-5)
+
+    moved = look_moved(by_place, images, 16)
+    seen = by_place(images)[0]
+    plain = np.exp(seen) / np.exp(seen).sum(-1, keepdims=True)
+    np.testing.assert_allclose(moved.sum(-1), 1, rtol=1e-6)
+    # By brute force: place (0, 0) lies in windows that start 16 or 8 pixels before it, or with it.
+    windows = [(row, column, k) for k, (row, column) in enumerate(np.ndindex(5, 5)) if max(row, column) <= 2]
+    corner = []
+    for row, column, k in windows:
+        turned = np.rot90(plain[0][:, :: 1 - 2 * (k % 2)], -(k % 8 // 2))
+        corner.append(turned[2 - row, 2 - column])
+    np.testing.assert_allclose(moved[0, 0, 0], np.mean(corner, 0), rtol=1e-5)
+    assert np.ptp(moved[0], axis=(0, 1)).max() < np.ptp(plain[0], axis=(0, 1)).max() / 2
+
+
+def test_moved_looks_are_an_option_of_a_run(plan, draw, manifest):
+    as_it_is, moved = draw(plan), draw(plan, teacher_shift=16)
+    assert moved.codes.shape == as_it_is.codes.shape
+    assert 0.5 < (moved.codes == as_it_is.codes).mean() < 1
+    with pytest.raises(UserError, match="must be a multiple of 16"):
+        validate(replace(CONFIG, teacher_shift=8))
+    for name in ("teacher_shift", "augment_shift"):
+        with pytest.raises(UserError, match=f"{name} = 32: the patches have sides of 32 pixels"):
+            plan_run(replace(CONFIG, **{name: 32}), plan.patches, manifest.classes)
+
+
+def test_shares_that_nothing_tells_are_refused(plan, draw, manifest):
+    bare = plan._replace(chosen=plan.chosen._replace(has_mask=np.zeros(len(plan.patches), bool)))
+    assert len(draw(bare).rows)
+    with pytest.raises(UserError, match="it has none: use --teacher-background likeliest"):
+        draw(bare, teacher_background="share")
+    with pytest.raises(UserError, match=r"needs a background; classes\.toml names none"):
+        background_shares(plan, replace(manifest.classes, background=None))
+
+
+def test_drawn_masks_stand_beside_those_that_a_run_has(plan, manifest, tmp_path):
+    rows = np.flatnonzero(plan.chosen.has_label & ~plan.chosen.has_mask)[:2]
+    codes = np.zeros((2, 4, 4), np.uint8)
+    codes[0, 0, 1], codes[1] = 2, 3
+    write_drawn(tmp_path, DrawnMasks(rows, codes))
+    drawn = read_drawn(tmp_path)
+    assert drawn.rows.tolist() == rows.tolist() and (drawn.codes == codes).all()
+    new = taught(plan, drawn, CONFIG)
+    assert new.schedule is plan.schedule and new.chosen is plan.chosen and new.steps == plan.steps
+    assert (new.subset.has_mask == plan.subset.has_mask | np.isin(np.arange(len(plan.patches)), rows)).all()
+    assert (new.subset.has_label == plan.subset.has_label).all()
+
+    with_mask = np.flatnonzero(plan.chosen.has_mask)[:1]
+    left = np.flatnonzero(plan.chosen.has_label & ~plan.chosen.has_mask)[2:3]
+    asked = np.concatenate([rows, with_mask, left])
+    before, after = (
+        make_batch(each.patches, each.subset, asked, np.zeros(4, np.int32)) for each in (plan, new)
+    )
+    np.testing.assert_array_equal(before.image, after.image)
+    assert (before.mask[[0, 1, 3]] == IGNORE_PIXEL).all() and (after.mask[3] == IGNORE_PIXEL).all()
+    np.testing.assert_array_equal(before.mask[2], after.mask[2])
+    expected = np.zeros((32, 32), np.uint8)
+    expected[:8, 8:16] = 2
+    np.testing.assert_array_equal(after.mask[0], expected)
+    assert (after.mask[1] == 3).all() and after.has_mask.tolist() == [True, True, True, False]
+
+    pixels = plan.patches.pixels[plan.chosen.has_mask].sum(0) + [1024 - 64, 0, 64, 1024]
+    np.testing.assert_allclose(new.task.seg_weights, pixels.min() / pixels, rtol=1e-6)
+    np.testing.assert_array_equal(new.task.cls_weights, plan.task.cls_weights)
+
+
+def test_no_patches_to_draw_on(draw, plan):
+    alone = plan._replace(chosen=plan.chosen._replace(has_label=np.zeros(len(plan.patches), bool)))
+    drawn = draw(alone)
+    assert len(drawn.rows) == 0 and drawn.codes.shape == (0, 4, 4)
+    assert (taught(alone, drawn, CONFIG).subset.has_mask == plan.subset.has_mask).all()
+
+
+def test_a_taught_run_keeps_its_masks_and_is_resumed_without_the_teacher(trained, phantom, tmp_path):
+    first, out = shutil.copytree(trained, tmp_path / "first"), tmp_path / "run"
+    config, lines = replace(CONFIG, teacher=str(first), steps=4), []
+    train(phantom, out, config, say=lines.append)
+    assert any(f"{first} draws masks for" in line for line in lines)
+    (earlier,) = read_earlier_runs(out)
+    assert earlier.role == "teacher" and training_groups(out) >= set(earlier.groups)
+    used = [record for record in read_subset(out) if record["mask_used"] == "1"]
+    drawn = read_drawn(out)
+    assert not {int(record["index"]) for record in used} & set(drawn.rows.tolist())
+
+    shutil.rmtree(first)
+    lines = []
+    train(phantom, out, config, resume=True, say=lines.append)
+    assert any("resuming after step 4" in line for line in lines)
+    (out / DRAWN_MASKS).write_bytes(b"PK\x03\x04 cut")
+    with pytest.raises(UserError, match="the masks that the run learns from, cannot be read"):
+        train(phantom, out, config, resume=True, say=quiet)
+    words = ["train", str(phantom), "--out", str(tmp_path / "new"), "--weights", "random"]
+    assert run([*words, "--teacher", str(first)]) == 2
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_teacher_that_does_not_fit_is_refused(trained, manifest, tmp_path):
+    with pytest.raises(UserError, match="teacher needs routing = 'split'"):
+        validate(replace(CONFIG, teacher="a", routing="all"))
+    other = shutil.copytree(trained, tmp_path / "other")
+    text = (other / "classes.toml").read_text()
+    (other / "classes.toml").write_text(text.replace("adenoma", "polyp"))
+    with pytest.raises(
+        UserError, match="knows the classes background, normal, polyp, carcinoma; this manifest"
+    ):
+        read_teacher(replace(CONFIG, teacher=str(other)), manifest)
+
+
+def test_a_teachers_options_without_a_teacher_are_refused(phantom, tmp_path):
+    idle = replace(CONFIG, teacher_shift=16, teacher_background="share")
+    with pytest.raises(UserError, match="teacher_background and teacher_shift: how .* no teacher is named"):
+        train(phantom, tmp_path / "run", idle, say=quiet)
+    assert not (tmp_path / "run").exists()
