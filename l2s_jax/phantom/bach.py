@@ -1,6 +1,6 @@
 """A phantom of BACH as it is downloaded: slides, their annotations and photos, all drawn and so all known.
 
-The classes differ in architecture as in `phantom.py`: benign regions hold its normal glands, in situ its
+The classes differ in architecture as in `patches.py`: benign regions hold its normal glands, in situ its
 adenomas, invasive its carcinomas, and normal tissue is stroma. At 7.5 um/px real glands are a few pixels
 wide, so these are drawn seven times as large as life.
 """

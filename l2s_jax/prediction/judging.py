@@ -46,7 +46,7 @@ def judge(forward: Forward, pictures: Any, classes: int, tiling: Tiling) -> Iter
     """Predicts every picture and compares. Patches of the network's size go through in batches.
 
     Args:
-      forward: from `inference.make_forward`.
+      forward: from `forward.make_forward`.
       pictures: `Picture`s, of any size and in any order, which is kept.
       classes: C.
       tiling: for pictures of another size than a patch.

@@ -47,7 +47,7 @@ def evaluate(
     allow_outside: bool = False,
     say: Say = print,
 ) -> dict[str, Any]:
-    """Figures of a run on one split of a manifest; see `evaluation.figures` for what they are.
+    """Figures of a run on one split of a manifest; see `judging.figures` for what they are.
 
     Where the run was trained on normalised stains, pictures of another reference or of none are normalised
     to it; those of a manifest with the run's own reference are so already and are left as they are.
@@ -128,7 +128,7 @@ def check_comparable(contents: Manifest, classes: Classes, manifest: str | Path)
 
 
 def describe(result: dict[str, Any]) -> list[str]:
-    """A few lines for a person, from `evaluation.figures`."""
+    """A few lines for a person, from `judging.figures`."""
     lines = []
     if result["n_masks"]:
         pooled, images, groups = result["pooled"], result["per_image"], result["per_group"]
@@ -165,7 +165,7 @@ def predict(
     """Segments pictures and whole slides.
 
     For a picture: NAME.png (the classes' pixel values as palette indices), NAME_overlay.png and a row of
-    class fractions in fractions.csv. For a slide: see `slide_prediction.predict_slide`.
+    class fractions in fractions.csv. For a slide: see `slides.predict.predict_slide`.
 
     Args:
       run: run folder.

@@ -23,7 +23,7 @@ def look_moved(forward: Forward, images: np.ndarray, shift: int) -> np.ndarray:
     use of it: background is where it was in those. In moved windows a place lies elsewhere each time.
 
     Args:
-      forward: from `inference.make_forward`.
+      forward: from `forward.make_forward`.
       images: u8[K,s,s,3], mirrored at the edge.
       shift: pixels, a multiple of 16 below s, by which windows are moved at most each way.
 

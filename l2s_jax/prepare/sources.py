@@ -1,7 +1,7 @@
 """What a slide data set is made of while it becomes a manifest: sources that are read one by one.
 
 A source is one slide, tissue core or photo. Adapters (`bach.py`, `gleason.py`, `digestpath.py`) find them;
-`cutting.py` turns one into patches; `preparing.py` goes through all of them. Everything here can be sent to
+`cutting.py` turns one into patches; `pipeline.py` goes through all of them. Everything here can be sent to
 other processes.
 """
 

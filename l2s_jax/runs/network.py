@@ -13,7 +13,7 @@ from l2s_jax.runs.folder import BEST, NetworkFacts, read_network_facts, read_run
 
 
 def load_network(folder: str | Path) -> tuple[Network, NetworkFacts]:
-    """The best network of a run folder, ready for `inference.make_forward`.
+    """The best network of a run folder, ready for `forward.make_forward`.
 
     Raises:
       UserError: the folder is no run, has no checkpoint yet, or its weights are damaged.

@@ -1,7 +1,7 @@
 """Stain normalisation after Macenko et al. 2009, for batches of patches on any JAX device (section 2.3).
 
 M. Macenko et al., "A method for normalizing histology slides for quantitative analysis", ISBI 2009.
-Steps and constants (`stain_fit.py`) are those of torchstain's NumPy version, which the tests compare with: Io
+Steps and constants (`fit.py`) are those of torchstain's NumPy version, which the tests compare with: Io
 240, beta 0.15, alpha 1, and a result that is cut, not rounded, to whole grey levels.
 
 No patch makes it fail. A patch whose own stains cannot be found (too little tissue, one colour only, white,
@@ -40,7 +40,7 @@ def fit_stain(images: Array, mask: Array | None = None) -> StainFit:
     Args:
       images: u8[B,H,W,3], RGB.
       mask: bool[B,H,W], the pixels to look at (tissue without ink), or None for all. Glass is left out of
-        the stain vectors either way (`BETA`). A slide is fitted to `data.tissue.sample_tissue_pixels` of it,
+        the stain vectors either way (`BETA`). A slide is fitted to `tissue.sample_tissue_pixels` of it,
         which has one shape for all slides.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Macenko's normalisation for the patches and pictures of `prepare`: the bridge from NumPy to `stain.py`.
+"""Macenko's normalisation for the patches and pictures of `prepare`: the bridge from NumPy to `macenko.py`.
 
 Everything has one of a few fixed shapes: a data set compiles a handful of programs, not one a slide.
 """

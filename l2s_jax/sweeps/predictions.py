@@ -43,7 +43,7 @@ def sample_pictures(results: Results, pictures: int = PICTURES) -> Samples:
     """Draws test pictures with their truth and the predictions of every method and percentage.
 
     Args:
-      results: from `results.reading`.
+      results: from `reports.reading`.
       pictures: how many test pictures, at most.
 
     Returns:

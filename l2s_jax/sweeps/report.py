@@ -23,7 +23,7 @@ def report(
     """Writes tables (Markdown, CSV, LaTeX), figures (SVG) and `report.html`.
 
     Args:
-      results: folder of a sweep, or a CSV file with the columns of `results.aggregation`.
+      results: folder of a sweep, or a CSV file with the columns of `aggregation`.
       out: where they go; `RESULTS/report` by default.
       metrics: of tables and figures; macro and micro F1, or the classifier's figures, by default.
       ddof: of standard deviations; the sweep's by default, else 1.

@@ -28,7 +28,7 @@ def result_row(
     Args:
       sweep: the sweep.
       planned: the run; the first of its cells gives setting, percent and draw.
-      figures: from `evaluation.figures` on the test split.
+      figures: from `judging.figures` on the test split.
       finished: the run's finished.json.
       environment: the run's environment.json.
       manifest_sha256: the manifest's hash.

@@ -58,9 +58,9 @@ def keep_freed_memory() -> bool:
     glibc gets such blocks from the kernel and gives them back, so that each step touches 63,000 pages that
     are not there yet: a fifth of its time on a CPU (benchmarks/README.md). The main thread alone has a heap
     that holds such blocks, so programs on the CPU are told to run in the thread that calls them, without
-    JAX's asynchronous dispatch. (Where an input is not ready they still do not:
-    `devices.put_on_device`.) To be called before JAX has
-    looked for devices. Without glibc, or with one that refuses, nothing happens. The greatest resident set grows by a step's working memory at most.
+    JAX's asynchronous dispatch. (Where an input is not ready they still do not: `devices.put_on_device`.) To
+    be called before JAX has looked for devices. Without glibc, or with one that refuses, nothing happens. The
+    greatest resident set grows by a step's working memory at most.
     """
     if not sys.platform.startswith("linux"):
         return False

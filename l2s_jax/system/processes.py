@@ -74,7 +74,7 @@ def _unfolded(tasks: str) -> list[int]:
 def start_processes(coordinator: str, processes: int | None = None, process: int | None = None) -> None:
     """Joins the processes of one run, on one machine or many; call it before anything else of JAX.
 
-    Each takes the GPUs of its machine that are its share (`cluster.local_gpus`).
+    Each takes the GPUs of its machine that are its share (`local_gpus`).
 
     Args:
       coordinator: `auto` where Slurm, Open MPI or another cluster that JAX knows started the processes; else

@@ -45,7 +45,7 @@ class Area(NamedTuple):
 class Job(NamedTuple):
     """What is predicted, and how."""
 
-    forward: Forward  # from `inference.make_forward`
+    forward: Forward  # from `forward.make_forward`
     read: Read
     size: tuple[int, int]  # (height, width) of the picture
     tiling: Tiling
@@ -99,7 +99,7 @@ def area_of(mask: np.ndarray, size: tuple[int, int], scale: float) -> Area:
 def tiles_over(
     size: tuple[int, int], tiling: Tiling, area: Area | None, columns: tuple[int, int]
 ) -> Iterator[Run]:
-    """Yields the tiles of `inference.predict_picture` that hold a pixel of the area, from top to bottom.
+    """Yields the tiles of `tiles.predict_picture` that hold a pixel of the area, from top to bottom.
 
     Args:
       size: (height, width) of the picture; a side shorter than a tile counts as one.
@@ -176,7 +176,7 @@ def predict_bands(
 ) -> Iterator[Band]:
     """Predicts a picture of any size in memory that depends only on the tile's size and the classes.
 
-    Where everything is area, the codes are those of `inference.predict_picture` up to the order of float32
+    Where everything is area, the codes are those of `tiles.predict_picture` up to the order of float32
     sums: they can differ only where two classes are equal to within about 1e-6 of their logits.
 
     Args:
