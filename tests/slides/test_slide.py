@@ -404,7 +404,7 @@ def test_a_slide_without_a_pyramid_is_reduced_in_little_memory(folder):
     )
     code = f"""
 import resource
-from l2s_jax.data.slides import open_slide, size_at
+from l2s_jax.slides.slide import open_slide, size_at
 from l2s_jax.data.slide_reading import read_window
 slide = open_slide({str(path)!r})
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
