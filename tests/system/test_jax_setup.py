@@ -11,7 +11,7 @@ from l2s_jax.system import jax_setup
 
 STEPS = """
 import resource, sys
-from l2s_jax.jax_setup import keep_freed_memory
+from l2s_jax.system.jax_setup import keep_freed_memory
 if sys.argv[1] == "refused":  # as by a glibc that takes no threshold above 32 MiB
     import ctypes
     mallopt, real = ctypes.CDLL(None).mallopt, ctypes.CDLL
