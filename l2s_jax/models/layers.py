@@ -1,11 +1,33 @@
 """Layers with torch's arithmetic: explicit padding, batch statistics over the rows that count."""
 
+import math
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from l2s_jax.models.convolution import conv2d
+
+
+def he_normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+    """Normal weights of variance 2 / fan-out, as torchvision draws a ResNet's (He et al. 2015).
+
+    The same as JAX's `variance_scaling(2.0, "fan_out", "normal")` but for last bits. Those of JAX depend on its
+    version and on whether the initialiser is compiled, by which of two factors is multiplied first; here the
+    two are one, so that a seed's first weights are the same.
+
+    Args:
+      key: consumed.
+      shape: of the kernel, (k, k, I, O).
+      dtype: of the weights.
+    """
+    deviation = np.sqrt(np.float32(2 / (math.prod(shape[:-2]) * shape[-1])))
+    above_minus_one = np.nextafter(np.float32(-1), np.float32(0))
+    uniform = jax.random.uniform(key, shape, dtype, above_minus_one, 1)
+    return jax.lax.erf_inv(uniform) * jnp.asarray(np.float32(np.sqrt(2)) * deviation, dtype)
 
 
 class Conv(nn.Module):
@@ -14,7 +36,7 @@ class Conv(nn.Module):
     features: int
     size: int
     stride: int = 1
-    kernel_init: nn.initializers.Initializer = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+    kernel_init: nn.initializers.Initializer = he_normal
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
