@@ -15,9 +15,9 @@ from l2s_jax.models.convolution import conv2d
 def he_normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
     """Normal weights of variance 2 / fan-out, as torchvision draws a ResNet's (He et al. 2015).
 
-    The same as JAX's `variance_scaling(2.0, "fan_out", "normal")` but for last bits. Those of JAX depend on its
-    version and on whether the initialiser is compiled, by which of two factors is multiplied first; here the
-    two are one, so that a seed's first weights are the same.
+    The same as JAX's `variance_scaling(2.0, "fan_out", "normal")` but for last bits. Those of JAX depend on
+    its version and on whether the initialiser is compiled, by which of two factors is multiplied first; here
+    the two are one, so that a seed's first weights are the same.
 
     Args:
       key: consumed.
