@@ -22,6 +22,7 @@ from l2s_jax.step.seeds import (
 from l2s_jax.step.train_step import TrainState, step_function
 from l2s_jax.training.initial_weights import state_shapes
 from l2s_jax.training.plan import RunPlan
+from l2s_jax.training.setup import RunSetup
 from l2s_jax.types import Batch
 
 ALONE: Strategy = "unroll"
@@ -43,30 +44,23 @@ def batch_of(plan: RunPlan, step: int) -> Batch:
     return make_batch(plan.patches, plan.subset, *plan.schedule.rows_of_step(step))
 
 
-def compile_ahead(
-    configs: Sequence[TrainConfig], plans: Sequence[RunPlan], classes: int, strategy: Wanted, devices: Devices
-) -> Program | None:
+def compile_ahead(setups: Sequence[RunSetup], strategy: Wanted, devices: Devices) -> Program | None:
     """Begins to compile the step while runs are made ready, where it is known which program to take.
 
     Args:
-      configs: of each run; what is compiled into the step is the same in all.
-      plans: of each run.
-      classes: how many there are.
+      setups: of each run; what is compiled into the step is the same in all.
       strategy: see `seeds.many_step`; with "auto" and several runs nothing is known before it is measured.
       devices: see `mesh.make_mesh`.
 
     Returns:
       The program, whose first step waits for it; None where it has to be chosen when the runs are ready.
     """
-    n, known = len(plans), _known(strategy, len(plans))
+    n, known = len(setups), _known(strategy, len(setups))
     if known is None or jax.process_count() > 1 or make_mesh(n, devices) is not None:
         return None
-    model = L2S(classes, configs[0].head)
-    program = jit_many_step(step_function(model, configs[0]), n, known)
-    states = tuple(
-        state_shapes(config, model, plan.task) for config, plan in zip(configs, plans, strict=True)
-    )
-    program.compile_ahead(states, tuple(batch_of(plan, 0) for plan in plans))
+    program = jit_many_step(step_function(setups[0].model, setups[0].config), n, known)
+    states = tuple(state_shapes(setup.config, setup.model, setup.plan.task) for setup in setups)
+    program.compile_ahead(states, tuple(batch_of(setup.plan, 0) for setup in setups))
     return Program(program, _state_of)
 
 

@@ -15,11 +15,11 @@ from l2s_jax.data.manifest import read_manifest, write_classes, write_patches
 from l2s_jax.runs import checkpoints
 from l2s_jax.runs.config_file import read_config
 from l2s_jax.runs.folder import BEST, FINISHED, LAST, write_config
+from l2s_jax.step import train_step
 from l2s_jax.step.train_step import make_train_step
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import read_json
 from l2s_jax.training import plan as run_plan
-from l2s_jax.training import program as run_program
 from l2s_jax.training.train import train
 
 
@@ -171,7 +171,7 @@ def test_a_loss_that_is_not_finite_names_step_files_and_checkpoint(phantom, tmp_
 
         return counted
 
-    monkeypatch.setattr(run_program, "make_train_step", counting)
+    monkeypatch.setattr(train_step, "make_train_step", counting)
     monkeypatch.setattr(run_plan, "IMAGENET_STD", np.zeros(3, np.float32))
     with pytest.raises(UserError, match="at step 1 .*no checkpoint had been written") as caught:
         train(phantom, tmp_path / "run", TINY, say=quiet)
@@ -191,7 +191,7 @@ def test_a_loss_that_is_not_finite_names_the_last_good_checkpoint(phantom, tmp_p
 
         return failed
 
-    monkeypatch.setattr(run_program, "make_train_step", failing)
+    monkeypatch.setattr(train_step, "make_train_step", failing)
     with pytest.raises(UserError, match="the loss is nan at step 6 .*the checkpoint of step 4 is good"):
         train(phantom, tmp_path / "run", TINY, say=quiet)  # four steps an epoch
     assert checkpoints.latest_step(tmp_path / "run" / LAST) == 4

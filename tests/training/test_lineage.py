@@ -1,4 +1,4 @@
-"""A run that starts from another one's network, and what that must not do to its figures."""
+"""A run whose initial weights are another one's, and what that must not do to its figures."""
 
 import shutil
 from dataclasses import replace
@@ -18,7 +18,8 @@ from l2s_jax.step.train_step import Task
 from l2s_jax.sweeps import sweep as sweeping
 from l2s_jax.sweeps.sweep import sweep
 from l2s_jax.system.errors import UserError
-from l2s_jax.training.initial_weights import first_state, read_start
+from l2s_jax.training.initial_weights import first_state
+from l2s_jax.training.lineage import read_weights
 from l2s_jax.training.train import train, train_together
 
 NOTHING = Task(*(np.zeros(n, np.float32) for n in (4, 4, 3, 3, 3)))
@@ -33,8 +34,8 @@ def test_the_whole_network_where_it_fits_else_its_encoder(trained, phantom):
     theirs = load_network(trained)[0].variables
     for head, part in (("a3", "the whole network"), ("max", "the encoder")):
         config = replace(TINY, weights=str(trained), head=head, seed=9)
-        start = read_start(config, manifest, say=said.append)
-        state = first_state(config, L2S(4, head), NOTHING, start)
+        weights, run = read_weights(str(trained), head, manifest, said.append)
+        state = first_state(config, L2S(4, head), NOTHING, weights)
         fresh = first_state(config, L2S(4, head), NOTHING)
         for kind, ours in (("params", state.params), ("batch_stats", state.batch_stats)):
             assert all(same(ours["encoder"], theirs[kind]["encoder"]))
@@ -43,7 +44,7 @@ def test_the_whole_network_where_it_fits_else_its_encoder(trained, phantom):
         assert jax.tree.structure(state) == jax.tree.structure(fresh)
         if head == "max":
             assert all(same(state.params["decoder"], fresh.params["decoder"]))
-        assert start.run.part == part and part in said[-1]
+        assert run.part == part and part in said[-1]
     assert "classes or head are others" in said[-1]
 
 
