@@ -18,6 +18,15 @@ IGNORE_PIXEL = 255
 MAX_CLASSES = 254
 """Class codes are uint8 and 255 is `IGNORE_PIXEL`."""
 
+PATCH_MULTIPLE = 16
+"""Height and width of a patch are multiples of this: the encoder halves them four times."""
+
+
+def fits_network(*sides: int) -> bool:
+    """Whether the network takes patches with sides of so many pixels."""
+    return all(side > 0 and side % PATCH_MULTIPLE == 0 for side in sides)
+
+
 Setting = Literal["S", "S+C", "S+C*", "S2+C2", "S2+C2*", "S2*+C2"]
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")

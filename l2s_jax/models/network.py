@@ -11,9 +11,7 @@ from jaxtyping import Array, Bool, Float
 from l2s_jax.models.classifier import Classifier, spatial_maximum
 from l2s_jax.models.decoder import Decoder
 from l2s_jax.models.encoder import Encoder
-
-MULTIPLE = 16
-"""Height and width of a patch must be multiples of this: the encoder's stride."""
+from l2s_jax.types import PATCH_MULTIPLE, fits_network
 
 
 class Outputs(NamedTuple):
@@ -49,10 +47,9 @@ class L2S(nn.Module):
           train: batch statistics are used and updated (collection `batch_stats` mutable) instead of the
             running ones.
         """
-        if image.shape[1] % MULTIPLE or image.shape[2] % MULTIPLE:
-            raise ValueError(
-                f"patch of {image.shape[1]}x{image.shape[2]}: both must be multiples of {MULTIPLE}"
-            )
+        height, width = image.shape[1:3]
+        if not fits_network(height, width):
+            raise ValueError(f"patch of {height}x{width}: both must be multiples of {PATCH_MULTIPLE}")
         if rows is None:
             rows = jnp.ones(image.shape[0], bool)
         if label_rows is None:

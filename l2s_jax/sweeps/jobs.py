@@ -118,7 +118,7 @@ def at_a_time(
                 _ask_to_stop(others)
             pool.shutdown(cancel_futures=True)
         if stop.is_set():
-            raise Stopped("stopped; start the same sweep again to go on")
+            raise Stopped()
 
 
 def ready(waiting: Sequence[R], going: Collection[R]) -> list[R]:
@@ -164,7 +164,7 @@ def _attempt(work: Callable[[R], Any], run: R) -> Outcome:
     try:
         return Outcome(run, work(run))
     except KeyboardInterrupt:
-        return Outcome(run, error=Stopped("stopped"))
+        return Outcome(run, error=Stopped())
     except (UserError, OSError, MemoryError) as error:
         return Outcome(run, error=error)
     except Exception as error:

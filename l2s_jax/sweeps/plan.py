@@ -141,7 +141,9 @@ def run_name(config: TrainConfig, plan: RunPlan, manifest_sha256: str) -> str:
         if field.name not in ignored and getattr(config, field.name) != field.default
     }
     seen = np.packbits(np.stack([*plan.subset, *plan.chosen])).tobytes()
-    weights = b"".join(np.asarray(part, np.float32).tobytes() for part in plan.task[:2])
+    weights = b"".join(
+        np.asarray(part, np.float32).tobytes() for part in (plan.task.seg_weights, plan.task.cls_weights)
+    )
     text = repr((sorted(options.items()), manifest_sha256, plan.steps)).encode()
     return hashlib.sha256(b"\0".join((text, seen, weights))).hexdigest()[:12]
 

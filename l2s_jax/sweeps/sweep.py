@@ -159,13 +159,8 @@ def _run_all(
 
 
 def _end_if_it_concerns_all(error: Exception | None) -> None:
-    """Raises what every other run would meet as well, saying how the sweep goes on."""
-    if isinstance(error, Stopped):
-        raise Stopped(f"{str(error).split(';')[0]}; start the same sweep again to go on") from error
-    if isinstance(error, Unwritable):
-        text = str(error).replace("go on with --resume", "start the same sweep again to go on")
-        raise Unwritable(text) from error
-    if isinstance(error, MemoryError | OSError):
+    """Raises what every other run would meet as well."""
+    if isinstance(error, Stopped | Unwritable | MemoryError | OSError):
         raise error
 
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from l2s_jax.config import TrainConfig
 from l2s_jax.data.manifest import Manifest
 from l2s_jax.models.forward import Network
-from l2s_jax.runs.folder import EarlierRun, read_run_classes, require_held_out, write_earlier_runs
+from l2s_jax.runs.folder import EarlierRun, read_run_classes, training_groups, write_earlier_runs
+from l2s_jax.runs.leaks import HELD_OUT, held_out_groups, require_unseen
 from l2s_jax.runs.network import load_network
 from l2s_jax.runs.pretrained import encoder_weights
 from l2s_jax.system.errors import UserError
@@ -82,14 +83,13 @@ def read_weights(
       say: receives progress messages.
 
     Raises:
-      UserError: there are no such weights, or that run has learned from patients or slides of this manifest's
-        validation or test split.
+      UserError: there are no such weights.
+      Leak: that run has learned from patients or slides of this manifest's validation or test split.
     """
     folder = Path(named).expanduser()
     if named in ("auto", "random") or not folder.is_dir():
         return InitialWeights(encoder=encoder_weights(named, say=say)), None
     network, facts = load_network(folder)
-    groups = require_held_out(folder, manifest, "--weights")
     classes = read_run_classes(folder).names
     whole = (classes, facts.head) == (manifest.classes.names, head)
     part = "the whole network" if whole else "the encoder"
@@ -99,15 +99,15 @@ def read_weights(
         kind: dict(tree) if whole else {"encoder": tree["encoder"]}
         for kind, tree in network.variables.items()
     }
-    return InitialWeights(variables=variables), EarlierRun("weights", str(folder), part, groups)
+    return InitialWeights(variables=variables), _earlier_run("weights", folder, part, manifest)
 
 
 def read_teacher(named: str, manifest: Manifest) -> Teacher:
     """Reads the network of the run that the option `teacher` names.
 
     Raises:
-      UserError: there is no such run, it has other classes, or it has learned from patients or slides of this
-        manifest's validation or test split.
+      UserError: there is no such run, or it has other classes.
+      Leak: it has learned from patients or slides of this manifest's validation or test split.
     """
     folder = Path(named).expanduser()
     network, _ = load_network(folder)
@@ -117,8 +117,13 @@ def read_teacher(named: str, manifest: Manifest) -> Teacher:
             f"teacher = {str(folder)!r}: that run knows the classes {', '.join(names)}; this manifest has "
             f"{', '.join(manifest.classes.names)}"
         )
-    groups = require_held_out(folder, manifest, "--teacher")
-    return Teacher(network, EarlierRun("teacher", str(folder), "the whole network", groups))
+    return Teacher(network, _earlier_run("teacher", folder, "the whole network", manifest))
+
+
+def _earlier_run(role: str, folder: Path, part: str, manifest: Manifest) -> EarlierRun:
+    """What is remembered of a run that another takes from, which has seen nothing that is held out."""
+    require_unseen(folder, held_out_groups(manifest), HELD_OUT, role)
+    return EarlierRun(role, str(folder), part, tuple(sorted(training_groups(folder))))
 
 
 def write_lineage(folder: Path, lineage: Lineage) -> None:

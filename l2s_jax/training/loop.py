@@ -1,9 +1,8 @@
 """The loop over steps: all runs through one program, each until its last step or its failure."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,11 +16,24 @@ from l2s_jax.system.processes import agreed
 from l2s_jax.system.progress import track
 from l2s_jax.system.stopping import Stopped, stop_requests
 from l2s_jax.training.program import Devices, Program, Wanted, batch_of, choose_program
-from l2s_jax.training.run import TrainingRun
+from l2s_jax.training.run import NotFinite, TrainingRun
 from l2s_jax.types import Batch
 
 FETCH_EVERY = 50
 """Steps between two looks at the losses: often enough to stop soon, seldom enough not to wait for each."""
+
+
+class SomeFailed(UserError):
+    """Some of the runs that were trained together could not be finished; the others are.
+
+    Attributes:
+      failures: what ended each, with its folder.
+    """
+
+    def __init__(self, failures: Sequence[NotFinite], runs: int):
+        self.failures = tuple(failures)
+        heading = f"{len(failures)} of {runs} runs could not be finished; the others are"
+        super().__init__("\n".join([heading, *map(str, failures)]), exit_code=3)
 
 
 def fit(
@@ -41,7 +53,8 @@ def fit(
       ahead: the program, where it is known and compiling already.
 
     Raises:
-      UserError: runs whose loss is not finite, after all others have finished.
+      NotFinite: the run's loss is not finite.
+      SomeFailed: that of some of several runs is not; the others have finished.
       Stopped: interrupted, after all have saved their state.
     """
     for run in runs:
@@ -56,9 +69,9 @@ def fit(
     for run in runs:
         if run.failure is None and (run not in going or jax.process_count() > 1):
             run.finish()
-    failures = {run.setup.folder: run.failure for run in runs if run.failure is not None}
+    failures = [run.failure for run in runs if run.failure is not None]
     if failures:
-        raise _failed(failures, len(runs))
+        raise failures[0] if len(runs) == 1 else SomeFailed(failures, len(runs))
 
 
 def _chosen(
@@ -131,14 +144,4 @@ def _follow_up(
 def _stopped(runs: Sequence[TrainingRun]) -> Stopped:
     first = runs[0]
     folder = first.setup.folder if len(runs) == 1 else first.setup.folder.parent
-    return Stopped(
-        f"stopped after step {first.number} of {first.setup.plan.steps}; go on with --resume --out {folder}"
-    )
-
-
-def _failed(failures: Mapping[Path, UserError], runs: int) -> UserError:
-    if runs == 1:
-        return next(iter(failures.values()))
-    lines = [f"{folder}: {error}" for folder, error in failures.items()]
-    heading = f"{len(failures)} of {runs} runs could not be finished; the others are"
-    return UserError("\n".join([heading, *lines]), exit_code=3)
+    return Stopped(folder, first.number, first.setup.plan.steps)

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from l2s_jax.data.loader import batches
@@ -19,6 +20,31 @@ from l2s_jax.types import PADDING, Batch
 
 WRITE_EVERY_S = 5.0
 """metrics.csv is written with each checkpoint, and between them so often: its fsync can outlast an epoch."""
+
+
+class NotFinite(UserError):
+    """A loss is NaN or infinite, so the run cannot go on.
+
+    Attributes:
+      folder: of the run.
+      step: at which it came up.
+      losses: `loss`, `loss_seg` and `loss_cls` of that step.
+      files: the pictures of its batch.
+      checkpoint: step of the last checkpoint, which is good; None where there is none yet.
+    """
+
+    def __init__(
+        self, folder: Path, step: int, losses: dict[str, float], files: Sequence[Path], checkpoint: int | None
+    ):
+        self.folder, self.step, self.losses = folder, step, losses
+        self.files, self.checkpoint = tuple(files), checkpoint
+        kept = f"the checkpoint of step {checkpoint} is good" if checkpoint else "it has no checkpoint yet"
+        super().__init__(
+            f"{folder}: the loss is {losses['loss']} at step {step} (segmentation {losses['loss_seg']}, "
+            f"classification {losses['loss_cls']}); {kept}. A smaller learning rate often helps; look at the "
+            "pictures of this batch:\n" + "\n".join(map(str, files)),
+            exit_code=3,
+        )
 
 
 class TrainingRun:
@@ -70,7 +96,7 @@ class TrainingRun:
         self._state: TrainState | None = state
         self.rows = [row for row in read_metrics(setup.folder) if row["step"] <= self.number]
         self.saved_step = self.number if self.resumed else None
-        self.failure: UserError | None = None
+        self.failure: NotFinite | None = None
         self.began = self.saved = self.written = time.monotonic()
 
     @property
@@ -126,9 +152,9 @@ class TrainingRun:
 
     def collect(self, metrics: Sequence[dict[str, Any]]) -> None:
         """Adds the latest steps' losses to the epoch's sums; one that is not finite is the run's failure."""
-        for at, step in enumerate(metrics, start=self.number - len(metrics) + 1):
+        for number, step in enumerate(metrics, start=self.number - len(metrics) + 1):
             if not math.isfinite(step["loss"]):
-                self.failure = self.not_finite(at, step)
+                self.failure = self.not_finite(number, step)
                 return
             sums = self.note["sums"]
             for name, counted in (("loss", None), ("loss_seg", "n_mask"), ("loss_cls", "n_label")):
@@ -136,18 +162,13 @@ class TrainingRun:
                 sums[name] = sums.get(name, 0.0) + weight * float(step[name])
                 sums[f"{name}_steps"] = sums.get(f"{name}_steps", 0) + weight
 
-    def not_finite(self, at: int, metrics: dict[str, Any]) -> UserError:
-        """The message for a loss that is NaN or infinite: which step, which files, what is left."""
-        rows, _ = self.setup.plan.schedule.rows_of_step(at - 1)
-        files = [str(self.setup.plan.patches.rows[row].image) for row in rows if row != PADDING]
-        last = checkpoints.latest_step(self.setup.folder / LAST)
-        kept = f"the checkpoint of step {last} is good" if last else "no checkpoint had been written yet"
-        return UserError(
-            f"the loss is {metrics['loss']} at step {at} (segmentation {metrics['loss_seg']}, "
-            f"classification {metrics['loss_cls']}); {kept}. A smaller --learning-rate often helps; "
-            "look at the pictures of this batch:\n" + "\n".join(files),
-            exit_code=3,
-        )
+    def not_finite(self, step: int, metrics: dict[str, Any]) -> NotFinite:
+        """The error for a loss that is NaN or infinite."""
+        rows, _ = self.setup.plan.schedule.rows_of_step(step - 1)
+        files = [self.setup.plan.patches.rows[row].image for row in rows if row != PADDING]
+        losses = {name: float(metrics[name]) for name in ("loss", "loss_seg", "loss_cls")}
+        checkpoint = checkpoints.latest_step(self.setup.folder / LAST)
+        return NotFinite(self.setup.folder, step, losses, files, checkpoint)
 
     def end_epoch(self, state: Callable[[], TrainState], events: EventFile) -> None:
         """Adds a row to those of metrics.csv; where it is due, asks for the state, validates and saves it."""

