@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Float32
 
 from l2s_jax.models.classifier import Classifier, spatial_maximum
 from l2s_jax.models.decoder import Decoder
@@ -17,8 +17,8 @@ from l2s_jax.types import PATCH_MULTIPLE, fits_network
 class Outputs(NamedTuple):
     """What the network says of a batch."""
 
-    coarse_logits: Any  # f32[B,H/8,W/8,C]; `decoder.enlarge` makes mask logits of them
-    class_logits: Any  # f32[B,C]
+    coarse_logits: Float32[Any, "b h w c"]  # at an eighth of the patch's height and width
+    class_logits: Float32[Any, "b c"]
 
 
 class L2S(nn.Module):
@@ -81,6 +81,8 @@ def count_parameters(params: Any) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-def normalise(image: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
-    """RGB f32[...,3] in 0..1 to zero mean and unit deviation by channel."""
+def normalise(
+    image: Float[Array, "b h w 3"], mean: Float[Array, "3"], std: Float[Array, "3"]
+) -> Float[Array, "b h w 3"]:
+    """RGB in 0..1 to zero mean and unit deviation by channel."""
     return (image - jnp.expand_dims(mean, (0, 1, 2))) / jnp.expand_dims(std, (0, 1, 2))

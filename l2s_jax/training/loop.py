@@ -9,7 +9,7 @@ import jax
 
 from l2s_jax.models.network import count_parameters
 from l2s_jax.runs.events import EVENTS, EventFile, events
-from l2s_jax.step.seeds import unstack
+from l2s_jax.step.seeds import Apart, Seeds
 from l2s_jax.step.train_step import TrainState
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.processes import agreed
@@ -87,10 +87,9 @@ def _chosen(
 
 def _take_steps(runs: Sequence[TrainingRun], program: Program, say: Callable[[str], None]) -> None:
     """The loop over steps. Runs that have ended keep their place, with a batch that is of no consequence."""
-    states: Any = tuple(run.give_up_state() for run in runs)
-    n = len(runs)
+    states: Seeds = Apart(tuple(run.give_up_state() for run in runs))
     alone = jax.process_count() == 1
-    latest: list[Any] = [None] * n
+    latest: list[Any] = [None] * len(runs)
     pending: list[Any] = []
     going = list(runs)
     most = max(run.setup.plan.steps - run.number for run in runs)
@@ -100,17 +99,17 @@ def _take_steps(runs: Sequence[TrainingRun], program: Program, say: Callable[[st
             for i, run in enumerate(runs):
                 if run in going:
                     latest[i] = run.next_batch()
-            states, metrics = program.step(states, latest)
+            states, metrics = program.step(states, Apart(tuple(latest)))
             pending.append(metrics)
             due = len(pending) == FETCH_EVERY or any(run.epoch_ends for run in going)
             # The clocks and signals of several processes are compared only where all take a look anyway.
             if not due and not (alone and (stop.is_set() or any(run.save_is_due for run in going))):
                 continue
             stopping = agreed(stop.is_set())
-            fetched, pending = [unstack(step, n) for step in jax.device_get(pending)], []
+            fetched, pending = jax.device_get(pending), []
             for i, run in enumerate(runs):
                 if run in going:
-                    run.collect([step[i] for step in fetched])
+                    run.collect([step.of(i) for step in fetched])
                     _follow_up(run, partial(program.state_of, states, i), files[i], stopping, say)
             going = [run for run in going if run.going]
             if going and stopping:

@@ -11,7 +11,7 @@ from l2s_jax.data.manifest import Classes, Manifest
 from l2s_jax.data.patch_set import PatchSet, channel_statistics, routed, strata
 from l2s_jax.data.subsets import Subset, choose
 from l2s_jax.step import losses
-from l2s_jax.step.train_step import Task
+from l2s_jax.step.train_step import Objective, Task
 from l2s_jax.system.errors import UserError
 from l2s_jax.types import IGNORE_LABEL, SPLITS
 
@@ -100,9 +100,13 @@ def classification_weights(config: TrainConfig, labels: np.ndarray, classes: int
     return losses.class_weights(counts, config.class_weights)
 
 
-def objective_weights(config: TrainConfig) -> np.ndarray:
-    """Weights f32[3] of L_cls, L_set and L_presence beside L_seg."""
-    return np.array([config.cls_weight, config.set_weight, config.presence_weight], np.float32)
+def objective_weights(config: TrainConfig) -> Objective:
+    """Weights of the label losses beside L_seg."""
+    return Objective(
+        classification=np.float32(config.cls_weight),
+        label_set=np.float32(config.set_weight),
+        presence=np.float32(config.presence_weight),
+    )
 
 
 def check_shifts(config: TrainConfig, side: int) -> None:

@@ -11,11 +11,12 @@ from l2s_jax.data.loader import make_batch
 from l2s_jax.models.network import L2S
 from l2s_jax.step.mesh import describe_mesh, jit_mesh_step, make_mesh, state_on_mesh
 from l2s_jax.step.seeds import (
+    Apart,
     Compiler,
     ManyStep,
+    Seeds,
     Strategy,
     fastest,
-    is_sequence,
     jit_many_step,
     measure_strategies,
 )
@@ -60,7 +61,8 @@ def compile_ahead(setups: Sequence[RunSetup], strategy: Wanted, devices: Devices
         return None
     program = jit_many_step(step_function(setups[0].model, setups[0].config), n, known)
     states = tuple(state_shapes(setup.config, setup.model, setup.plan.task) for setup in setups)
-    program.compile_ahead(states, tuple(batch_of(setup.plan, 0) for setup in setups))
+    batches = tuple(batch_of(setup.plan, 0) for setup in setups)
+    program.compile_ahead(Apart(states), Apart(batches))
     return Program(program, _state_of)
 
 
@@ -95,16 +97,18 @@ def choose_program(
     known = _known(strategy, n)
     if known is not None:
         return Program(compiler(step, n, known), state_of)
-    measured, left_out = measure_strategies(step, list(states), batches(), n, compiler=compiler)
+    measured, left_out = measure_strategies(
+        step, Apart(tuple(states)), Apart(tuple(batches())), n, compiler=compiler
+    )
     chosen = fastest(measured)
-    times = [f"{name} {one.ms:.0f} ms" for name, one in measured.items()]
+    times = [f"{name} {tried.ms:.0f} ms" for name, tried in measured.items()]
     times += [f"{name} not tried ({why})" for name, why in left_out.items()]
     say(f"strategy {chosen} for {n} runs at once. Time of a step of all: " + "; ".join(times))
     return Program(measured[chosen].program, state_of)
 
 
-def _state_of(states: Any, i: int) -> TrainState:
-    return states[i] if is_sequence(states) else jax.tree.map(lambda leaf: leaf[i], states)
+def _state_of(states: Seeds, i: int) -> TrainState:
+    return states.of(i)
 
 
 def _known(strategy: Wanted, n: int) -> Strategy | None:

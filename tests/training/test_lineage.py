@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from helpers.runs import TINY, quiet
+from helpers.runs import TINY, blank_task, quiet
 from l2s_jax.cli import app as cli
 from l2s_jax.cli.advice import advice
 from l2s_jax.data.manifest import read_manifest, write_classes, write_patches
@@ -16,7 +16,6 @@ from l2s_jax.prediction.predict import evaluate
 from l2s_jax.runs.folder import read_earlier_runs, read_subset, training_groups
 from l2s_jax.runs.leaks import Leak
 from l2s_jax.runs.network import load_network
-from l2s_jax.step.train_step import Task
 from l2s_jax.sweeps import sweep as sweeping
 from l2s_jax.sweeps.sweep import sweep
 from l2s_jax.system.errors import UserError
@@ -24,7 +23,7 @@ from l2s_jax.training.initial_weights import first_state
 from l2s_jax.training.lineage import read_weights
 from l2s_jax.training.train import train, train_together
 
-NOTHING = Task(*(np.zeros(n, np.float32) for n in (4, 4, 3, 3, 3)))
+NOTHING = blank_task()
 
 
 def same(a, b):
@@ -117,4 +116,4 @@ def test_a_sweep_starts_runs_from_those_of_the_same_draw(phantom, tmp_path):
     lines = []
     with pytest.raises(UserError, match=r"1 run\(s\) failed"):
         sweep(file, out, manifest=phantom, say=lines.append)
-    assert any("the run that it builds upon has failed, or its folder is gone" in line for line in lines)
+    assert any("the run that it takes from has failed, or its folder is gone" in line for line in lines)

@@ -152,9 +152,12 @@ def test_killed_runs_resume_to_the_same_bits(phantom, together, tmp_path):
 
 def test_one_that_diverges_does_not_stop_the_others(phantom, trained, tmp_path, monkeypatch):
     plain = run_plan.objective_weights
-    monkeypatch.setattr(
-        run_plan, "objective_weights", lambda config: plain(config) * (np.nan if config.seed == 5 else 1)
-    )
+
+    def without_a_number(config):
+        weights = plain(config)
+        return weights._replace(classification=np.float32(np.nan)) if config.seed == 5 else weights
+
+    monkeypatch.setattr(run_plan, "objective_weights", without_a_number)
     with pytest.raises(UserError, match="1 of 2 runs could not be finished") as caught:
         train_many(phantom, tmp_path, TINY, SEEDS, strategy="unroll", say=quiet)
     assert caught.value.exit_code == 3
