@@ -55,8 +55,8 @@ def wait_for_file(path, seconds=60):
     raise AssertionError(f"{path} was not written in time")
 
 
-def test_a_run_is_ready_when_those_that_it_builds_upon_have_ended():
-    a, b, c = Toy("a"), Toy("b", earlier=(("teacher", "a"),)), Toy("c", earlier=(("teacher", "gone"),))
+def test_a_run_is_ready_when_those_that_it_takes_from_have_ended():
+    a, b, c = Toy("a"), Toy("b", waits_for=("a",)), Toy("c", waits_for=("gone",))
     assert ready([a, b, c], []) == [a, c]
     assert ready([b], [a]) == [] and ready([b], []) == [b]
 
@@ -73,7 +73,7 @@ def test_each_process_has_as_many_cores(monkeypatch):
 def test_two_at_a_time_in_their_order_and_a_failure_is_one_run_alone(tmp_path):
     toys = [
         Toy("teacher"),
-        Toy("pupil", earlier=(("teacher", "teacher"),)),
+        Toy("pupil", waits_for=("teacher",)),
         Toy("other"),
         Toy("unlucky", "fails"),
         Toy("last"),
