@@ -52,23 +52,23 @@ class Batch(NamedTuple):
 
 
 PADDING = -1
-"""Row number of a batch's empty places."""
+"""Row number of the padding rows of a batch."""
 
 
 PADDING_ROW = (0, IGNORE_PIXEL, IGNORE_LABEL, False, False, PADDING, 0, True)
-"""What stands in an empty place of a batch, by the fields of `Batch`."""
+"""What stands in a padding row, by the fields of `Batch`."""
 
 
 def of_one_size(unequal: Sequence[Batch], multiple: int = 1) -> list[Batch]:
-    """Batches as large as the largest of them, filled up with empty places to a multiple of `multiple`."""
+    """Batches as large as the largest of them, filled up with padding rows to a multiple of `multiple`."""
     most = max(len(batch.index) for batch in unequal)
     most += -most % multiple
     return [_filled(batch, most - len(batch.index)) for batch in unequal]
 
 
-def _filled(batch: Batch, places: int) -> Batch:
-    if not places:
+def _filled(batch: Batch, rows: int) -> Batch:
+    if not rows:
         return batch
     parts = zip(batch, PADDING_ROW, strict=True)
-    empty = ((part, np.full((places, *part.shape[1:]), value, part.dtype)) for part, value in parts)
+    empty = ((part, np.full((rows, *part.shape[1:]), value, part.dtype)) for part, value in parts)
     return Batch(*(np.concatenate(pair) for pair in empty))

@@ -50,20 +50,22 @@ def jit_mesh_step(step: StepFunction, n: int, strategy: Strategy, mesh: Mesh) ->
     Args:
       step: from `make_train_step`.
       n: number of seeds, a multiple of the mesh's axis `seed`.
-      strategy: how the seeds of one place along `seed` share its devices.
+      strategy: how the seeds of one coordinate along `seed` share its devices.
       mesh: from `make_mesh`.
 
     Returns:
       A function that takes states and batches in any form, in NumPy or on the devices, and gives states
-      stacked and laid out on the mesh, and metrics that every device has. Batches are filled up with empty
-      places to a multiple of the axis `data`.
+      stacked and laid out on the mesh, and metrics that every device has. Batches are filled up with padding
+      rows to a multiple of the axis `data`.
     """
-    of_place = n // mesh.shape[SEED]
+    of_coordinate = n // mesh.shape[SEED]
 
     def local(states: Stacked, batches: Stacked) -> tuple[Seeds, Seeds]:
         if strategy != "unroll":
             return many_step(step, strategy)(states, batches)
-        after, metrics = many_step(step, strategy)(apart(states, of_place), apart(batches, of_place))
+        after, metrics = many_step(step, strategy)(
+            apart(states, of_coordinate), apart(batches, of_coordinate)
+        )
         return stacked(after), stacked(metrics)
 
     by_seed = PartitionSpec(SEED)

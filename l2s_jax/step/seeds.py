@@ -164,7 +164,7 @@ def jit_many_step(step: StepFunction, n: int, strategy: Strategy) -> JittedStep:
     Returns:
       A function that takes states and batches in either form of `as_form` and gives states and metrics in
       the strategy's own. Batches that are apart can differ in size: `unroll` takes them as they are, the
-      others with empty places, which change nothing but rounding.
+      others with padding rows, which change nothing but rounding.
     """
     return JittedStep(step, n, strategy)
 

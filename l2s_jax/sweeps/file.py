@@ -91,14 +91,14 @@ def read_sweep(path: str | Path) -> SweepFile:
         study = "segmentation"
     percents = _numbers(table.get("percents", list(PERCENTS[study])), "percents", faults)
     listed = table.get("variant", [{"name": "paper"}])
-    if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed) or not listed:
+    if not isinstance(listed, list) or not all(isinstance(table, dict) for table in listed) or not listed:
         faults.append("variant must be tables: [[variant]] with a name each")
         listed = []
     shared = _table(table, "options", faults)
-    variants = [_variant(one, study, percents, shared, faults) for one in listed]
+    variants = [_variant(table, study, percents, shared, faults) for table in listed]
     _check_order([variant for variant in variants if variant], faults)
     names = [variant.name for variant in variants if variant]
-    faults += [f"two variants are called {one!r}" for one in sorted({n for n in names if names.count(n) > 1})]
+    faults += [f"two variants are called {n!r}" for n in sorted({n for n in names if names.count(n) > 1})]
     manifest = _text(table, "manifest", "", faults)
     sweep = SweepFile(
         name,
@@ -127,7 +127,11 @@ def _variant(
     if preset not in PRESETS:
         faults.append(f"{where}: preset {preset!r} is none of {', '.join(PRESETS)}")
     chosen = table.get("settings", list(SETTINGS[study]))
-    if not isinstance(chosen, list) or not chosen or any(one not in SETTINGS[study] for one in chosen):
+    if (
+        not isinstance(chosen, list)
+        or not chosen
+        or any(setting not in SETTINGS[study] for setting in chosen)
+    ):
         faults.append(f"{where}: settings = {chosen!r} must list some of {', '.join(SETTINGS[study])}")
     own = table.get("percents")
     numbers = percents if own is None else _numbers(own, f"{where}: percents", faults)
@@ -200,17 +204,17 @@ def _table(table: dict[str, Any], key: str, faults: list[str]) -> dict[str, Any]
 
 
 def _numbers(value: Any, where: str, faults: list[str]) -> tuple[float, ...]:
-    good = isinstance(value, list) and value and all(type(one) in (int, float) for one in value)
-    if not good or any(not 0 <= one <= 100 for one in value):
+    good = isinstance(value, list) and value and all(type(number) in (int, float) for number in value)
+    if not good or any(not 0 <= number <= 100 for number in value):
         faults.append(f"{where} = {value!r} must list numbers between 0 and 100")
         return ()
-    return tuple(sorted({float(one) for one in value}))
+    return tuple(sorted({float(number) for number in value}))
 
 
 def _draws(value: Any, faults: list[str]) -> tuple[int, ...]:
     if type(value) is int and value > 0:
         return tuple(range(value))
-    if isinstance(value, list) and value and all(type(one) is int and one >= 0 for one in value):
+    if isinstance(value, list) and value and all(type(draw) is int and draw >= 0 for draw in value):
         return tuple(dict.fromkeys(value))
     faults.append(f"draws = {value!r} must be how many (at least 1), or a list of whole numbers from 0")
     return ()

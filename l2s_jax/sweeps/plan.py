@@ -43,7 +43,7 @@ OF_LABELS = (
 
 @dataclass(frozen=True)
 class Cell:
-    """One place in the tables."""
+    """One cell of the tables: a method at a percentage, and a draw."""
 
     variant: str
     setting: Setting
@@ -69,7 +69,7 @@ class PlannedRun:
     preset: str
     config: TrainConfig
     steps: int
-    batch: int  # places in a batch: fewer than asked for where there are fewer patches
+    batch: int  # patches a step: fewer than `batch_size` where there are fewer to learn from
     n_mask: int
     n_label: int
     cells: tuple[Cell, ...]

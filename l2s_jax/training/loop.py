@@ -15,7 +15,7 @@ from l2s_jax.system.errors import UserError
 from l2s_jax.system.processes import agreed
 from l2s_jax.system.progress import track
 from l2s_jax.system.stopping import Stopped, stop_requests
-from l2s_jax.training.program import Devices, Program, Wanted, batch_of, choose_program
+from l2s_jax.training.program import Devices, Program, StrategyOption, batch_of, choose_program
 from l2s_jax.training.run import NotFinite, TrainingRun
 from l2s_jax.types import Batch
 
@@ -38,7 +38,7 @@ class SomeFailed(UserError):
 
 def fit(
     runs: Sequence[TrainingRun],
-    strategy: Wanted,
+    strategy: StrategyOption,
     devices: Devices,
     say: Callable[[str], None],
     ahead: Program | None,
@@ -75,7 +75,7 @@ def fit(
 
 
 def _chosen(
-    runs: Sequence[TrainingRun], strategy: Wanted, devices: Devices, say: Callable[[str], None]
+    runs: Sequence[TrainingRun], strategy: StrategyOption, devices: Devices, say: Callable[[str], None]
 ) -> Program:
     setup, states = runs[0].setup, [run.state for run in runs]
 
@@ -86,7 +86,7 @@ def _chosen(
 
 
 def _take_steps(runs: Sequence[TrainingRun], program: Program, say: Callable[[str], None]) -> None:
-    """The loop over steps. Runs that have ended keep their place, with a batch that is of no consequence."""
+    """The loop over steps. Runs that have ended stay in the program, with a batch that counts for nothing."""
     states: Seeds = Apart(tuple(run.give_up_state() for run in runs))
     alone = jax.process_count() == 1
     latest: list[Any] = [None] * len(runs)

@@ -29,7 +29,9 @@ from l2s_jax.types import Batch
 ALONE: Strategy = "unroll"
 """Strategy of a run that is trained alone: the step as it is."""
 
-Wanted = Strategy | Literal["auto"]
+StrategyOption = Strategy | Literal["auto"]
+"""The option `strategy`: one of them, or the fastest that is measured."""
+
 Devices = int | Literal["all"]
 
 
@@ -45,7 +47,7 @@ def batch_of(plan: RunPlan, step: int) -> Batch:
     return make_batch(plan.patches, plan.subset, *plan.schedule.rows_of_step(step))
 
 
-def compile_ahead(setups: Sequence[RunSetup], strategy: Wanted, devices: Devices) -> Program | None:
+def compile_ahead(setups: Sequence[RunSetup], strategy: StrategyOption, devices: Devices) -> Program | None:
     """Begins to compile the step while runs are made ready, where it is known which program to take.
 
     Args:
@@ -71,7 +73,7 @@ def choose_program(
     config: TrainConfig,
     states: Sequence[TrainState],
     batches: Callable[[], list[Batch]],
-    strategy: Wanted,
+    strategy: StrategyOption,
     devices: Devices,
     say: Callable[[str], None],
 ) -> Program:
@@ -111,7 +113,7 @@ def _state_of(states: Seeds, i: int) -> TrainState:
     return states.of(i)
 
 
-def _known(strategy: Wanted, n: int) -> Strategy | None:
+def _known(strategy: StrategyOption, n: int) -> Strategy | None:
     """The strategy, unless it has to be measured first."""
     if strategy != "auto":
         return strategy

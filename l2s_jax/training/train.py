@@ -16,7 +16,7 @@ from l2s_jax.system.files import locked
 from l2s_jax.system.processes import agreed, is_first_process
 from l2s_jax.training.loop import fit
 from l2s_jax.training.plan import describe_splits
-from l2s_jax.training.program import Devices, Wanted, compile_ahead
+from l2s_jax.training.program import Devices, StrategyOption, compile_ahead
 from l2s_jax.training.run import TrainingRun
 from l2s_jax.training.setup import RunSetup, set_up_runs, write_setup
 from l2s_jax.training.validation import read_validation
@@ -66,7 +66,7 @@ def train_together(
     manifest: str | Path,
     runs: Sequence[tuple[str | Path, TrainConfig]],
     *,
-    strategy: Wanted = "auto",
+    strategy: StrategyOption = "auto",
     devices: Devices = 1,
     resume: bool = False,
     allow_outside: bool = False,
@@ -76,7 +76,7 @@ def train_together(
 
     Each comes out as `train` alone would leave it: with the strategy `unroll` on a CPU to the same bits, else
     but for rounding. They can differ in all options but those of `IN_THE_PROGRAM`. One that has fewer steps
-    to take waits for the others with its place in the program taken: give `steps` where epochs differ much.
+    to take waits for the others and costs its share of the time: give `steps` where epochs differ much.
 
     Args:
       manifest: folder with `patches.csv` and `classes.toml`.
@@ -129,7 +129,7 @@ def train_many(
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     *,
     own_draws: bool = False,
-    strategy: Wanted = "auto",
+    strategy: StrategyOption = "auto",
     devices: Devices = 1,
     resume: bool = False,
     allow_outside: bool = False,

@@ -40,7 +40,7 @@ def read_validation(
     if split == "test":
         if not pictures:
             raise UserError("select = 'test-maximum' needs a split test, and the manifest has none")
-        say("warning: epochs are chosen on the test split itself, as in the release: its figures flatter")
+        say("warning: epochs are chosen on the test split itself, so its figures are optimistic")
     tiling = Tiling(patch_size, max(patch_size // 2, 1), batch_size=config.batch_size)
     return Validation(pictures, tiling)
 
