@@ -23,18 +23,18 @@ def jax_seeds(options: argparse.Namespace) -> tuple[Callable[[], object], dict[s
     """A call that runs one step of all seeds, and what there is to say about it."""
     import jax
 
-    from l2s_jax.step.seeds import as_form, fastest, jit_many_step, measure_strategies
+    from l2s_jax.step.seeds import Apart, as_form, fastest, jit_many_step, measure_strategies
 
     n = options.seeds
     step, state_of, batch = jax_parts(options)
-    states, batches = [state_of(seed) for seed in range(n)], [batch] * n
+    states, batches = Apart(tuple(state_of(seed) for seed in range(n))), Apart((batch,) * n)
     start = time.perf_counter()
     strategy, facts = options.variant.removeprefix("jax-seeds-"), {}
     if strategy == "auto":
         measured, left_out = measure_strategies(step, states, batches, n, limit_s=options.limit)
         strategy = fastest(measured)
         program = measured[strategy].program
-        facts = {"tried": ", ".join(f"{name} {one.ms:.0f} ms" for name, one in measured.items())}
+        facts = {"tried": ", ".join(f"{name} {tried.ms:.0f} ms" for name, tried in measured.items())}
         facts["left_out"] = "; ".join(f"{name}: {why}" for name, why in left_out.items())
     else:
         program = jit_many_step(step, n, strategy)

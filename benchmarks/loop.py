@@ -22,9 +22,9 @@ import turns
 
 def seconds_of_epochs(train: Callable[[], object], between: Callable[[], object]) -> list[float]:
     """Trains, calling `between` after each epoch, and times the epochs without it."""
-    from l2s_jax.training.run import RunLoop
+    from l2s_jax.training.run import TrainingRun
 
-    end_epoch, seconds, began = RunLoop.end_epoch, [], time.perf_counter()
+    end_epoch, seconds, began = TrainingRun.end_epoch, [], time.perf_counter()
 
     def timed(*arguments: Any) -> None:
         nonlocal began
@@ -33,11 +33,11 @@ def seconds_of_epochs(train: Callable[[], object], between: Callable[[], object]
         between()
         began = time.perf_counter()
 
-    RunLoop.end_epoch = timed  # type: ignore[method-assign]
+    TrainingRun.end_epoch = timed  # type: ignore[method-assign]
     try:
         train()
     finally:
-        RunLoop.end_epoch = end_epoch  # type: ignore[method-assign]
+        TrainingRun.end_epoch = end_epoch  # type: ignore[method-assign]
     return seconds
 
 

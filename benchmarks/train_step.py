@@ -57,7 +57,8 @@ def jax_parts(options: argparse.Namespace, dtype: str = "float32"):
     model = L2S(CLASSES, dtype=jnp.dtype(dtype))
     optimizer = train_step.make_optimizer(1e-4)
     ones = np.ones(CLASSES, np.float32)
-    mean, std, paper = (np.array(values, np.float32) for values in (MEAN, STD, (1, 0, 0)))
+    mean, std = np.array(MEAN, np.float32), np.array(STD, np.float32)
+    paper = train_step.Objective(*np.float32([1, 0, 0]))
     task = train_step.Task(ones, ones, mean, std, paper)
 
     def state_of(seed: int) -> train_step.TrainState:

@@ -30,7 +30,7 @@ _HOME = {
     "prepare_digestpath": "l2s_jax.prepare.digestpath",
     "train": "l2s_jax.training.train",
     "train_together": "l2s_jax.training.train",
-    "train_many": "l2s_jax.training.train_many",
+    "train_many": "l2s_jax.training.train",
     "evaluate": "l2s_jax.prediction.predict",
     "predict": "l2s_jax.prediction.predict",
     "evaluate_slides": "l2s_jax.prediction.slides.evaluate",

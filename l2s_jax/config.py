@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from l2s_jax.system.errors import UserError
-from l2s_jax.types import Setting, Split
+from l2s_jax.types import PATCH_MULTIPLE, Setting, Split
 
 Preset = Literal["paper", "release", "labelset"]
 
@@ -179,8 +179,10 @@ def validate(config: TrainConfig) -> None:
         )
     if config.routing == "all" and config.teacher:
         faults.append("teacher needs routing = 'split': with 'all' every patch has a mask")
-    if not 0 <= config.teacher_shift < 2**31 or config.teacher_shift % 16:
-        faults.append(f"teacher_shift = {config.teacher_shift!r} must be a multiple of 16, at least 0")
+    if not 0 <= config.teacher_shift < 2**31 or config.teacher_shift % PATCH_MULTIPLE:
+        faults.append(
+            f"teacher_shift = {config.teacher_shift!r} must be a multiple of {PATCH_MULTIPLE}, at least 0"
+        )
     if not 0 < config.teacher_keep <= 1:
         faults.append(f"teacher_keep = {config.teacher_keep!r} must lie above 0 and not above 1")
     if config.teacher_keep < 1 and config.teacher_background != "share":

@@ -5,9 +5,12 @@ logits (H/8, W/8), `C` the number of classes, `N` the number of patches.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:  # tests hold arrays against these; who starts the command is not to wait for them
+    from jaxtyping import Bool, Int32, UInt8
 
 IGNORE_LABEL = -1
 """Label of a patch whose image-level class is not known or not used."""
@@ -17,6 +20,15 @@ IGNORE_PIXEL = 255
 
 MAX_CLASSES = 254
 """Class codes are uint8 and 255 is `IGNORE_PIXEL`."""
+
+PATCH_MULTIPLE = 16
+"""Height and width of a patch are multiples of this: the encoder halves them four times."""
+
+
+def fits_network(*sides: int) -> bool:
+    """Whether the network takes patches with sides of so many pixels."""
+    return all(side > 0 and side % PATCH_MULTIPLE == 0 for side in sides)
+
 
 Setting = Literal["S", "S+C", "S+C*", "S2+C2", "S2+C2*", "S2*+C2"]
 Split = Literal["train", "val", "test"]
@@ -29,34 +41,34 @@ class Batch(NamedTuple):
     A row with neither flag is padding: it changes no loss, no gradient and no batch statistic.
     """
 
-    image: Any  # u8[B,H,W,3], RGB
-    mask: Any  # u8[B,H,W], class codes; IGNORE_PIXEL where unknown
-    label: Any  # i32[B], class code or IGNORE_LABEL
-    has_mask: Any  # bool[B], the segmentation loss sees this row
-    has_label: Any  # bool[B], the classification loss sees this row
-    index: Any  # i32[B], the patch's row among the run's patches; keys the augmentation
-    epoch: Any  # i32[B], the pass over the data that this row belongs to; keys the augmentation
-    allowed: Any  # bool[B,C], classes that can occur in the patch, for the label-set loss; never all False
+    image: "UInt8[Any, 'b h w 3']"  # RGB
+    mask: "UInt8[Any, 'b h w']"  # class codes; IGNORE_PIXEL where unknown
+    label: "Int32[Any, 'b']"  # class code or IGNORE_LABEL
+    has_mask: "Bool[Any, 'b']"  # the segmentation loss sees this row
+    has_label: "Bool[Any, 'b']"  # the classification loss sees this row
+    index: "Int32[Any, 'b']"  # the patch's row among the run's patches; keys the augmentation
+    epoch: "Int32[Any, 'b']"  # the pass over the data that this row belongs to; keys the augmentation
+    allowed: "Bool[Any, 'b c']"  # classes that can occur in the patch, for the label-set loss; one at least
 
 
 PADDING = -1
-"""Row number of a batch's empty places."""
+"""Row number of the padding rows of a batch."""
 
 
-EMPTY = Batch(0, IGNORE_PIXEL, IGNORE_LABEL, False, False, PADDING, 0, True)
-"""What stands in an empty place of a batch."""
+PADDING_ROW = (0, IGNORE_PIXEL, IGNORE_LABEL, False, False, PADDING, 0, True)
+"""What stands in a padding row, by the fields of `Batch`."""
 
 
 def of_one_size(unequal: Sequence[Batch], multiple: int = 1) -> list[Batch]:
-    """Batches as large as the largest of them, filled up with empty places to a multiple of `multiple`."""
+    """Batches as large as the largest of them, filled up with padding rows to a multiple of `multiple`."""
     most = max(len(batch.index) for batch in unequal)
     most += -most % multiple
     return [_filled(batch, most - len(batch.index)) for batch in unequal]
 
 
-def _filled(batch: Batch, places: int) -> Batch:
-    if not places:
+def _filled(batch: Batch, rows: int) -> Batch:
+    if not rows:
         return batch
-    parts = zip(batch, EMPTY, strict=True)
-    empty = ((part, np.full((places, *part.shape[1:]), value, part.dtype)) for part, value in parts)
+    parts = zip(batch, PADDING_ROW, strict=True)
+    empty = ((part, np.full((rows, *part.shape[1:]), value, part.dtype)) for part, value in parts)
     return Batch(*(np.concatenate(pair) for pair in empty))

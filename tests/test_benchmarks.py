@@ -11,7 +11,7 @@ import pytest
 
 from l2s_jax.step import seeds
 from l2s_jax.training import program as run_program
-from l2s_jax.training.run import RunLoop
+from l2s_jax.training.run import TrainingRun
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "torch_reference")
@@ -33,7 +33,7 @@ def test_every_script_can_be_read(name):
 def test_what_is_measured_from_within_is_still_called_so():
     """start.py and loop.py put a clock around these."""
     assert run_program.jit_many_step is seeds.jit_many_step
-    assert callable(seeds.JittedStep.compile_ahead) and callable(RunLoop.end_epoch)
+    assert callable(seeds.JittedStep.compile_ahead) and callable(TrainingRun.end_epoch)
 
 
 def test_the_table_has_a_goal_for_each_figure_that_is_promised():

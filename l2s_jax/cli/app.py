@@ -14,6 +14,7 @@ import tyro
 from docstring_parser import parse_from_object
 
 from l2s_jax import __version__
+from l2s_jax.cli.advice import advice
 from l2s_jax.cli.data import DATA_COMMANDS, Check
 from l2s_jax.cli.options import Config
 from l2s_jax.cli.prepare import PREPARE_COMMANDS
@@ -91,7 +92,7 @@ def run(arguments: list[str]) -> int:
     try:
         return _command(arguments).run()
     except UserError as error:
-        print(f"l2s: {error}", file=sys.stderr)
+        print(f"l2s: {error}{advice(error, arguments[0])}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("l2s: interrupted", file=sys.stderr)

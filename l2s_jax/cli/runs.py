@@ -62,7 +62,7 @@ class Train:
         elif self.processes is not None or self.process is not None:
             raise UserError("--processes and --process are for --coordinator HOST:PORT")
         if self.seeds:
-            from l2s_jax.training.train_many import train_many
+            from l2s_jax.training.train import train_many
 
             train_many(
                 self.manifest,

@@ -19,13 +19,10 @@ from l2s_jax.data.manifest import PATCHES, Classes, Manifest, PatchRow, parse_ma
 from l2s_jax.data.pictures import picture_conversion, picture_orientation, read_image, read_mask
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.progress import track
-from l2s_jax.types import IGNORE_LABEL, SPLITS
+from l2s_jax.types import IGNORE_LABEL, PATCH_MULTIPLE, SPLITS, fits_network
 
 SHOWN = 20
 """So many problems are listed where training is refused; `l2s check` lists all."""
-
-STRIDE = 16
-"""The encoder halves a patch four times: its height and width are multiples of this."""
 
 _WITHOUT = {
     "train": "nothing can be trained",
@@ -200,7 +197,7 @@ def _straddling(manifest: Manifest) -> list[str]:
 
 
 def _unequal_sizes(seen: Sequence[_Seen]) -> list[str]:
-    """One square size, a multiple of `STRIDE`, for training; the most frequent is taken to be meant.
+    """One square size, a multiple of `PATCH_MULTIPLE`, for training; the most frequent is taken to be meant.
 
     Pictures of val and test may have any size: they are predicted by tiles.
     """
@@ -210,10 +207,10 @@ def _unequal_sizes(seen: Sequence[_Seen]) -> list[str]:
         return []
     (meant, _), *others = sizes.most_common()
     problems = []
-    if meant[0] != meant[1] or meant[0] % STRIDE:
+    if meant[0] != meant[1] or not fits_network(meant[0]):
         problems.append(
-            f"training patches are {_size(meant)}; expected squares whose side is a multiple of {STRIDE}. "
-            "Cut or resize images and masks (masks by nearest neighbour)"
+            f"training patches are {_size(meant)}; expected squares whose side is a multiple of "
+            f"{PATCH_MULTIPLE}. Cut or resize images and masks (masks by nearest neighbour)"
         )
     for size, count in others:
         lines = [one.row.line for one in seen if one.size == size]

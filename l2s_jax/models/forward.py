@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Float32, UInt8
 
-from l2s_jax.models.network import L2S, normalise
+from l2s_jax.models.network import L2S, Outputs, normalise
 from l2s_jax.system.devices import put_on_device
 
 Forward = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -20,30 +21,35 @@ class Network(NamedTuple):
 
     model: L2S
     variables: Any  # params and batch_stats
-    mean: Any  # f32[3]
-    std: Any  # f32[3]
+    mean: Float32[Any, "3"]
+    std: Float32[Any, "3"]
 
 
 @partial(jax.jit, static_argnums=0)
-def _forward(model: L2S, variables: Any, mean: Any, std: Any, images: Any) -> tuple[jax.Array, jax.Array]:
+def _forward(
+    model: L2S,
+    variables: Any,
+    mean: Float[Array, "3"],
+    std: Float[Array, "3"],
+    images: UInt8[Array, "k t t 3"],
+) -> Outputs:
     image = normalise(images.astype(jnp.float32) / 255, mean, std)
     outputs: Any = model.apply(variables, image, train=False)
-    return outputs.coarse_logits, outputs.class_logits
+    return outputs
 
 
 def make_forward(network: Network, batch_size: int) -> Forward:
     """A function on any number of equal tiles that always runs the device on `batch_size` of them."""
     constants = jax.device_put((network.variables, jnp.asarray(network.mean), jnp.asarray(network.std)))
 
-    def forward(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def forward(images: np.ndarray) -> Outputs:
         parts = []
         for start in range(0, len(images), batch_size):
             chunk = images[start : start + batch_size]
             padding = np.zeros((batch_size - len(chunk), *images.shape[1:]), np.uint8)
-            there = put_on_device(np.concatenate([chunk, padding]))
-            logits = _forward(network.model, *constants, there)
-            parts.append([np.asarray(part)[: len(chunk)] for part in logits])
-        coarse, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return coarse, labels
+            on_device = put_on_device(np.concatenate([chunk, padding]))
+            outputs = _forward(network.model, *constants, on_device)
+            parts.append([np.asarray(logits)[: len(chunk)] for logits in outputs])
+        return Outputs(*(np.concatenate(logits) for logits in zip(*parts, strict=True)))
 
     return forward

@@ -6,21 +6,19 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Float32
 
 from l2s_jax.models.classifier import Classifier, spatial_maximum
 from l2s_jax.models.decoder import Decoder
 from l2s_jax.models.encoder import Encoder
-
-MULTIPLE = 16
-"""Height and width of a patch must be multiples of this: the encoder's stride."""
+from l2s_jax.types import PATCH_MULTIPLE, fits_network
 
 
 class Outputs(NamedTuple):
     """What the network says of a batch."""
 
-    coarse_logits: Any  # f32[B,H/8,W/8,C]; `decoder.enlarge` makes mask logits of them
-    class_logits: Any  # f32[B,C]
+    coarse_logits: Float32[Any, "b h w c"]  # at an eighth of the patch's height and width
+    class_logits: Float32[Any, "b c"]
 
 
 class L2S(nn.Module):
@@ -49,10 +47,9 @@ class L2S(nn.Module):
           train: batch statistics are used and updated (collection `batch_stats` mutable) instead of the
             running ones.
         """
-        if image.shape[1] % MULTIPLE or image.shape[2] % MULTIPLE:
-            raise ValueError(
-                f"patch of {image.shape[1]}x{image.shape[2]}: both must be multiples of {MULTIPLE}"
-            )
+        height, width = image.shape[1:3]
+        if not fits_network(height, width):
+            raise ValueError(f"patch of {height}x{width}: both must be multiples of {PATCH_MULTIPLE}")
         if rows is None:
             rows = jnp.ones(image.shape[0], bool)
         if label_rows is None:
@@ -84,6 +81,8 @@ def count_parameters(params: Any) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-def normalise(image: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
-    """RGB f32[...,3] in 0..1 to zero mean and unit deviation by channel."""
+def normalise(
+    image: Float[Array, "b h w 3"], mean: Float[Array, "3"], std: Float[Array, "3"]
+) -> Float[Array, "b h w 3"]:
+    """RGB in 0..1 to zero mean and unit deviation by channel."""
     return (image - jnp.expand_dims(mean, (0, 1, 2))) / jnp.expand_dims(std, (0, 1, 2))

@@ -26,6 +26,7 @@ from l2s_jax.slides.annotations.tracing import polygons_from_mask
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import atomic_path
 from l2s_jax.system.progress import track
+from l2s_jax.types import PATCH_MULTIPLE, fits_network
 
 ANNOTATED, UNANNOTATED = 10, 2
 """Slides A01 to A10 with regions, and 01, 02 without."""
@@ -83,8 +84,8 @@ def draw_bach(
       UserError: an option is out of range, or the folder holds something else or cannot be written.
     """
     out = Path(out)
-    if patch_size < 32 or patch_size % 16:
-        raise UserError(f"patch_size {patch_size}: expected a multiple of 16, at least 32")
+    if patch_size < 32 or not fits_network(patch_size):
+        raise UserError(f"patch_size {patch_size}: expected a multiple of {PATCH_MULTIPLE}, at least 32")
     if photos < 0 or not 0 <= overlap <= 2:
         raise UserError(f"photos {photos}, overlap {overlap}: expected 0 or more, and 0 to 2")
     if out.exists() and not (out.is_dir() and (overwrite or not any(out.iterdir()))):

@@ -22,6 +22,7 @@ from l2s_jax.prepare.folders import claim_folder
 from l2s_jax.prepare.splits import FRACTIONS, split_groups
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.progress import track
+from l2s_jax.types import PATCH_MULTIPLE, fits_network
 
 CLASSES = Classes(
     names=("background", "normal", "adenoma", "carcinoma"),
@@ -269,8 +270,8 @@ def _check_options(
         faults.append(
             f"patches {patches}: expected more than {2 * patches_per_slide}, for three slides or more"
         )
-    if patch_size < 16 or patch_size % 16:
-        faults.append(f"patch_size {patch_size}: expected a multiple of 16")
+    if not fits_network(patch_size):
+        faults.append(f"patch_size {patch_size}: expected a multiple of {PATCH_MULTIPLE}")
     if not 0 <= masks <= 1:
         faults.append(f"masks {masks}: expected a share, 0 to 1")
     if not 0 <= overlap <= 2:

@@ -24,6 +24,7 @@ from l2s_jax.prepare.folders import claim_folder
 from l2s_jax.prepare.splits import FRACTIONS, split_groups
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.progress import track
+from l2s_jax.types import PATCH_MULTIPLE, fits_network
 
 FOLDERS = ("Normal", "Polyp", "Low-grade IN", "High-grade IN", "Serrated adenoma", "Adenocarcinoma")
 SIZE = 224
@@ -101,8 +102,8 @@ def prepare_ebhi(
     """
     if classes not in TASKS:
         raise UserError(f"classes {classes}: expected 4 or 7")
-    if patch_size < 16 or patch_size % 16:
-        raise UserError(f"patch_size {patch_size}: expected a multiple of 16")
+    if not fits_network(patch_size):
+        raise UserError(f"patch_size {patch_size}: expected a multiple of {PATCH_MULTIPLE}")
     task, codes = TASKS[classes]
     pairs, faults = find_pairs(folder, codes)
     readable, unreadable = _readable(pairs)

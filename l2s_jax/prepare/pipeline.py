@@ -22,7 +22,7 @@ from l2s_jax.stain.fit import Stainer, StainFit
 from l2s_jax.stain.reference_file import load_reference, save_reference
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import sha256_of_file
-from l2s_jax.types import SPLITS
+from l2s_jax.types import PATCH_MULTIPLE, SPLITS, fits_network
 
 MOST_NOTES = 20
 
@@ -86,8 +86,8 @@ def prepare_sources(
       UserError: the patch size is no multiple of 16; the folder holds something else or cannot be written; no
         source at all could be used; no stain reference.
     """
-    if job.extraction.size < 16 or job.extraction.size % 16:
-        raise UserError(f"patch_size {job.extraction.size}: expected a multiple of 16")
+    if not fits_network(job.extraction.size):
+        raise UserError(f"patch_size {job.extraction.size}: expected a multiple of {PATCH_MULTIPLE}")
     names = Counter(source.name.casefold() for source in sources)
     if names and max(names.values()) > 1:
         raise UserError(f"two sources are named {names.most_common(1)[0][0]!r}: rename or leave out one")

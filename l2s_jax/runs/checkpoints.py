@@ -56,8 +56,8 @@ def save(folder: Path, step: int, items: dict[str, Any], note: dict[str, Any]) -
 def _not_saved(folder: Path, reason: str) -> Unwritable:
     _ignore_late_answers()
     return Unwritable(
-        f"cannot write a checkpoint to {folder}: {reason}. Free some space, then go on with --resume: "
-        "the checkpoint before it is untouched"
+        f"cannot write a checkpoint to {folder}: {reason}. The checkpoint before it is untouched: "
+        "free some space"
     )
 
 

@@ -79,8 +79,8 @@ class EventFile:
             yield
         except OSError as error:
             raise Unwritable(
-                f"cannot write TensorBoard's events to {self.folder}: {error.strerror or error}. Free some "
-                "space, then go on with --resume"
+                f"cannot write TensorBoard's events to {self.folder}: {error.strerror or error}. The "
+                "last checkpoint is untouched: free some space"
             ) from error
 
 

@@ -210,20 +210,3 @@ def write_metrics(folder: Path, rows: Sequence[dict[str, float]]) -> None:
         for row in rows:
             writer.writerow({key: "" if value != value else f"{value:.10g}" for key, value in row.items()})
     write_text(folder / METRICS, out.getvalue())
-
-
-def require_held_out(run: Path, manifest: Manifest, option: str) -> tuple[str, ...]:
-    """The groups that a run has learned from, none of them in the splits on which another is measured.
-
-    Raises:
-      UserError: some are; `option` is what named the run.
-    """
-    groups = training_groups(run)
-    held_out = {row.group for row in (*manifest.of_split("val"), *manifest.of_split("test"))}
-    leaked = sorted(groups & held_out)
-    if leaked:
-        raise UserError(
-            f"{option} {run}: that run has learned from {len(leaked)} group(s) of the splits val and test, "
-            f"so the figures of one that builds upon it would flatter: {', '.join(leaked[:10])}"
-        )
-    return tuple(sorted(groups))

@@ -52,16 +52,16 @@ def random_shift(
 ) -> tuple[UInt8[Array, "b s s 3"], UInt8[Array, "b s s"]]:
     """Shifts image and mask together by up to `most` pixels each way, less than a side; the edge mirrors.
 
-    The network pads with zeros, so it can tell where in a patch a place is, and with few masks it learns
+    The network pads with zeros, so it can tell where in a patch a pixel is, and with few masks it learns
     where in those the background lay. After a shift that helps it no more. Not in the paper or its release.
     """
     side = image.shape[1]
     stacked = jnp.concatenate([image, mask[..., None]], axis=-1)
     wide = jnp.pad(stacked, ((0, 0), (most, most), (most, most), (0, 0)), mode="reflect")
 
-    def cut(key: Array, one: Array) -> Array:
+    def cut(key: Array, patch: Array) -> Array:
         row, column = jax.random.randint(key, (2,), 0, 2 * most + 1)
-        return jax.lax.dynamic_slice(one, (row, column, 0), (side, side, 4))
+        return jax.lax.dynamic_slice(patch, (row, column, 0), (side, side, 4))
 
     stacked = jax.vmap(cut)(keys, wide)
     return stacked[..., :3], stacked[..., 3]

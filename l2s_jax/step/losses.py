@@ -5,8 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
-from l2s_jax.types import IGNORE_PIXEL
-
 
 def cell_counts(
     mask: UInt8[Array, "b h w"], classes: int, cell: int
@@ -127,9 +125,3 @@ def class_weights(counts: np.ndarray, rule: str) -> np.ndarray:
     else:
         raise ValueError(f"no such rule of class weights: {rule!r}")
     return weights.astype(np.float32)
-
-
-def pixel_counts(masks: np.ndarray, classes: int) -> np.ndarray:
-    """Pixels of each class in masks u8[N,H,W], as i64[C]; ignored pixels are left out."""
-    counts = np.bincount(masks.reshape(-1), minlength=IGNORE_PIXEL + 1)
-    return counts[:classes]

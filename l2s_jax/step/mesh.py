@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from l2s_jax.step.seeds import ManyStep, Strategy, is_sequence, many_step, stack, unstack
+from l2s_jax.step.seeds import Apart, ManyStep, Seeds, Stacked, Strategy, apart, many_step, stacked
 from l2s_jax.step.train_step import StepFunction
 from l2s_jax.system.errors import UserError
 from l2s_jax.types import of_one_size
@@ -29,19 +29,19 @@ def make_mesh(n: int, devices: int | Literal["all"]) -> Mesh | None:
     Raises:
       UserError: there are fewer devices, or other processes would be left without.
     """
-    found = jax.devices()
-    wanted = len(found) if devices == "all" else devices
-    if not 1 <= wanted <= len(found):
+    visible = jax.devices()
+    wanted = len(visible) if devices == "all" else devices
+    if not 1 <= wanted <= len(visible):
         raise UserError(
-            f"{wanted} devices are asked for, and JAX sees {len(found)} ({found[0].platform}): `l2s doctor` "
-            "lists them"
+            f"{wanted} devices are asked for, and JAX sees {len(visible)} ({visible[0].platform}): "
+            "`l2s doctor` lists them"
         )
-    if jax.process_count() > 1 and wanted < len(found):
-        raise UserError("several processes train on all of their devices: --devices all")
+    if jax.process_count() > 1 and wanted < len(visible):
+        raise UserError("several processes train on all of their devices: devices = 'all'")
     if wanted == 1:
         return None
     seeds = math.gcd(n, wanted)
-    return Mesh(np.array(found[:wanted]).reshape(seeds, wanted // seeds), (SEED, DATA))
+    return Mesh(np.array(visible[:wanted]).reshape(seeds, wanted // seeds), (SEED, DATA))
 
 
 def jit_mesh_step(step: StepFunction, n: int, strategy: Strategy, mesh: Mesh) -> ManyStep:
@@ -50,21 +50,23 @@ def jit_mesh_step(step: StepFunction, n: int, strategy: Strategy, mesh: Mesh) ->
     Args:
       step: from `make_train_step`.
       n: number of seeds, a multiple of the mesh's axis `seed`.
-      strategy: how the seeds of one place along `seed` share its devices.
+      strategy: how the seeds of one coordinate along `seed` share its devices.
       mesh: from `make_mesh`.
 
     Returns:
       A function that takes states and batches in any form, in NumPy or on the devices, and gives states
-      stacked and laid out on the mesh, and metrics that every device has. Batches are filled up with empty
-      places to a multiple of the axis `data`.
+      stacked and laid out on the mesh, and metrics that every device has. Batches are filled up with padding
+      rows to a multiple of the axis `data`.
     """
-    here = n // mesh.shape[SEED]
+    of_coordinate = n // mesh.shape[SEED]
 
-    def local(states: Any, batches: Any) -> tuple[Any, Any]:
+    def local(states: Stacked, batches: Stacked) -> tuple[Seeds, Seeds]:
         if strategy != "unroll":
             return many_step(step, strategy)(states, batches)
-        done = many_step(step, strategy)(unstack(states, here), unstack(batches, here))
-        return stack(done[0]), stack(done[1])
+        after, metrics = many_step(step, strategy)(
+            apart(states, of_coordinate), apart(batches, of_coordinate)
+        )
+        return stacked(after), stacked(metrics)
 
     by_seed = PartitionSpec(SEED)
     mapped = jax.shard_map(
@@ -75,22 +77,22 @@ def jit_mesh_step(step: StepFunction, n: int, strategy: Strategy, mesh: Mesh) ->
         mapped, in_shardings=(of_states, of_rows), out_shardings=(of_states, _on(mesh)), donate_argnums=0
     )
 
-    def run(states: Any, batches: Any) -> tuple[Any, Any]:
-        if is_sequence(states):
-            states = _laid_out(stack(states), of_states)
-        rows = stack(of_one_size(unstack(batches, n), multiple=mesh.shape[DATA]))
-        return program(states, _laid_out(rows, of_rows))
+    def run(states: Seeds, batches: Seeds) -> tuple[Seeds, Seeds]:
+        if isinstance(states, Apart):
+            states = _laid_out(stacked(states), of_states)
+        rows = Apart(tuple(of_one_size(apart(batches, n).trees, multiple=mesh.shape[DATA])))
+        return program(states, _laid_out(stacked(rows), of_rows))
 
     return run
 
 
-def state_on_mesh(states: Any, i: int, mesh: Mesh) -> Any:
+def state_on_mesh(states: Stacked, i: int, mesh: Mesh) -> Any:
     """One seed's state out of those on a mesh, copied to all devices; a meeting point of all processes."""
     return jax.jit(_take, out_shardings=_on(mesh))(states, i)
 
 
-def _take(states: Any, i: jax.Array) -> Any:
-    return jax.tree.map(lambda leaf: leaf[i], states)
+def _take(states: Stacked, i: jax.Array) -> Any:
+    return states.of(i)
 
 
 def _on(mesh: Mesh, *axes: str) -> NamedSharding:

@@ -19,7 +19,31 @@ from l2s_jax.types import of_one_size
 Strategy = Literal["vmap", "unroll", "map"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
-ManyStep = Callable[[Any, Any], tuple[Any, Any]]
+
+class Apart(NamedTuple):
+    """Trees of several seeds, one for each: how `unroll` keeps them."""
+
+    trees: tuple[Any, ...]
+
+    def of(self, seed: int) -> Any:
+        """The tree of one seed, counted from 0."""
+        return self.trees[seed]
+
+
+class Stacked(NamedTuple):
+    """Trees of several seeds as one whose leaves have a leading axis: how `vmap` and `map` keep them."""
+
+    tree: Any
+
+    def of(self, seed: Any) -> Any:
+        """The tree of one seed, counted from 0."""
+        return jax.tree.map(lambda leaf: leaf[seed], self.tree)
+
+
+Seeds = Apart | Stacked
+"""States, batches or metrics of several seeds."""
+
+ManyStep = Callable[[Seeds, Seeds], tuple[Seeds, Seeds]]
 """States and batches of n seeds to states and metrics of n seeds, in the strategy's form (`as_form`)."""
 
 MEASURED_STEPS, MEASURED_S = 3, 0.3
@@ -34,24 +58,24 @@ feared of each. On CPUs convolutions of several kernels at once, which `vmap` as
 those inside a loop, which is `map`, a ruinous one; on a GPU the three are close (benchmarks/README.md)."""
 
 
-def stack(trees: Sequence[Any]) -> Any:
-    """Equal trees into one with a leading axis, of NumPy arrays where all leaves are."""
+def stacked(seeds: Seeds) -> Stacked:
+    """Seeds as one tree with a leading axis, of NumPy arrays where all leaves are."""
+    if isinstance(seeds, Stacked):
+        return seeds
 
     def together(*leaves: Any) -> Any:
         return (np if all(isinstance(leaf, np.ndarray) for leaf in leaves) else jnp).stack(leaves)
 
-    return jax.tree.map(together, *trees)
+    return Stacked(jax.tree.map(together, *seeds.trees))
 
 
-def unstack(seeds: Any, n: int) -> tuple[Any, ...]:
-    """A tree for each seed, from `stack`'s form or from a sequence that it is already."""
-    if is_sequence(seeds):
-        return tuple(seeds)
-    return tuple(jax.tree.map(lambda leaf: leaf[i], seeds) for i in range(n))  # noqa: B023
+def apart(seeds: Seeds, n: int) -> Apart:
+    """Seeds as a tree for each of n."""
+    return seeds if isinstance(seeds, Apart) else Apart(tuple(seeds.of(i) for i in range(n)))
 
 
-def as_form(seeds: Any, n: int, strategy: Strategy) -> Any:
-    """Seeds as a strategy keeps them: `vmap` and `map` stacked on a leading axis, `unroll` as a tuple.
+def as_form(seeds: Seeds, n: int, strategy: Strategy) -> Seeds:
+    """Seeds as a strategy keeps them: `unroll` apart, `vmap` and `map` stacked.
 
     A stacked state would have to be cut and put together again in each unrolled step. That costs time and
     fuses with the arithmetic, which moves last bits, and XLA would not see that the n bodies are equal: it
@@ -62,14 +86,7 @@ def as_form(seeds: Any, n: int, strategy: Strategy) -> Any:
       n: number of seeds.
       strategy: as given to `many_step`.
     """
-    if strategy == "unroll":
-        return unstack(seeds, n)
-    return stack(seeds) if is_sequence(seeds) else seeds
-
-
-def is_sequence(seeds: Any) -> bool:
-    """Whether there is a tree for each seed, and not one with a leading axis."""
-    return type(seeds) in (tuple, list)  # states and batches are named tuples, metrics a dict
+    return apart(seeds, n) if strategy == "unroll" else stacked(seeds)
 
 
 def many_step(step: StepFunction, strategy: Strategy) -> ManyStep:
@@ -80,17 +97,21 @@ def many_step(step: StepFunction, strategy: Strategy) -> ManyStep:
       strategy: `vmap`, one batched computation; `unroll`, a loop that is unrolled, whose seeds come out on a
         CPU with the very bits of `jit_train_step`; `map`, a loop that is not.
     """
-    if strategy == "vmap":
-        return jax.vmap(step)
-    if strategy == "map":
-        return lambda states, batches: jax.lax.map(lambda pair: step(*pair), (states, batches))
     body = jax.jit(step)  # traced once
 
-    def unrolled(states: Any, batches: Any) -> tuple[Any, Any]:
-        done = [body(state, batch) for state, batch in zip(states, batches, strict=True)]
-        return tuple(state for state, _ in done), tuple(metrics for _, metrics in done)
+    def unrolled(states: Any, batches: Any) -> tuple[Seeds, Seeds]:
+        done = [body(state, batch) for state, batch in zip(states.trees, batches.trees, strict=True)]
+        return Apart(tuple(state for state, _ in done)), Apart(tuple(metrics for _, metrics in done))
 
-    return unrolled
+    def batched(states: Any, batches: Any) -> tuple[Seeds, Seeds]:
+        after, metrics = jax.vmap(step)(states.tree, batches.tree)
+        return Stacked(after), Stacked(metrics)
+
+    def looped(states: Any, batches: Any) -> tuple[Seeds, Seeds]:
+        after, metrics = jax.lax.map(lambda pair: step(*pair), (states.tree, batches.tree))
+        return Stacked(after), Stacked(metrics)
+
+    return {"unroll": unrolled, "vmap": batched, "map": looped}[strategy]
 
 
 class JittedStep:
@@ -101,7 +122,7 @@ class JittedStep:
         self._program = jax.jit(many_step(step, strategy), donate_argnums=0)
         self._compiling: Future[Any] | None = None
 
-    def compile_ahead(self, states: Any, batches: Any) -> None:
+    def compile_ahead(self, states: Seeds, batches: Seeds) -> None:
         """Begins to compile in another thread, while this one prepares what the first step needs.
 
         The first step waits for it, and raises what went wrong.
@@ -115,20 +136,20 @@ class JittedStep:
         self._compiling = pool.submit(lambda: self._program.lower(*shapes).compile())
         pool.shutdown(wait=False)
 
-    def __call__(self, states: Any, batches: Any) -> tuple[Any, Any]:
+    def __call__(self, states: Seeds, batches: Seeds) -> tuple[Seeds, Seeds]:
         """One step of every seed."""
-        there = put_on_device(self._formed(self._filled(batches)))
+        on_device = put_on_device(self._formed(self._filled(batches)))
         if self._compiling is not None:
             self._compiling.result()
             self._compiling = None
-        return self._program(self._formed(states), there)
+        return self._program(self._formed(states), on_device)
 
-    def _filled(self, batches: Any) -> Any:
-        if self._strategy != "unroll" and is_sequence(batches):
-            return of_one_size(batches)
+    def _filled(self, batches: Seeds) -> Seeds:
+        if self._strategy != "unroll" and isinstance(batches, Apart):
+            return Apart(tuple(of_one_size(batches.trees)))
         return batches
 
-    def _formed(self, seeds: Any) -> Any:
+    def _formed(self, seeds: Seeds) -> Seeds:
         return as_form(seeds, self._n, self._strategy)
 
 
@@ -142,8 +163,8 @@ def jit_many_step(step: StepFunction, n: int, strategy: Strategy) -> JittedStep:
 
     Returns:
       A function that takes states and batches in either form of `as_form` and gives states and metrics in
-      the strategy's own. Batches in a sequence can differ in size: `unroll` takes them as they are, the
-      others with empty places, which change nothing but rounding.
+      the strategy's own. Batches that are apart can differ in size: `unroll` takes them as they are, the
+      others with padding rows, which change nothing but rounding.
     """
     return JittedStep(step, n, strategy)
 
@@ -166,8 +187,8 @@ class Measured(NamedTuple):
 
 def measure_strategies(
     step: StepFunction,
-    states: Any,
-    batches: Any,
+    states: Seeds,
+    batches: Seeds,
     n: int,
     *,
     strategies: Sequence[Strategy] | None = None,
@@ -202,7 +223,7 @@ def measure_strategies(
     failure: Exception | None = None
     began = time.perf_counter()
     for strategy in sorted(strategies or STRATEGIES, key=lambda name: feared[name]):
-        best = min((one.ms for one in measured.values()), default=0.0)
+        best = min((tried.ms for tried in measured.values()), default=0.0)
         fear = feared[strategy] * best / 1e3
         left = limit_s - (time.perf_counter() - began)
         if measured and fear >= left:
@@ -219,7 +240,7 @@ def measure_strategies(
     return measured, left_out
 
 
-def _measure(program: ManyStep, states: Any, batches: Any, best_ms: float) -> Measured:
+def _measure(program: ManyStep, states: Seeds, batches: Seeds, best_ms: float) -> Measured:
     states = jax.tree.map(jnp.copy, states)  # the program takes what it is given
     times: list[float] = []
     while len(times) <= MEASURED_STEPS or sum(times[1:]) < MEASURED_S:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array, Bool, Float, Float32, Int32, UInt8
 
 from l2s_jax.config import TrainConfig
 from l2s_jax.models.decoder import SCALE
@@ -22,21 +23,38 @@ from l2s_jax.step.losses import (
 from l2s_jax.types import Batch
 
 
+class Objective(NamedTuple):
+    """Weights of the label losses beside L_seg; 1, 0 and 0 are the paper's."""
+
+    classification: Float32[Any, ""]
+    label_set: Float32[Any, ""]
+    presence: Float32[Any, ""]
+
+
+class LossParts(NamedTuple):
+    """L_seg, L_cls, L_set and L_presence of a batch, each before its weight."""
+
+    segmentation: Float32[Array, ""]
+    classification: Float32[Array, ""]
+    label_set: Float32[Array, ""]
+    presence: Float32[Array, ""]
+
+
 class Task(NamedTuple):
     """What a run is told about its data; constant through it. In the state so that `vmap` maps it too."""
 
-    seg_weights: Any  # f32[C], class weights of L_seg
-    cls_weights: Any  # f32[C], class weights of L_cls
-    mean: Any  # f32[3], channel means of RGB in 0..1
-    std: Any  # f32[3], channel standard deviations of RGB in 0..1
-    objective: Any  # f32[3], weights of L_cls, L_set and L_presence; (1, 0, 0) is the paper's objective
-    labels_from: Any = np.int32(0)  # i32[], label patches take no part in earlier steps
+    seg_weights: Float32[Any, " c"]  # class weights of L_seg
+    cls_weights: Float32[Any, " c"]  # class weights of L_cls
+    mean: Float32[Any, "3"]  # channel means of RGB in 0..1
+    std: Float32[Any, "3"]  # channel standard deviations of RGB in 0..1
+    objective: Objective
+    labels_from: Int32[Any, ""] = np.int32(0)  # label patches take no part in earlier steps
 
 
 class TrainState(NamedTuple):
-    """Everything that a step reads and writes. A leading axis appears where seeds are trained together."""
+    """Everything that a step reads and writes. A leading axis appears where seeds are stacked."""
 
-    step: Any  # i32[], steps taken
+    step: Int32[Any, ""]  # steps taken
     params: Any  # trainable values
     batch_stats: Any  # running means and variances
     opt_state: Any  # Adam's moments
@@ -47,9 +65,6 @@ class TrainState(NamedTuple):
 Metrics = dict[str, jax.Array]
 """Scalars of one step: loss, the weighted sum; loss_seg, loss_cls, loss_set, loss_presence, each before its
 weight; n_mask, n_label (rows that the first two saw), n_set (rows with a label and no mask, the last two)."""
-
-LossParts = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
-"""L_seg, L_cls, L_set and L_presence."""
 
 StepFunction = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
@@ -74,8 +89,10 @@ def init_state(model: L2S, optimizer: optax.GradientTransformation, task: Task, 
     )
 
 
-def prepare_inputs(config: TrainConfig, state: TrainState, batch: Batch) -> tuple[jax.Array, jax.Array]:
-    """Augments and normalises: images f32[B,H,W,3] and masks u8[B,H,W] that moved with them."""
+def prepare_inputs(
+    config: TrainConfig, state: TrainState, batch: Batch
+) -> tuple[Float[Array, "b h w 3"], UInt8[Array, "b h w"]]:
+    """Augments and normalises: images, and masks that were turned and shifted with them."""
     image, mask = batch.image, batch.mask
     keys = row_keys(state.key, batch.epoch, batch.index)
     dihedral_keys, jitter_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
@@ -95,20 +112,30 @@ def make_train_step(model: L2S, optimizer: optax.GradientTransformation, config:
     """Builds the step, summed (section 2.3) or alternating (section 2.2). Pure; not yet jitted."""
 
     def losses(
-        outputs: Outputs, counts: jax.Array, batch: Batch, has_label: jax.Array, task: Task
+        outputs: Outputs,
+        counts: Float[Array, "b h w c"],
+        batch: Batch,
+        has_label: Bool[Array, " b"],
+        task: Task,
     ) -> LossParts:
-        only_label = has_label & ~batch.has_mask
-        return (
-            segmentation_loss(outputs.coarse_logits, counts, task.seg_weights),
-            classification_loss(outputs.class_logits, batch.label, has_label, task.cls_weights),
-            label_set_loss(outputs.coarse_logits, batch.allowed, only_label),
-            presence_loss(outputs.coarse_logits, batch.label, only_label, config.presence_share),
+        coarse, only_label = outputs.coarse_logits, has_label & ~batch.has_mask
+        return LossParts(
+            segmentation=segmentation_loss(coarse, counts, task.seg_weights),
+            classification=classification_loss(
+                outputs.class_logits, batch.label, has_label, task.cls_weights
+            ),
+            label_set=label_set_loss(coarse, batch.allowed, only_label),
+            presence=presence_loss(coarse, batch.label, only_label, config.presence_share),
         )
 
     def update(
-        state: TrainState, batch: Batch, image: jax.Array, counts: jax.Array,
-        has_mask: jax.Array, has_label: jax.Array,
-    ) -> tuple[TrainState, LossParts]:  # fmt: skip
+        state: TrainState,
+        batch: Batch,
+        image: Float[Array, "b s s 3"],
+        counts: Float[Array, "b h w c"],
+        has_mask: Bool[Array, " b"],
+        has_label: Bool[Array, " b"],
+    ) -> tuple[TrainState, LossParts]:
         """One Adam step on L_seg of the rows with `has_mask`, the label losses of those with `has_label`."""
         counts = counts * has_mask[:, None, None, None]
 
@@ -118,7 +145,7 @@ def make_train_step(model: L2S, optimizer: optax.GradientTransformation, config:
                 variables, image, has_mask | has_label, has_label, train=True, mutable=["batch_stats"]
             )
             parts = losses(outputs, counts, batch, has_label, state.task)
-            return _weighted(parts, state.task), (parts, updated["batch_stats"])
+            return weighted_sum(parts, state.task.objective), (parts, updated["batch_stats"])
 
         gradient_of = jax.grad(loss_function, has_aux=True)
         gradients, (parts, batch_stats) = gradient_of(state.params)
@@ -136,12 +163,15 @@ def make_train_step(model: L2S, optimizer: optax.GradientTransformation, config:
             state = _select(batch.has_mask.any(), after, state)
             after, of_labels = update(state, batch, image, counts, none, batch.has_label)
             state = _select(batch.has_label.any(), after, state)
-            parts = (of_masks[0], *of_labels[1:])
+            parts = of_labels._replace(segmentation=of_masks.segmentation)
         else:
             state, parts = update(state, batch, image, counts, batch.has_mask, batch.has_label)
         metrics = {
-            "loss": _weighted(parts, state.task),
-            **dict(zip(("loss_seg", "loss_cls", "loss_set", "loss_presence"), parts, strict=True)),
+            "loss": weighted_sum(parts, state.task.objective),
+            "loss_seg": parts.segmentation,
+            "loss_cls": parts.classification,
+            "loss_set": parts.label_set,
+            "loss_presence": parts.presence,
             "n_mask": batch.has_mask.sum(dtype=jnp.int32),
             "n_label": batch.has_label.sum(dtype=jnp.int32),
             "n_set": (batch.has_label & ~batch.has_mask).sum(dtype=jnp.int32),
@@ -151,9 +181,11 @@ def make_train_step(model: L2S, optimizer: optax.GradientTransformation, config:
     return train_step
 
 
-def _weighted(parts: LossParts, task: Task) -> jax.Array:
+def weighted_sum(parts: LossParts, weights: Objective) -> Float[Array, ""]:
     """The objective: L_seg plus the label losses, each by its weight."""
-    return parts[0] + sum(weight * part for weight, part in zip(task.objective, parts[1:], strict=True))
+    of_labels = weights.classification * parts.classification
+    of_labels = of_labels + weights.label_set * parts.label_set + weights.presence * parts.presence
+    return parts.segmentation + of_labels
 
 
 def _select(condition: jax.Array, yes: TrainState, no: TrainState) -> TrainState:

@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from l2s_jax.config import PRESETS, Preset, TrainConfig, require_teacher
 from l2s_jax.runs.config_file import config_from_dict
@@ -24,11 +24,19 @@ PERCENTS: dict[str, tuple[float, ...]] = {
 """The 14 fractions s and the 12 fractions c of section 3.3."""
 
 DRAWS = (0, 1, 2, 3, 4)
-OWN = ("setting", "percent", "draw", "seed")
+SET_BY_SWEEP = ("setting", "percent", "draw", "seed")
 """Options that the sweep sets itself."""
 
-EARLIER = {"start_from": "weights", "teacher": "teacher"}
-"""Keys of a variant that name another, and the option that its runs are given for."""
+LINEAGE_KEYS = {"start_from": "weights", "teacher": "teacher"}
+"""Keys of a variant that name another, and the option by which its runs take from that one's."""
+
+
+class TakesFromVariant(NamedTuple):
+    """The run that each run of a variant takes from: that one's of the same percent and draw."""
+
+    option: str  # that names a run: `weights` or `teacher`
+    variant: str
+    setting: Setting
 
 
 @dataclass(frozen=True)
@@ -40,8 +48,7 @@ class Variant:
     settings: tuple[Setting, ...]
     percents: tuple[float, ...]
     config: TrainConfig  # setting, percent, draw and seed not yet set
-    earlier: tuple[tuple[str, str, Setting], ...] = ()
-    """Option that names a run, and the variant and setting whose run it is, of the same percent and draw."""
+    takes_from: tuple[TakesFromVariant, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,8 +71,8 @@ def read_sweep(path: str | Path) -> SweepFile:
     `name`, `preset`, `settings`, `percents`, `start_from`, `teacher` and `[variant.options]`. All but `name`
     may be left out: the default is one variant of the preset `paper` with the settings, percents and five
     draws of section 3.3. `start_from = "VARIANT SETTING"` lets each run start from the network of that
-    variant's run of the same percent and draw, `teacher = "VARIANT SETTING"` lets that network draw its
-    masks; that variant has to stand before this one.
+    variant's run of the same percent and draw, `teacher = "VARIANT SETTING"` lets that network make its
+    pseudo-masks; that variant has to stand before this one.
 
     Raises:
       UserError: the file cannot be read; naming every unknown key and value of the wrong type.
@@ -84,14 +91,14 @@ def read_sweep(path: str | Path) -> SweepFile:
         study = "segmentation"
     percents = _numbers(table.get("percents", list(PERCENTS[study])), "percents", faults)
     listed = table.get("variant", [{"name": "paper"}])
-    if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed) or not listed:
+    if not isinstance(listed, list) or not all(isinstance(table, dict) for table in listed) or not listed:
         faults.append("variant must be tables: [[variant]] with a name each")
         listed = []
     shared = _table(table, "options", faults)
-    variants = [_variant(one, study, percents, shared, faults) for one in listed]
-    _check_earlier([variant for variant in variants if variant], faults)
+    variants = [_variant(table, study, percents, shared, faults) for table in listed]
+    _check_order([variant for variant in variants if variant], faults)
     names = [variant.name for variant in variants if variant]
-    faults += [f"two variants are called {one!r}" for one in sorted({n for n in names if names.count(n) > 1})]
+    faults += [f"two variants are called {n!r}" for n in sorted({n for n in names if names.count(n) > 1})]
     manifest = _text(table, "manifest", "", faults)
     sweep = SweepFile(
         name,
@@ -111,7 +118,7 @@ def _variant(
 ) -> Variant | None:
     name = _text(table, "name", "", faults)
     where = f"variant {name!r}"
-    known = ("name", "preset", "settings", "percents", *EARLIER, "options")
+    known = ("name", "preset", "settings", "percents", *LINEAGE_KEYS, "options")
     before = len(faults)
     faults += [f"{where}: unknown key {k!r} (known: {', '.join(known)})" for k in table if k not in known]
     if not name or any(not (c.isalnum() or c in "-_.") for c in name):
@@ -120,18 +127,24 @@ def _variant(
     if preset not in PRESETS:
         faults.append(f"{where}: preset {preset!r} is none of {', '.join(PRESETS)}")
     chosen = table.get("settings", list(SETTINGS[study]))
-    if not isinstance(chosen, list) or not chosen or any(one not in SETTINGS[study] for one in chosen):
+    if (
+        not isinstance(chosen, list)
+        or not chosen
+        or any(setting not in SETTINGS[study] for setting in chosen)
+    ):
         faults.append(f"{where}: settings = {chosen!r} must list some of {', '.join(SETTINGS[study])}")
     own = table.get("percents")
     numbers = percents if own is None else _numbers(own, f"{where}: percents", faults)
-    earlier = _earlier(table, study, where, faults)
+    takes_from = _takes_from(table, study, where, faults)
     options = {**shared, **_table(table, "options", faults)}
     faults += [
-        f"{where}: {key} and the option {option} both name what to build upon: leave one out"
-        for key, option in EARLIER.items()
+        f"{where}: {key} and the option {option} both name what to take from: leave one out"
+        for key, option in LINEAGE_KEYS.items()
         if key in table and option in _table(table, "options", [])
     ]
-    faults += [f"{where}: option {key!r} is set by the sweep itself" for key in OWN if key in options]
+    faults += [
+        f"{where}: option {key!r} is set by the sweep itself" for key in SET_BY_SWEEP if key in options
+    ]
     if len(faults) > before:
         return None
     try:
@@ -141,29 +154,29 @@ def _variant(
     except UserError as error:
         faults.append(str(error))
         return None
-    return Variant(name, preset, tuple(chosen), numbers, config, earlier)
+    return Variant(name, preset, tuple(chosen), numbers, config, takes_from)
 
 
-def _earlier(
+def _takes_from(
     table: dict[str, Any], study: str, where: str, faults: list[str]
-) -> tuple[tuple[str, str, Setting], ...]:
-    found: list[Any] = []
-    for key, option in EARLIER.items():
+) -> tuple[TakesFromVariant, ...]:
+    taken: list[TakesFromVariant] = []
+    for key, option in LINEAGE_KEYS.items():
         words = str(table.get(key, "")).split()
         if len(words) == 2 and words[1] in SETTINGS[study]:
-            found.append((option, *words))
+            taken.append(TakesFromVariant(option, words[0], words[1]))
         elif key in table:
             faults.append(f"{where}: {key} = {table[key]!r} must be a variant and a setting, as in 'paper S'")
-    return tuple(found)
+    return tuple(taken)
 
 
-def _check_earlier(variants: list[Variant], faults: list[str]) -> None:
-    """A run that others build upon has to be run before them."""
-    keys = {option: key for key, option in EARLIER.items()}
+def _check_order(variants: list[Variant], faults: list[str]) -> None:
+    """A run that others take from has to be run before them."""
+    keys = {option: key for key, option in LINEAGE_KEYS.items()}
     for i, variant in enumerate(variants):
-        for option, name, setting in variant.earlier:
-            before = [one for one in variants[:i] if one.name == name and setting in one.settings]
-            missing = set(variant.percents) - {percent for one in before for percent in one.percents}
+        for option, name, setting in variant.takes_from:
+            before = [other for other in variants[:i] if other.name == name and setting in other.settings]
+            missing = set(variant.percents) - {percent for other in before for percent in other.percents}
             if setting == "S":
                 missing |= {0.0} & set(variant.percents)
             if missing:
@@ -191,17 +204,17 @@ def _table(table: dict[str, Any], key: str, faults: list[str]) -> dict[str, Any]
 
 
 def _numbers(value: Any, where: str, faults: list[str]) -> tuple[float, ...]:
-    good = isinstance(value, list) and value and all(type(one) in (int, float) for one in value)
-    if not good or any(not 0 <= one <= 100 for one in value):
+    good = isinstance(value, list) and value and all(type(number) in (int, float) for number in value)
+    if not good or any(not 0 <= number <= 100 for number in value):
         faults.append(f"{where} = {value!r} must list numbers between 0 and 100")
         return ()
-    return tuple(sorted({float(one) for one in value}))
+    return tuple(sorted({float(number) for number in value}))
 
 
 def _draws(value: Any, faults: list[str]) -> tuple[int, ...]:
     if type(value) is int and value > 0:
         return tuple(range(value))
-    if isinstance(value, list) and value and all(type(one) is int and one >= 0 for one in value):
+    if isinstance(value, list) and value and all(type(draw) is int and draw >= 0 for draw in value):
         return tuple(dict.fromkeys(value))
     faults.append(f"draws = {value!r} must be how many (at least 1), or a list of whole numbers from 0")
     return ()

@@ -21,7 +21,7 @@ LOOK_SECONDS = 0.2
 """Between two looks at whether to stop."""
 
 
-class Run(Protocol):
+class Queued(Protocol):
     """What has to be known of a run to put it in its turn."""
 
     @property
@@ -29,11 +29,11 @@ class Run(Protocol):
         """Its name."""
 
     @property
-    def earlier(self) -> tuple[tuple[str, str], ...]:
-        """Options that name a run that it builds upon, and that run."""
+    def waits_for(self) -> Collection[str]:
+        """Names of the runs that it takes weights or pseudo-masks from."""
 
 
-R = TypeVar("R", bound=Run)
+R = TypeVar("R", bound=Queued)
 
 
 class Outcome(NamedTuple):
@@ -59,14 +59,14 @@ def in_turn(
 def at_a_time(
     work: Callable[[R], Any], runs: Sequence[R], jobs: int, begin: Callable[[R], None]
 ) -> Generator[Outcome, None, None]:
-    """Works on several runs at a time, each in a process of its own; none before those that it builds upon.
+    """Works on several runs at a time, each in a process of its own; none before those that it takes from.
 
     Processes end with this one, however it ends. Asked to stop (Ctrl-C, SIGTERM, an iteration that is left),
     it lets each run save its state first.
 
     Args:
       work: a function that other processes can import, or `functools.partial` of one.
-      runs: in the order in which they are begun, those that others build upon before those others.
+      runs: in the order in which they are begun, those that others take from before those others.
       jobs: how many at a time.
       begin: told of each run before.
 
@@ -85,12 +85,12 @@ def at_a_time(
     waiting: list[R] = list(runs)
     going: dict[Future[Outcome], R] = {}
     pool = ProcessPoolExecutor(jobs, context, _settle, (shares,))
-    asked = False  # once: a run in training obeys a second signal at once
+    told = False  # once: a run in training obeys a second signal at once
     with stop_requests() as stop:
         try:
             while going or (waiting and not stop.is_set()):
-                if stop.is_set() and not asked:
-                    asked = True
+                if stop.is_set() and not told:
+                    told = True
                     _ask_to_stop(others)
                 elif not stop.is_set():
                     for run in ready(waiting, going.values())[: jobs - len(going)]:
@@ -114,17 +114,17 @@ def at_a_time(
                 process.kill()
             raise
         finally:
-            if not asked:
+            if not told:
                 _ask_to_stop(others)
             pool.shutdown(cancel_futures=True)
         if stop.is_set():
-            raise Stopped("stopped; start the same sweep again to go on")
+            raise Stopped()
 
 
 def ready(waiting: Sequence[R], going: Collection[R]) -> list[R]:
     """Those that wait for no other."""
     unfinished = {run.run for run in (*waiting, *going)}
-    return [run for run in waiting if not unfinished & {name for _, name in run.earlier}]
+    return [run for run in waiting if unfinished.isdisjoint(run.waits_for)]
 
 
 def core_shares(jobs: int) -> list[set[int] | None]:
@@ -164,7 +164,7 @@ def _attempt(work: Callable[[R], Any], run: R) -> Outcome:
     try:
         return Outcome(run, work(run))
     except KeyboardInterrupt:
-        return Outcome(run, error=Stopped("stopped"))
+        return Outcome(run, error=Stopped())
     except (UserError, OSError, MemoryError) as error:
         return Outcome(run, error=error)
     except Exception as error:

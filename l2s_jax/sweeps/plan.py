@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -43,7 +43,7 @@ OF_LABELS = (
 
 @dataclass(frozen=True)
 class Cell:
-    """One place in the tables."""
+    """One cell of the tables: a method at a percentage, and a draw."""
 
     variant: str
     setting: Setting
@@ -54,6 +54,13 @@ class Cell:
         return f"{self.variant} {self.setting} at {self.percent:g}%, draw {self.draw}"
 
 
+class TakesFrom(NamedTuple):
+    """A run of this sweep that another takes from."""
+
+    option: str  # that names it: `weights` or `teacher`
+    run: str
+
+
 @dataclass(frozen=True)
 class PlannedRun:
     """One training run, and every cell that it fills."""
@@ -62,11 +69,16 @@ class PlannedRun:
     preset: str
     config: TrainConfig
     steps: int
-    batch: int  # places in a batch: fewer than asked for where there are fewer patches
+    batch: int  # patches a step: fewer than `batch_size` where there are fewer to learn from
     n_mask: int
     n_label: int
     cells: tuple[Cell, ...]
-    earlier: tuple[tuple[str, str], ...] = ()  # options that name a run of this sweep, and that run
+    takes_from: tuple[TakesFrom, ...] = ()
+
+    @property
+    def waits_for(self) -> set[str]:
+        """Names of the runs that have to be finished before it."""
+        return {source.run for source in self.takes_from}
 
 
 def plan_sweep(
@@ -88,11 +100,11 @@ def plan_sweep(
     faults = []
     for cell, variant in cells_of(sweep):
         config = config_of(variant, cell.setting, cell.percent, cell.draw)
-        earlier = tuple(
-            (option, of_cell.get(Cell(name, setting, cell.percent, cell.draw), ""))
-            for option, name, setting in variant.earlier
+        takes_from = tuple(
+            TakesFrom(option, of_cell.get(Cell(name, setting, cell.percent, cell.draw), ""))
+            for option, name, setting in variant.takes_from
         )
-        named: dict[str, Any] = {option: f"run {run}" for option, run in earlier}
+        named: dict[str, Any] = {option: f"run {run}" for option, run in takes_from}
         config = replace(config, **named)
         try:
             plan = plan_run(config, patches, classes)
@@ -104,9 +116,16 @@ def plan_sweep(
         if name in runs:
             runs[name] = replace(runs[name], cells=(*runs[name].cells, cell))
         else:
-            counts = int(plan.chosen.has_mask.sum()), int(plan.chosen.has_label.sum())
             runs[name] = PlannedRun(
-                name, variant.preset, config, plan.steps, plan.schedule.batch, *counts, (cell,), earlier
+                run=name,
+                preset=variant.preset,
+                config=config,
+                steps=plan.steps,
+                batch=plan.schedule.batch,
+                n_mask=int(plan.chosen.has_mask.sum()),
+                n_label=int(plan.chosen.has_label.sum()),
+                cells=(cell,),
+                takes_from=takes_from,
             )
     if faults:
         listed = "\n".join(faults[:10])
@@ -141,7 +160,9 @@ def run_name(config: TrainConfig, plan: RunPlan, manifest_sha256: str) -> str:
         if field.name not in ignored and getattr(config, field.name) != field.default
     }
     seen = np.packbits(np.stack([*plan.subset, *plan.chosen])).tobytes()
-    weights = b"".join(np.asarray(part, np.float32).tobytes() for part in plan.task[:2])
+    weights = b"".join(
+        np.asarray(part, np.float32).tobytes() for part in (plan.task.seg_weights, plan.task.cls_weights)
+    )
     text = repr((sorted(options.items()), manifest_sha256, plan.steps)).encode()
     return hashlib.sha256(b"\0".join((text, seen, weights))).hexdigest()[:12]
 

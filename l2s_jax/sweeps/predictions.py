@@ -66,7 +66,7 @@ def sample_pictures(results: Results, pictures: int = PICTURES) -> Samples:
 
 def _drawing(results: Results, cells: pd.DataFrame, dataset: str, pictures: int) -> Drawing:
     folder = results.folder / "runs"
-    choice = _choose(cells[[_is_there(folder / run) for run in cells["run"]]])
+    choice = _choose(cells[[_has_network(folder / run) for run in cells["run"]]])
     if choice is None:
         raise UserError(f"{folder} does not hold the run folders, with their networks.")
     manifest = _manifest(folder / next(iter(choice.runs.values())))
@@ -88,12 +88,12 @@ def _drawing(results: Results, cells: pd.DataFrame, dataset: str, pictures: int)
     return Drawing(name, svg_of(figure), caption, caption)
 
 
-def _is_there(run: Path) -> bool:
+def _has_network(run: Path) -> bool:
     return (run / NETWORK).is_file() and (run / BEST).is_dir()
 
 
 def _choose(cells: pd.DataFrame) -> _Choice | None:
-    """The draw of which most is there, and its runs."""
+    """The draw with most runs, and those."""
     if cells.empty:
         return None
     counts = cells.groupby("draw").size()
@@ -104,14 +104,13 @@ def _choose(cells: pd.DataFrame) -> _Choice | None:
         for variant in in_order(own["variant"])
         for setting in in_order(own.loc[own["variant"] == variant, "setting"], SETTINGS)
     ]
-    found = sorted(set(own["percent"]))
-    of_paper = [percent for percent in found if percent in PAPER_PERCENTS]
-    percents = (
-        of_paper if len(of_paper) == COLUMNS else [found[i] for i in spread_evenly(len(found), COLUMNS)]
-    )
+    percents = sorted(set(own["percent"]))
+    shown = [percent for percent in percents if percent in PAPER_PERCENTS]
+    if len(shown) != COLUMNS:
+        shown = [percents[i] for i in spread_evenly(len(percents), COLUMNS)]
     runs = {(row.variant, row.setting, row.percent): row.run for row in own.itertuples()}
-    runs = {key: run for key, run in runs.items() if key[2] in percents}
-    return _Choice(methods, percents, runs, draw)
+    runs = {key: run for key, run in runs.items() if key[2] in shown}
+    return _Choice(methods, shown, runs, draw)
 
 
 def _manifest(run: Path) -> Manifest:

@@ -30,7 +30,7 @@ def report(
       against: methods, as "VARIANT SETTING", from which all others are subtracted too, draw by draw.
       draws: those that are looked at; all by default.
       pictures: draw predictions where the run folders and the manifest are there; they show the data.
-      say: receives what a person should read.
+      say: receives progress messages.
 
     Returns:
       The path of report.html.
@@ -38,18 +38,18 @@ def report(
     Raises:
       UserError: results that cannot be read, no finished run, or an unknown metric, method or draw.
     """
-    found = read_results(results)
+    read = read_results(results)
     if draws is not None:
-        found = of_draws(found, draws)
-    folder = Path(out) if out is not None else found.folder / "report"
+        read = of_draws(read, draws)
+    folder = Path(out) if out is not None else read.folder / "report"
     samples = Samples(reason="Pictures were not asked for.")
     if pictures:
         from l2s_jax.sweeps.predictions import sample_pictures
 
-        samples = sample_pictures(found)
-    used = found.ddof if ddof is None else ddof
-    path = write_report(found, folder, metrics, used, samples, against)
-    for note in summary_notes(found):
+        samples = sample_pictures(read)
+    used = read.ddof if ddof is None else ddof
+    path = write_report(read, folder, metrics, used, samples, against)
+    for note in summary_notes(read):
         say(f"note: {note}")
-    say(f"{len(found.runs)} runs, {len(found.cells)} of {found.planned} planned cells: open {path}")
+    say(f"{len(read.runs)} runs, {len(read.cells)} of {read.planned} planned cells: open {path}")
     return path

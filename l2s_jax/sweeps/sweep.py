@@ -53,7 +53,7 @@ def sweep(
     fail are written to failures.csv and passed over.
 
     Args:
-      file: TOML; see `sweep_file.read_sweep`.
+      file: TOML; see `sweeps.file.read_sweep`.
       out: folder of the results; `runs/NAME` by default. results.csv alone is enough to go on from.
       manifest: the data, instead of what the file names.
       dry_run: say what would be run and how long it would take, from measured steps; train nothing.
@@ -62,7 +62,7 @@ def sweep(
         another number of cores a run's figures differ by rounding. A script that asks for several has to call
         this below `if __name__ == "__main__":`, since each process imports it.
       allow_outside: accept paths in the manifest that lead out of its folder.
-      say: receives what a person should read.
+      say: receives progress messages.
 
     Returns:
       The folder of the results: `l2s report` and `l2s plan` take it.
@@ -73,8 +73,8 @@ def sweep(
     """
     if jobs < 1:
         raise UserError(f"--jobs {jobs}: expected 1 or more")
-    asked = read_sweep(file)
-    data = manifest or asked.manifest
+    experiment = read_sweep(file)
+    data = manifest or experiment.manifest
     if data is None:
         raise UserError(f'{file} names no manifest: add manifest = "FOLDER" to it or give --manifest')
     report = check_manifest(data, allow_outside=allow_outside)
@@ -84,30 +84,32 @@ def sweep(
         say(line)
     if not contents.of_split("test"):
         raise UserError(f"{data} has no patches in the split test: a sweep needs them for its figures")
-    if asked.study == "classification" and all(
+    if experiment.study == "classification" and all(
         row.label == IGNORE_LABEL for row in contents.of_split("test")
     ):
         raise UserError(
             f"{data} has no labels in the split test, from which the classification study reads its figures. "
             f"`l2s prepare halves {data} OUT` makes a manifest that has half of the image-level patches there"
         )
-    patches = load_patches(contents.of_split("train"), contents.classes, asked.variants[0].config.memory_gib)
-    planned = plan_sweep(asked, patches, contents.classes, contents.sha256)
-    folder = Path(out) if out is not None else Path("runs") / asked.name
+    patches = load_patches(
+        contents.of_split("train"), contents.classes, experiment.variants[0].config.memory_gib
+    )
+    planned = plan_sweep(experiment, patches, contents.classes, contents.sha256)
+    folder = Path(out) if out is not None else Path("runs") / experiment.name
     if dry_run:
         finished = check_begun(folder, contents)
-        for line in describe_plan(asked, planned, finished) + list_runs(planned, finished):
+        for line in describe_plan(experiment, planned, finished) + list_runs(planned, finished):
             say(line)
         say(estimate(folder / RESULTS, planned, finished, patches, contents, jobs))
         return folder
     with locked(folder):
         finished = check_begun(folder, contents, say)
-        open_sweep(folder, asked, contents, planned)
-        for line in describe_plan(asked, planned, finished):
+        open_sweep(folder, experiment, contents, planned)
+        for line in describe_plan(experiment, planned, finished):
             say(line)
         failed = set() if retry_failed else failed_runs(folder)
         left = [run for run in planned if run.run not in finished | failed]
-        _run_all(folder, asked, contents, left, jobs, allow_outside, say)
+        _run_all(folder, experiment, contents, left, jobs, allow_outside, say)
         _say_failures(folder, planned, say)
     say(f"done: {folder / RESULTS} (next: l2s report {folder})")
     return folder
@@ -115,7 +117,7 @@ def sweep(
 
 def _run_all(
     folder: Path,
-    asked: SweepFile,
+    experiment: SweepFile,
     contents: Manifest,
     left: Sequence[PlannedRun],
     jobs: int,
@@ -132,7 +134,7 @@ def _run_all(
             + (f" ({run.run})" if jobs > 1 else "")
         )
 
-    work = partial(run_one, folder, asked, contents, allow_outside)
+    work = partial(run_one, folder, experiment, contents, allow_outside)
     if jobs == 1:
         outcomes = in_turn(work, left, begin)
     else:
@@ -159,38 +161,40 @@ def _run_all(
 
 
 def _end_if_it_concerns_all(error: Exception | None) -> None:
-    """Raises what every other run would meet as well, saying how the sweep goes on."""
-    if isinstance(error, Stopped):
-        raise Stopped(f"{str(error).split(';')[0]}; start the same sweep again to go on") from error
-    if isinstance(error, Unwritable):
-        text = str(error).replace("go on with --resume", "start the same sweep again to go on")
-        raise Unwritable(text) from error
-    if isinstance(error, MemoryError | OSError):
+    """Raises what every other run would meet as well."""
+    if isinstance(error, Stopped | Unwritable | MemoryError | OSError):
         raise error
 
 
 def run_one(
-    folder: Path, asked: SweepFile, contents: Manifest, allow_outside: bool, run: PlannedRun
+    folder: Path, experiment: SweepFile, contents: Manifest, allow_outside: bool, run: PlannedRun
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Trains (or resumes, or finds finished) one run and measures it once on the test split."""
     silent = lambda line: None  # noqa: E731
-    place, config = folder / RUNS / run.run, run.config
-    if (place / CONFIG).exists() and read_json(place / MANIFEST)["sha256"] != contents.sha256:
-        shutil.rmtree(place)  # it learned from a manifest that was changed while the sweep was at work
-    begun = (place / CONFIG).exists()
+    run_folder, config = folder / RUNS / run.run, run.config
+    if (run_folder / CONFIG).exists() and read_json(run_folder / MANIFEST)["sha256"] != contents.sha256:
+        shutil.rmtree(run_folder)  # it learned from a manifest that was changed while the sweep was at work
+    begun = (run_folder / CONFIG).exists()
     if begun:
-        config = read_run_config(place)  # another cell of the same experiment may have begun it
+        config = read_run_config(run_folder)  # another cell of the same experiment may have begun it
     else:
-        named: dict[str, Any] = {option: str(_network_of(folder, earlier)) for option, earlier in run.earlier}
+        named: dict[str, Any] = {
+            source.option: str(_finished_run(folder, source.run)) for source in run.takes_from
+        }
         config = dataclasses.replace(config, **named)
-    if not (place / FINISHED).exists():
-        train(contents.folder, place, config, resume=begun, allow_outside=allow_outside, say=silent)
-    figures = evaluate(place, contents.folder, allow_outside=allow_outside, say=silent)
+    if not (run_folder / FINISHED).exists():
+        train(contents.folder, run_folder, config, resume=begun, allow_outside=allow_outside, say=silent)
+    figures = evaluate(run_folder, contents.folder, allow_outside=allow_outside, say=silent)
     row = result_row(
-        asked, run, figures, read_json(place / FINISHED), read_json(place / ENVIRONMENT), contents.sha256
+        experiment,
+        run,
+        figures,
+        read_json(run_folder / FINISHED),
+        read_json(run_folder / ENVIRONMENT),
+        contents.sha256,
     )
-    shutil.rmtree(place / LAST, ignore_errors=True)  # Adam's moments are of no more use
-    by_group = pd.read_csv(place / "evaluation" / "test" / "per_group.csv")
+    shutil.rmtree(run_folder / LAST, ignore_errors=True)  # Adam's moments are of no more use
+    by_group = pd.read_csv(run_folder / "evaluation" / "test" / "per_group.csv")
     return row, [{"run": run.run, **record} for record in by_group.to_dict("records")]
 
 
@@ -210,12 +214,12 @@ def _forget_groups(path: Path, run: str) -> None:
         write_text(path, table[table["run"] != run].to_csv(index=False, lineterminator="\n"))
 
 
-def _network_of(folder: Path, run: str) -> Path:
-    """The folder of a finished run that another builds upon."""
-    place = folder / RUNS / run
-    if not (place / FINISHED).exists():
-        raise UserError(f"the run that it builds upon has failed, or its folder is gone: {place}")
-    return place
+def _finished_run(folder: Path, run: str) -> Path:
+    """The folder of a finished run that another takes from."""
+    run_folder = folder / RUNS / run
+    if not (run_folder / FINISHED).exists():
+        raise UserError(f"the run that it takes from has failed, or its folder is gone: {run_folder}")
+    return run_folder
 
 
 def _failure(run: PlannedRun, error: Exception) -> dict[str, Any]:
@@ -257,13 +261,15 @@ def failed_runs(folder: Path) -> set[str]:
     return set(failures.get("run", ())) - set(results.get("run", ()))
 
 
-def open_sweep(folder: Path, asked: SweepFile, contents: Manifest, planned: Sequence[PlannedRun]) -> None:
+def open_sweep(
+    folder: Path, experiment: SweepFile, contents: Manifest, planned: Sequence[PlannedRun]
+) -> None:
     """Writes sweep.json and plan.csv; cells planned earlier for the same folder are kept in the plan."""
     classes = contents.classes
     facts = {
-        "name": asked.name,
-        "dataset": asked.dataset,
-        "study": asked.study,
+        "name": experiment.name,
+        "dataset": experiment.dataset,
+        "study": experiment.study,
         "manifest": str(contents.folder),
         "manifest_sha256": contents.sha256,
         "classes": list(classes.names),
@@ -271,7 +277,7 @@ def open_sweep(folder: Path, asked: SweepFile, contents: Manifest, planned: Sequ
         "ddof": 1,
     }
     write_json(folder / SWEEP, facts)
-    plan = plan_table(asked, planned)
+    plan = plan_table(experiment, planned)
     before = complete_rows(folder / PLAN)[0]
     if len(before):
         before = before.astype({"percent": float, "draw": int})

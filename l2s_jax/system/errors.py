@@ -1,5 +1,7 @@
 """Errors that are written for the person who reads them."""
 
+from typing import Any
+
 
 class UserError(Exception):
     """Something the user can mend: names the file, row or option, what was expected and what to do.
@@ -10,6 +12,16 @@ class UserError(Exception):
     def __init__(self, message: str, *, exit_code: int = 2):
         super().__init__(message)
         self.exit_code = exit_code
+
+    def __reduce__(self) -> Any:
+        """Whole on its way to another process, whatever a subclass is made from."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[UserError], arguments: tuple[Any, ...], fields: dict[str, Any]) -> UserError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(fields)
+    return error
 
 
 class Unwritable(UserError):

@@ -53,7 +53,7 @@ def unwritable(path: Path, error: OSError) -> Unwritable:
     """The message for an output that cannot be written: which path, why, and what to do."""
     return Unwritable(
         f"cannot write {path}: {error.strerror or error}. "
-        "Free some space or choose another output folder; nothing that was finished has been lost."
+        "Nothing that was finished has been lost: free some space or choose another output folder"
     )
 
 

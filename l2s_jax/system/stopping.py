@@ -4,16 +4,26 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from l2s_jax.system.errors import UserError
 
 
 class Stopped(UserError):
-    """Ctrl-C or SIGTERM: the state was saved first."""
+    """Ctrl-C or SIGTERM: the state was saved first.
 
-    def __init__(self, message: str):
-        super().__init__(message, exit_code=130)
+    Attributes:
+      folder: what can be gone on with, where it is known.
+      step: the last that was taken.
+      steps: how many there are.
+    """
+
+    def __init__(self, folder: Path | None = None, step: int | None = None, steps: int | None = None):
+        self.folder, self.step, self.steps = folder, step, steps
+        super().__init__(
+            "stopped" if step is None else f"stopped after step {step} of {steps}", exit_code=130
+        )
 
 
 @contextmanager

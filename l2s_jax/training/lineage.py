@@ -1,81 +1,143 @@
-"""What runs build upon: first weights, and the masks that a teacher draws."""
+"""What a run takes from earlier runs: initial weights, and pseudo-masks from a teacher."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from l2s_jax.config import TrainConfig, require_teacher
+from l2s_jax.config import TrainConfig
 from l2s_jax.data.manifest import Manifest
-from l2s_jax.runs.folder import EarlierRun, write_earlier_runs
-from l2s_jax.training.initial_weights import RANDOM, Start, read_start
+from l2s_jax.models.forward import Network
+from l2s_jax.runs.folder import EarlierRun, read_run_classes, training_groups, write_earlier_runs
+from l2s_jax.runs.leaks import HELD_OUT, held_out_groups, require_unseen
+from l2s_jax.runs.network import load_network
+from l2s_jax.runs.pretrained import encoder_weights
+from l2s_jax.system.errors import UserError
+from l2s_jax.training.initial_weights import RANDOM, InitialWeights
 from l2s_jax.training.plan import RunPlan
-from l2s_jax.training.pseudo_masks import DrawnMasks, draw_masks, read_drawn, write_drawn
-from l2s_jax.training.teacher import Teacher, read_teacher, taught
+from l2s_jax.training.pseudo_masks import (
+    PseudoMasks,
+    make_pseudo_masks,
+    read_pseudo_masks,
+    write_pseudo_masks,
+)
+
+Say = Callable[[str], None]
 
 
-class Basis(NamedTuple):
-    """What a run builds upon."""
+class Lineage(NamedTuple):
+    """What a run takes from earlier runs; most runs take nothing."""
 
-    plan: RunPlan  # with the teacher's masks, where there is one
-    start: Start
-    teacher: EarlierRun | None = None
-    drawn: DrawnMasks | None = None
+    weights: InitialWeights = RANDOM
+    pseudo_masks: PseudoMasks | None = None
+    runs: tuple[EarlierRun, ...] = ()  # those that both are from
 
 
-def read_bases(
-    folders: Sequence[Path],
-    configs: Sequence[TrainConfig],
-    plans: Sequence[RunPlan],
-    manifest: Manifest,
-    begun: Sequence[bool],
-    finished: Sequence[bool],
-    say: Callable[[str], None],
-) -> list[Basis]:
-    """First weights and a teacher's masks, read before a run's folder is made.
+class Teacher(NamedTuple):
+    """The network that makes pseudo-masks, and the run that it comes from."""
+
+    network: Network
+    run: EarlierRun
+
+
+def lineage_reader(manifest: Manifest, say: Say) -> Callable[[TrainConfig, RunPlan], Lineage]:
+    """A function that reads what a new run takes, each earlier network once however many runs take from it.
+
+    It reads and computes, and writes nothing: a missing file must not leave a half-begun run behind.
 
     Args:
-      folders: of the runs.
-      configs: their options.
-      plans: their plans, without a teacher's masks.
-      manifest: what they learn from.
-      begun: which are resumed from a checkpoint: they keep what they began with.
-      finished: which have nothing left to do.
-      say: receives what a person should read.
+      manifest: what the new runs are going to learn from.
+      say: receives progress messages.
+
+    Returns:
+      A function of a run's options and its plan without pseudo-masks. It raises `UserError` where weights or
+      a run cannot be read, or do not fit the network or the manifest.
+    """
+    weights_of = cache(lambda named, head: read_weights(named, head, manifest, say))
+    teacher_of = cache(lambda named: read_teacher(named, manifest))
+
+    def read(config: TrainConfig, plan: RunPlan) -> Lineage:
+        weights, run = weights_of(config.weights, config.head)
+        runs = (run,) if run is not None else ()
+        if not config.teacher:
+            return Lineage(weights, None, runs)
+        teacher = teacher_of(config.teacher)
+        masks = make_pseudo_masks(teacher.network, teacher.run.folder, plan, manifest.classes, config, say)
+        return Lineage(weights, masks, (*runs, teacher.run))
+
+    return read
+
+
+def read_weights(
+    named: str, head: str, manifest: Manifest, say: Say
+) -> tuple[InitialWeights, EarlierRun | None]:
+    """Reads what the option `weights` names, and says which run it is from, if any.
+
+    A folder is taken for a run: its best network as a whole where its classes and head are the new run's,
+    else the encoder alone.
+
+    Args:
+      named: `auto`, `random`, a file or a run's folder.
+      head: the new run's.
+      manifest: what the new run is going to learn from.
+      say: receives progress messages.
 
     Raises:
-      UserError: weights, a run or its masks cannot be read, or fit neither the network nor the manifest; a
-        teacher's options are given without one.
+      UserError: there are no such weights.
+      Leak: that run has learned from patients or slides of this manifest's validation or test split.
     """
-    starts: dict[str, Start] = {}
-    teachers: dict[str, Teacher] = {}
-    bases = []
-    for i, (config, plan) in enumerate(zip(configs, plans, strict=True)):
-        if finished[i]:
-            bases.append(Basis(plan, RANDOM))
-            continue
-        if begun[i]:
-            drawn = read_drawn(folders[i]) if config.teacher else None
-            bases.append(Basis(taught(plan, drawn, config) if drawn else plan, RANDOM))
-            continue
-        require_teacher(config)
-        if config.weights not in starts:
-            starts[config.weights] = read_start(config, manifest, say=say)
-        start = starts[config.weights]
-        if not config.teacher:
-            bases.append(Basis(plan, start))
-            continue
-        if config.teacher not in teachers:
-            teachers[config.teacher] = read_teacher(config, manifest)
-        teacher = teachers[config.teacher]
-        drawn = draw_masks(teacher.network, teacher.run.folder, plan, manifest.classes, config, say)
-        bases.append(Basis(taught(plan, drawn, config), start, teacher.run, drawn))
-    return bases
+    folder = Path(named).expanduser()
+    if named in ("auto", "random") or not folder.is_dir():
+        return InitialWeights(encoder=encoder_weights(named, say=say)), None
+    network, facts = load_network(folder)
+    classes = read_run_classes(folder).names
+    whole = (classes, facts.head) == (manifest.classes.names, head)
+    part = "the whole network" if whole else "the encoder"
+    why = "" if whole else f", since its classes or head are others ({', '.join(classes)}; {facts.head})"
+    say(f"starting from {part} of the run {folder}{why}")
+    variables = {
+        kind: dict(tree) if whole else {"encoder": tree["encoder"]}
+        for kind, tree in network.variables.items()
+    }
+    return InitialWeights(variables=variables), _earlier_run("weights", folder, part, manifest)
 
 
-def keep_basis(folder: Path, basis: Basis) -> None:
-    """Writes what a run builds upon into its folder."""
-    earlier = [run for run in (basis.start.run, basis.teacher) if run is not None]
-    if earlier:
-        write_earlier_runs(folder, earlier)
-    if basis.drawn is not None:
-        write_drawn(folder, basis.drawn)
+def read_teacher(named: str, manifest: Manifest) -> Teacher:
+    """Reads the network of the run that the option `teacher` names.
+
+    Raises:
+      UserError: there is no such run, or it has other classes.
+      Leak: it has learned from patients or slides of this manifest's validation or test split.
+    """
+    folder = Path(named).expanduser()
+    network, _ = load_network(folder)
+    names = read_run_classes(folder).names
+    if names != manifest.classes.names:
+        raise UserError(
+            f"teacher = {str(folder)!r}: that run knows the classes {', '.join(names)}; this manifest has "
+            f"{', '.join(manifest.classes.names)}"
+        )
+    return Teacher(network, _earlier_run("teacher", folder, "the whole network", manifest))
+
+
+def _earlier_run(role: str, folder: Path, part: str, manifest: Manifest) -> EarlierRun:
+    """What is remembered of a run that another takes from, which has seen nothing that is held out."""
+    require_unseen(folder, held_out_groups(manifest), HELD_OUT, role)
+    return EarlierRun(role, str(folder), part, tuple(sorted(training_groups(folder))))
+
+
+def write_lineage(folder: Path, lineage: Lineage) -> None:
+    """Writes what a run takes from earlier ones into its folder, so that it is resumed without them."""
+    if lineage.runs:
+        write_earlier_runs(folder, lineage.runs)
+    if lineage.pseudo_masks is not None:
+        write_pseudo_masks(folder, lineage.pseudo_masks)
+
+
+def lineage_of_begun(folder: Path, config: TrainConfig) -> Lineage:
+    """What a run that is resumed still needs of earlier ones: its weights are in its checkpoint.
+
+    Raises:
+      UserError: its pseudo-masks are gone or damaged.
+    """
+    return Lineage(pseudo_masks=read_pseudo_masks(folder) if config.teacher else None)

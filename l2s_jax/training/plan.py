@@ -7,12 +7,11 @@ import numpy as np
 
 from l2s_jax.config import TrainConfig
 from l2s_jax.data.loader import Schedule, balanced_schedule, shuffled_schedule
-from l2s_jax.data.manifest import Classes, Manifest, straddling_groups
+from l2s_jax.data.manifest import Classes, Manifest
 from l2s_jax.data.patch_set import PatchSet, channel_statistics, routed, strata
 from l2s_jax.data.subsets import Subset, choose
-from l2s_jax.models.network import MULTIPLE
 from l2s_jax.step import losses
-from l2s_jax.step.train_step import Task
+from l2s_jax.step.train_step import Objective, Task
 from l2s_jax.system.errors import UserError
 from l2s_jax.types import IGNORE_LABEL, SPLITS
 
@@ -44,7 +43,6 @@ def plan_run(config: TrainConfig, patches: PatchSet, classes: Classes) -> RunPla
     Raises:
       UserError: the patches cannot be trained on, or the setting leaves none.
     """
-    check_size(patches.size)
     check_shifts(config, patches.size[0])
     stratum = strata(patches, classes.background)
     chosen = choose(
@@ -70,34 +68,24 @@ def plan_run(config: TrainConfig, patches: PatchSet, classes: Classes) -> RunPla
     if config.norm == "dataset":
         with_mask = np.flatnonzero(chosen.has_mask)
         mean, std = channel_statistics(patches, with_mask if len(with_mask) else label_rows)
+    task = Task(
+        seg_weights=segmentation_weights(config, patches.pixels[chosen.has_mask]),
+        cls_weights=classification_weights(config, patches.label[chosen.has_label], len(classes)),
+        mean=mean,
+        std=std,
+        objective=objective_weights(config),
+        labels_from=np.int32(config.labels_from),
+    )
     same = config.norm_eval == "same"
     return RunPlan(
-        seen,
-        subset,
-        chosen,
-        schedule,
-        steps,
-        Task(
-            *task_weights(config, patches, chosen, len(classes)),
-            mean,
-            std,
-            objective_weights(config),
-            np.int32(config.labels_from),
-        ),
-        mean if same else IMAGENET_MEAN,
-        std if same else IMAGENET_STD,
-    )
-
-
-def task_weights(
-    config: TrainConfig, patches: PatchSet, chosen: Subset, classes: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Class weights f32[C] of L_seg, by pixels of the chosen masks, and of L_cls, by the chosen labels."""
-    labels = patches.label[chosen.has_label & (patches.label != IGNORE_LABEL)]
-    label_counts = np.bincount(labels, minlength=classes)
-    return (
-        segmentation_weights(config, patches.pixels[chosen.has_mask]),
-        losses.class_weights(label_counts, config.class_weights),
+        patches=seen,
+        subset=subset,
+        chosen=chosen,
+        schedule=schedule,
+        steps=steps,
+        task=task,
+        eval_mean=mean if same else IMAGENET_MEAN,
+        eval_std=std if same else IMAGENET_STD,
     )
 
 
@@ -106,22 +94,23 @@ def segmentation_weights(config: TrainConfig, pixels: np.ndarray) -> np.ndarray:
     return losses.class_weights(pixels.sum(0), config.class_weights)
 
 
-def objective_weights(config: TrainConfig) -> np.ndarray:
-    """Weights f32[3] of L_cls, L_set and L_presence beside L_seg."""
-    return np.array([config.cls_weight, config.set_weight, config.presence_weight], np.float32)
+def classification_weights(config: TrainConfig, labels: np.ndarray, classes: int) -> np.ndarray:
+    """Class weights f32[C] of L_cls, from labels i32[K]."""
+    counts = np.bincount(labels[labels != IGNORE_LABEL], minlength=classes)
+    return losses.class_weights(counts, config.class_weights)
 
 
-def check_size(size: tuple[int, int]) -> None:
-    """Refuses patches that the network cannot be trained on."""
-    if size[0] != size[1] or size[0] % MULTIPLE:
-        raise UserError(
-            f"training patches of {size[0]}x{size[1]} pixels: they must be square, with sides a multiple of "
-            f"{MULTIPLE}. Cut or resize them, as `l2s prepare` does."
-        )
+def objective_weights(config: TrainConfig) -> Objective:
+    """Weights of the label losses beside L_seg."""
+    return Objective(
+        classification=np.float32(config.cls_weight),
+        label_set=np.float32(config.set_weight),
+        presence=np.float32(config.presence_weight),
+    )
 
 
 def check_shifts(config: TrainConfig, side: int) -> None:
-    """Refuses to move patches by more than mirroring at their edge can fill."""
+    """Refuses shifts by more than mirroring at a patch's edge can fill."""
     for name in ("augment_shift", "teacher_shift"):
         if getattr(config, name) >= side:
             raise UserError(
@@ -130,20 +119,12 @@ def check_shifts(config: TrainConfig, side: int) -> None:
 
 
 def describe_splits(manifest: Manifest) -> list[str]:
-    """Lines that say what is in each split, after asserting that no group is in two.
-
-    Raises:
-      UserError: a patient or slide stands in more than one split.
-    """
-    leaks = straddling_groups(manifest.patches)
-    if leaks:
-        listed = "; ".join(f"{group} in {', '.join(splits)}" for group, splits in list(leaks.items())[:10])
-        raise UserError(f"{len(leaks)} group(s) straddle splits, which leaks: {listed}")
-    lines = [_describe(split, manifest.of_split(split)) for split in SPLITS]
+    """Lines that say what is in each split of a checked manifest, in which no group straddles splits."""
+    lines = [_describe_split(split, manifest.of_split(split)) for split in SPLITS]
     return [*lines, "no group is in two splits"]
 
 
-def _describe(split: str, rows: Sequence[Any]) -> str:
+def _describe_split(split: str, rows: Sequence[Any]) -> str:
     masks = sum(row.mask is not None for row in rows)
     labels = sum(row.label != IGNORE_LABEL for row in rows)
     groups = len({row.group for row in rows})

@@ -11,23 +11,27 @@ from l2s_jax.data.loader import make_batch
 from l2s_jax.models.network import L2S
 from l2s_jax.step.mesh import describe_mesh, jit_mesh_step, make_mesh, state_on_mesh
 from l2s_jax.step.seeds import (
+    Apart,
     Compiler,
     ManyStep,
+    Seeds,
     Strategy,
     fastest,
-    is_sequence,
     jit_many_step,
     measure_strategies,
 )
 from l2s_jax.step.train_step import TrainState, step_function
 from l2s_jax.training.initial_weights import state_shapes
 from l2s_jax.training.plan import RunPlan
+from l2s_jax.training.setup import RunSetup
 from l2s_jax.types import Batch
 
 ALONE: Strategy = "unroll"
 """Strategy of a run that is trained alone: the step as it is."""
 
-Wanted = Strategy | Literal["auto"]
+StrategyOption = Strategy | Literal["auto"]
+"""The option `strategy`: one of them, or the fastest that is measured."""
+
 Devices = int | Literal["all"]
 
 
@@ -43,30 +47,24 @@ def batch_of(plan: RunPlan, step: int) -> Batch:
     return make_batch(plan.patches, plan.subset, *plan.schedule.rows_of_step(step))
 
 
-def compile_ahead(
-    configs: Sequence[TrainConfig], plans: Sequence[RunPlan], classes: int, strategy: Wanted, devices: Devices
-) -> Program | None:
+def compile_ahead(setups: Sequence[RunSetup], strategy: StrategyOption, devices: Devices) -> Program | None:
     """Begins to compile the step while runs are made ready, where it is known which program to take.
 
     Args:
-      configs: of each run; what is compiled into the step is the same in all.
-      plans: of each run.
-      classes: how many there are.
+      setups: of each run; what is compiled into the step is the same in all.
       strategy: see `seeds.many_step`; with "auto" and several runs nothing is known before it is measured.
       devices: see `mesh.make_mesh`.
 
     Returns:
       The program, whose first step waits for it; None where it has to be chosen when the runs are ready.
     """
-    n, known = len(plans), _known(strategy, len(plans))
+    n, known = len(setups), _known(strategy, len(setups))
     if known is None or jax.process_count() > 1 or make_mesh(n, devices) is not None:
         return None
-    model = L2S(classes, configs[0].head)
-    program = jit_many_step(step_function(model, configs[0]), n, known)
-    states = tuple(
-        state_shapes(config, model, plan.task) for config, plan in zip(configs, plans, strict=True)
-    )
-    program.compile_ahead(states, tuple(batch_of(plan, 0) for plan in plans))
+    program = jit_many_step(step_function(setups[0].model, setups[0].config), n, known)
+    states = tuple(state_shapes(setup.config, setup.model, setup.plan.task) for setup in setups)
+    batches = tuple(batch_of(setup.plan, 0) for setup in setups)
+    program.compile_ahead(Apart(states), Apart(batches))
     return Program(program, _state_of)
 
 
@@ -75,7 +73,7 @@ def choose_program(
     config: TrainConfig,
     states: Sequence[TrainState],
     batches: Callable[[], list[Batch]],
-    strategy: Wanted,
+    strategy: StrategyOption,
     devices: Devices,
     say: Callable[[str], None],
 ) -> Program:
@@ -101,19 +99,21 @@ def choose_program(
     known = _known(strategy, n)
     if known is not None:
         return Program(compiler(step, n, known), state_of)
-    measured, left_out = measure_strategies(step, list(states), batches(), n, compiler=compiler)
+    measured, left_out = measure_strategies(
+        step, Apart(tuple(states)), Apart(tuple(batches())), n, compiler=compiler
+    )
     chosen = fastest(measured)
-    times = [f"{name} {one.ms:.0f} ms" for name, one in measured.items()]
+    times = [f"{name} {tried.ms:.0f} ms" for name, tried in measured.items()]
     times += [f"{name} not tried ({why})" for name, why in left_out.items()]
     say(f"strategy {chosen} for {n} runs at once. Time of a step of all: " + "; ".join(times))
     return Program(measured[chosen].program, state_of)
 
 
-def _state_of(states: Any, i: int) -> TrainState:
-    return states[i] if is_sequence(states) else jax.tree.map(lambda leaf: leaf[i], states)
+def _state_of(states: Seeds, i: int) -> TrainState:
+    return states.of(i)
 
 
-def _known(strategy: Wanted, n: int) -> Strategy | None:
+def _known(strategy: StrategyOption, n: int) -> Strategy | None:
     """The strategy, unless it has to be measured first."""
     if strategy != "auto":
         return strategy

@@ -1,11 +1,14 @@
-"""Masks that a network draws for patches that have a label only. Not in the paper.
+"""Self-training: a trained network gives image-level patches masks of their own. Not in the paper.
 
-A label narrows down what a network says: of its classes only the patch's label and the background can be
-there (or what the manifest's column `allowed` says). What is left to decide is where the background is.
+The network of a run with few masks, the teacher, makes pseudo-masks for the patches that have a label only;
+another run learns from them as if they had been drawn by hand (Lee 2013, "Pseudo-Label"). The label narrows
+down what the teacher can say: of its classes only the patch's label and the background can occur in the patch
+(or what the manifest's column `allowed` says). What is left to decide is where the background is.
 """
 
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 from zipfile import BadZipFile
@@ -15,79 +18,82 @@ import numpy as np
 from l2s_jax.config import TrainConfig
 from l2s_jax.data.manifest import Classes
 from l2s_jax.data.patch_set import PatchSet, strata
+from l2s_jax.data.subsets import Subset
 from l2s_jax.models.decoder import SCALE
 from l2s_jax.models.forward import Forward, Network, make_forward
+from l2s_jax.prediction.tiles import enlarge
 from l2s_jax.prediction.views import look_moved, look_turned
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import atomic_path
-from l2s_jax.training.plan import RunPlan
+from l2s_jax.training.plan import RunPlan, segmentation_weights
 from l2s_jax.types import IGNORE_PIXEL
 
-DRAWN_MASKS = "drawn_masks.npz"
-AT_ONCE = 20
-"""Patches that the network looks at in one go."""
+PSEUDO_MASKS = "pseudo_masks.npz"
+
+BATCH = 20
+"""Patches that go through the teacher's network together."""
 
 
-class DrawnMasks(NamedTuple):
-    """Masks that a network has drawn."""
+class PseudoMasks(NamedTuple):
+    """Masks that a network has made."""
 
     rows: np.ndarray  # i64[K], rows of the training split
     codes: np.ndarray  # u8[K,H/8,W/8], classes at the network's resolution, 255 where it is not sure
 
 
-def draw_masks(
+def make_pseudo_masks(
     network: Network,
     name: str,
     plan: RunPlan,
     classes: Classes,
     config: TrainConfig,
     say: Callable[[str], None] = print,
-) -> DrawnMasks:
-    """Masks for the patches of a plan that have a label and no mask.
+) -> PseudoMasks:
+    """Pseudo-masks for the patches of a plan that have a label and no mask.
 
-    At each place one of the classes that can be in the patch, by the mean probability over the patch's eight
-    turns and flips, or over `look_moved`'s windows (`teacher_shift`): the likeliest, or what `draw_shares`
-    says (`teacher_background`); 255, which no loss counts, where its share of the probability of those
-    classes is below `teacher_confidence`.
+    Each low-resolution pixel gets one of the classes that can occur in the patch, by the mean probability of
+    test-time augmentation: over the patch's eight turns and flips, or over shifted views (`teacher_shift`).
+    It is the likeliest, or what `codes_by_share` says (`teacher_background`); 255, which no loss counts,
+    where its share of the probability of those classes is below `teacher_confidence`.
 
     Args:
-      network: draws the masks.
-      name: what to call it.
+      network: the teacher's.
+      name: what to call the teacher.
       plan: of the run that learns from them.
       classes: the manifest's classes.
       config: that run's options.
-      say: receives what a person should read.
+      say: receives progress messages.
 
     Raises:
       UserError: shares are asked for, and there is no background or no mask to tell them.
     """
     rows = np.flatnonzero(plan.chosen.has_label & ~plan.chosen.has_mask)
-    forward = make_forward(network, AT_ONCE)
+    forward = make_forward(network, BATCH)
     side = plan.patches.size[0] // SCALE
-    chances = np.zeros((len(rows), side, side, len(classes)), np.float32)
-    for start in range(0, len(rows), AT_ONCE):
-        some = slice(start, start + AT_ONCE)
-        chances[some] = _look(forward, plan.patches, rows[some], config.teacher_shift)
-    codes = chances.argmax(-1)
+    probabilities = np.zeros((len(rows), side, side, len(classes)), np.float32)
+    for start in range(0, len(rows), BATCH):
+        batch = slice(start, start + BATCH)
+        probabilities[batch] = _probabilities(forward, plan.patches, rows[batch], config.teacher_shift)
+    codes = probabilities.argmax(-1)
     if config.teacher_background == "share":
         shares, background = background_shares(plan, classes)
         label = plan.patches.label[rows]
-        codes = draw_shares(chances, label, shares, background, config.teacher_keep)
+        codes = codes_by_share(probabilities, label, shares, background, config.teacher_keep)
     # What is left out already, 255, is of no class; which one is looked up for it does not matter.
-    of_code = np.take_along_axis(chances, np.minimum(codes, len(classes) - 1)[..., None], -1)[..., 0]
-    sure = of_code >= config.teacher_confidence
-    drawn = DrawnMasks(rows, np.where(sure, codes, IGNORE_PIXEL).astype(np.uint8))
-    parts = count_classes(drawn.codes, len(classes)) / max(drawn.codes.size, 1)
+    of_code = np.take_along_axis(probabilities, np.minimum(codes, len(classes) - 1)[..., None], -1)[..., 0]
+    confident = of_code >= config.teacher_confidence
+    masks = PseudoMasks(rows, np.where(confident, codes, IGNORE_PIXEL).astype(np.uint8))
+    parts = count_classes(masks.codes, len(classes)) / max(masks.codes.size, 1)
     named = [*zip(classes.names, parts, strict=True)]
     left_out = config.teacher_confidence > 0 or config.teacher_keep < 1
-    named += [("not sure", 1 - parts.sum())] if left_out else []
+    named += [("left out", 1 - parts.sum())] if left_out else []
     listed = ", ".join(f"{class_name} {part:.0%}" for class_name, part in named)
-    say(f"{name} draws masks for {len(rows)} image-level patches: {listed}")
-    return drawn
+    say(f"pseudo-masks for {len(rows)} image-level patches by {name}: {listed}")
+    return masks
 
 
-def _look(forward: Forward, patches: PatchSet, rows: np.ndarray, shift: int) -> np.ndarray:
-    """Probability f32[K,H/8,W/8,C] of each class that can be there; of the others 0."""
+def _probabilities(forward: Forward, patches: PatchSet, rows: np.ndarray, shift: int) -> np.ndarray:
+    """Probability f32[K,H/8,W/8,C] of each class that can occur in the patch; of the others 0."""
     images, _ = patches.fetch(rows)
     total = look_moved(forward, images, shift) if shift else look_turned(forward, images)
     total = total * patches.allowed[rows][:, None, None]
@@ -108,68 +114,95 @@ def background_shares(plan: RunPlan, classes: Classes) -> tuple[np.ndarray, int]
     if not pixels.any():
         raise UserError(
             "teacher_background = 'share' takes the share of background from the run's masks, and it has "
-            "none: use --teacher-background likeliest"
+            "none: use teacher_background = 'likeliest'"
         )
     label = strata(plan.patches, classes.background)[plan.chosen.has_mask]
     shares = np.full(len(classes), pixels[:, classes.background].sum() / pixels.sum())
     for code in range(len(classes)):
-        own = pixels[label == code]
-        if own.any():
-            shares[code] = own[:, classes.background].sum() / own.sum()
+        of_label = pixels[label == code]
+        if of_label.any():
+            shares[code] = of_label[:, classes.background].sum() / of_label.sum()
     return shares, classes.background
 
 
-def draw_shares(
-    chances: np.ndarray, label: np.ndarray, shares: np.ndarray, background: int, keep: float = 1.0
+def codes_by_share(
+    probabilities: np.ndarray, label: np.ndarray, shares: np.ndarray, background: int, keep: float = 1.0
 ) -> np.ndarray:
     """Classes i64[K,h,w] with a given share of background in all patches of a label together.
 
-    A network that knows few masks may see background, or a class, nearly everywhere; which places are the
-    likelier background it tells better than how many are. So each label's places are ranked by the
-    probability of background, and as many of the first are drawn so as its share asks. The others get the
-    likeliest of the other classes. (Class-balanced self-training, Zou et al. 2018, with shares from masks.)
-    The places next to the cut, of which it is least sure, can be left out: of each side, so that the shares
-    stay.
+    A network that knows few masks may see background, or a class, nearly everywhere; which pixels are the
+    likelier background it tells better than how many are. So the pixels of all patches of a label are ranked
+    by the probability of background, and as many of the first become background as its share asks. The others
+    get the likeliest of the other classes. (Class-balanced self-training, Zou et al. 2018, with shares from
+    masks.) The pixels next to the cut, of which the network is least sure, can be left out: of each side, so
+    that the shares stay.
 
     Args:
-      chances: f32[K,h,w,C], of the classes that can be in the patch; of the others 0.
+      probabilities: f32[K,h,w,C], of the classes that can occur in the patch; of the others 0.
       label: i32[K].
       shares: f64[C], of background in the patches of each label, 0 to 1.
       background: its code.
-      keep: how much of the background's places, and of the others, is kept; the rest gets 255.
+      keep: how much of the background's pixels, and of the others, is kept; the rest gets 255.
     """
-    others = chances.copy()
+    others = probabilities.copy()
     others[..., background] = 0
     codes = others.argmax(-1)
     codes[~others.any(-1)] = background
     for code in np.unique(label):
         patches = np.flatnonzero(label == code)
-        patches = patches[(chances[patches, ..., background] > 0).any((1, 2))]
-        there = codes[patches].reshape(-1)
-        ranked = np.argsort(-chances[patches, ..., background].reshape(-1), kind="stable")
+        patches = patches[(probabilities[patches, ..., background] > 0).any((1, 2))]
+        pixels = codes[patches].reshape(-1)
+        ranked = np.argsort(-probabilities[patches, ..., background].reshape(-1), kind="stable")
         cut = round(shares[code] * len(ranked))
-        there[ranked[:cut]] = background
-        there[ranked[round(cut * keep) : len(ranked) - round((len(ranked) - cut) * keep)]] = IGNORE_PIXEL
-        codes[patches] = there.reshape(len(patches), *codes.shape[1:])
+        pixels[ranked[:cut]] = background
+        pixels[ranked[round(cut * keep) : len(ranked) - round((len(ranked) - cut) * keep)]] = IGNORE_PIXEL
+        codes[patches] = pixels.reshape(len(patches), *codes.shape[1:])
     return codes
 
 
 def count_classes(codes: np.ndarray, classes: int) -> np.ndarray:
-    """Places of each class, i64[C]."""
+    """Pixels of each class, i64[C]; ignored ones are left out."""
     return np.bincount(codes[codes != IGNORE_PIXEL], minlength=classes)
 
 
-def write_drawn(folder: Path, drawn: DrawnMasks) -> None:
-    """Keeps drawn masks with the run that learns from them, so that it is resumed with the same."""
-    with atomic_path(folder / DRAWN_MASKS) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **drawn._asdict())
+def with_pseudo_masks(plan: RunPlan, masks: PseudoMasks, config: TrainConfig) -> RunPlan:
+    """The plan with pseudo-masks beside the masks that it has; class weights count the pixels of both."""
+    number = np.full(len(plan.patches), -1)  # of each row's pseudo-mask
+    number[masks.rows] = np.arange(len(masks.rows))
+    fetch = plan.patches.fetch
+
+    def fetch_both(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        images, drawn = fetch(rows)
+        drawn = drawn.copy()
+        for k in np.flatnonzero(number[rows] >= 0):
+            drawn[k] = enlarge(masks.codes[number[rows[k]]])
+        return images, drawn
+
+    pixels = plan.patches.pixels.copy()
+    for row, codes in zip(masks.rows, masks.codes, strict=True):
+        pixels[row] = count_classes(codes, pixels.shape[1]) * SCALE**2
+    has_mask = plan.subset.has_mask | (number >= 0)
+    weights = segmentation_weights(config, pixels[has_mask])
+    return plan._replace(
+        patches=replace(plan.patches, fetch=fetch_both),
+        subset=Subset(has_mask, plan.subset.has_label),
+        task=plan.task._replace(seg_weights=weights),
+    )
 
 
-def read_drawn(folder: Path) -> DrawnMasks:
-    """Drawn masks of a run that is resumed. Raises `UserError` where they are gone or damaged."""
-    path = folder / DRAWN_MASKS
+def write_pseudo_masks(folder: Path, masks: PseudoMasks) -> None:
+    """Keeps pseudo-masks with the run that learns from them, so that it is resumed with the same."""
+    with atomic_path(folder / PSEUDO_MASKS) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **masks._asdict())
+
+
+def read_pseudo_masks(folder: Path) -> PseudoMasks:
+    """Pseudo-masks of a run that is resumed. Raises `UserError` where they are gone or damaged."""
+    path = folder / PSEUDO_MASKS
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return DrawnMasks(arrays["rows"], arrays["codes"])
+            return PseudoMasks(arrays["rows"], arrays["codes"])
     except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
-        raise UserError(f"{path}, the masks that the run learns from, cannot be read: {error}") from error
+        raise UserError(
+            f"{path}, the pseudo-masks that the run learns from, cannot be read: {error}"
+        ) from error

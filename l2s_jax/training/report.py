@@ -75,16 +75,17 @@ def _result(finished: dict, rows: Sequence[dict[str, float]], on_test: bool) -> 
     text = f"{finished['steps']} steps in {finished['seconds']:.0f} s. "
     if best["score"] is None:
         return html.paragraph(text + "No validation figure: the network of the last epoch is kept.")
-    at = next(row for row in rows if row["epoch"] == best["epoch"])
+    best_row = next(row for row in rows if row["epoch"] == best["epoch"])
     # A classifier that no label has trained says nothing.
     untrained = {"val_label_accuracy"} if all(math.isnan(row["loss_cls"]) for row in rows) else set()
-    columns = [name for name in FIGURES if not math.isnan(at[name]) and name not in untrained]
-    values = [(FIGURES[name], at[name]) for name in columns]
+    columns = [name for name in FIGURES if not math.isnan(best_row[name]) and name not in untrained]
+    values = [(FIGURES[name], best_row[name]) for name in columns]
     note = (
-        "Chosen on the test split itself, as in the release: these figures flatter, and so do the test's."
+        "Chosen on the test split itself, as in the release: these figures are optimistic, and so are those "
+        "of the test."
         if on_test
-        else "Chosen on the validation split, so these figures flatter: run `l2s evaluate` on the test split "
-        "for an honest one."
+        else "Chosen on the validation split, so these figures are optimistic: run `l2s evaluate` on "
+        "the test split for an honest one."
     )
     split = "test" if on_test else "validation"
     text += f"Best epoch {best['epoch']}, {split} score {best['score']:.4f}."

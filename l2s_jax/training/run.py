@@ -1,60 +1,67 @@
-"""One run's books while it trains: losses by epoch, validation, the best network, checkpoints."""
+"""One training run on its way: losses by epoch, validation, the best network, checkpoints."""
 
 import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
-
-from l2s_jax.config import TrainConfig
 from l2s_jax.data.loader import batches
-from l2s_jax.data.subsets import CLASSIFICATION_SETTINGS
-from l2s_jax.models.forward import Network, make_forward
-from l2s_jax.models.network import L2S
-from l2s_jax.prediction.judging import Picture, judge, label_matrix, pooled_matrix
-from l2s_jax.prediction.metrics import summary
-from l2s_jax.prediction.tiles import Tiling
 from l2s_jax.runs import checkpoints
 from l2s_jax.runs.events import EventFile
 from l2s_jax.runs.folder import BEST, FINISHED, LAST, read_metrics, write_metrics
 from l2s_jax.step.train_step import TrainState
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import write_json
-from l2s_jax.training.initial_weights import Start, first_state
-from l2s_jax.training.plan import RunPlan
+from l2s_jax.training.initial_weights import first_state
+from l2s_jax.training.setup import RunSetup
+from l2s_jax.training.validation import VALIDATION, Validation, validation_scores
 from l2s_jax.types import PADDING, Batch
 
 WRITE_EVERY_S = 5.0
 """metrics.csv is written with each checkpoint, and between them so often: its fsync can outlast an epoch."""
 
 
-class Setup(NamedTuple):
-    """What a run needs and never changes."""
-
-    config: TrainConfig
-    folder: Path
-    plan: RunPlan
-    model: L2S
-    pictures: tuple[Picture, ...]  # of the split on which epochs are judged
-    tiling: Tiling
-    say: Callable[[str], None]
-
-
-class RunLoop:
-    """The moving parts of one run; everything in them is in the checkpoint or can be made again.
+class NotFinite(UserError):
+    """A loss is NaN or infinite, so the run cannot go on.
 
     Attributes:
+      folder: of the run.
+      step: at which it came up.
+      losses: `loss`, `loss_seg` and `loss_cls` of that step.
+      files: the pictures of its batch.
+      checkpoint: step of the last checkpoint, which is good; None where there is none yet.
+    """
+
+    def __init__(
+        self, folder: Path, step: int, losses: dict[str, float], files: Sequence[Path], checkpoint: int | None
+    ):
+        self.folder, self.step, self.losses = folder, step, losses
+        self.files, self.checkpoint = tuple(files), checkpoint
+        kept = f"the checkpoint of step {checkpoint} is good" if checkpoint else "it has no checkpoint yet"
+        super().__init__(
+            f"{folder}: the loss is {losses['loss']} at step {step} (segmentation {losses['loss_seg']}, "
+            f"classification {losses['loss_cls']}); {kept}. A smaller learning rate often helps; look at the "
+            "pictures of this batch:\n" + "\n".join(map(str, files)),
+            exit_code=3,
+        )
+
+
+class TrainingRun:
+    """What changes while a run is trained; everything in it is in the checkpoint or can be made again.
+
+    Attributes:
+      setup: what does not change.
       number: steps taken.
+      resumed: whether it goes on from a checkpoint.
       failure: why the run cannot go on, None as long as it can.
     """
 
     def __init__(
         self,
-        setup: Setup,
-        start: Start,
-        share: float = 1.0,
+        setup: RunSetup,
+        validation: Validation,
+        clock_share: float = 1.0,
         writes: bool = True,
         agreed: Callable[[Any], Any] = lambda value: value,
     ):
@@ -62,33 +69,46 @@ class RunLoop:
 
         Args:
           setup: the run.
-          start: the first weights; not looked at where there is a checkpoint.
-          share: of the time on the clock that is put down to this run, 1 / n where n are trained together.
+          validation: on which its epochs are judged.
+          clock_share: of the time on the clock that is put down to this run, 1 / n where n are trained
+            together.
           writes: whether this process writes; of several that train the run, one does. All call for
             checkpoints.
           agreed: a number of one process, made that of all.
         """
         config, plan = setup.config, setup.plan
-        self.setup, self.share, self.writes, self.agreed = setup, share, writes, agreed
-        self.first: TrainState = first_state(config, setup.model, plan.task, start)
+        self.setup, self.validation = setup, validation
+        self.clock_share, self.writes, self.agreed = clock_share, writes, agreed
+        state = first_state(config, setup.model, plan.task, setup.lineage.weights)
         self.note: dict[str, Any] = {"sums": {}, "best": None, "seconds": 0.0}
         data = batches(plan.patches, plan.subset, plan.schedule, plan.steps, config.loader_threads)
         self.resumed = checkpoints.latest_step(setup.folder / LAST) is not None
         if self.resumed:
-            like = {"state": self.first, "data": data}
-            items, self.note, _ = checkpoints.load(setup.folder / LAST, like)
-            self.first, data = items["state"], items["data"]
+            items, self.note, _ = checkpoints.load(setup.folder / LAST, {"state": state, "data": data})
+            state, data = items["state"], items["data"]
             # The best network is written before the state. A run that was cut off between the two has it
             # already, and on its way there again must not take it for an earlier one.
             kept, note = checkpoints.note_of(setup.folder / BEST)
-            if kept is not None and kept > int(self.first.step):
+            if kept is not None and kept > int(state.step):
                 self.note["best"] = note
         self.data = data
-        self.number = int(self.first.step)
+        self.number = int(state.step)
+        self._state: TrainState | None = state
         self.rows = [row for row in read_metrics(setup.folder) if row["step"] <= self.number]
         self.saved_step = self.number if self.resumed else None
-        self.failure: UserError | None = None
+        self.failure: NotFinite | None = None
         self.began = self.saved = self.written = time.monotonic()
+
+    @property
+    def state(self) -> TrainState:
+        """The state that training goes on from, until it is given up."""
+        assert self._state is not None, "given up to the program"
+        return self._state
+
+    def give_up_state(self) -> TrainState:
+        """The same, once: the program takes it over (donates it) in its first step."""
+        state, self._state = self.state, None
+        return state
 
     @property
     def going(self) -> bool:
@@ -123,7 +143,7 @@ class RunLoop:
 
     def seconds(self) -> float:
         """Training time, all sittings together."""
-        return self.note["seconds"] + self.share * (time.monotonic() - self.began)
+        return self.note["seconds"] + self.clock_share * (time.monotonic() - self.began)
 
     def next_batch(self) -> Batch:
         """The batch of the next step, which counts as taken."""
@@ -132,9 +152,9 @@ class RunLoop:
 
     def collect(self, metrics: Sequence[dict[str, Any]]) -> None:
         """Adds the latest steps' losses to the epoch's sums; one that is not finite is the run's failure."""
-        for at, step in enumerate(metrics, start=self.number - len(metrics) + 1):
+        for number, step in enumerate(metrics, start=self.number - len(metrics) + 1):
             if not math.isfinite(step["loss"]):
-                self.failure = self.not_finite(at, step)
+                self.failure = self.not_finite(number, step)
                 return
             sums = self.note["sums"]
             for name, counted in (("loss", None), ("loss_seg", "n_mask"), ("loss_cls", "n_label")):
@@ -142,18 +162,13 @@ class RunLoop:
                 sums[name] = sums.get(name, 0.0) + weight * float(step[name])
                 sums[f"{name}_steps"] = sums.get(f"{name}_steps", 0) + weight
 
-    def not_finite(self, at: int, metrics: dict[str, Any]) -> UserError:
-        """The message for a loss that is NaN or infinite: which step, which files, what is left."""
-        rows, _ = self.setup.plan.schedule.rows_of_step(at - 1)
-        files = [str(self.setup.plan.patches.rows[row].image) for row in rows if row != PADDING]
-        last = checkpoints.latest_step(self.setup.folder / LAST)
-        kept = f"the checkpoint of step {last} is good" if last else "no checkpoint had been written yet"
-        return UserError(
-            f"the loss is {metrics['loss']} at step {at} (segmentation {metrics['loss_seg']}, "
-            f"classification {metrics['loss_cls']}); {kept}. A smaller --learning-rate often helps; "
-            "look at the pictures of this batch:\n" + "\n".join(files),
-            exit_code=3,
-        )
+    def not_finite(self, step: int, metrics: dict[str, Any]) -> NotFinite:
+        """The error for a loss that is NaN or infinite."""
+        rows, _ = self.setup.plan.schedule.rows_of_step(step - 1)
+        files = [self.setup.plan.patches.rows[row].image for row in rows if row != PADDING]
+        losses = {name: float(metrics[name]) for name in ("loss", "loss_seg", "loss_cls")}
+        checkpoint = checkpoints.latest_step(self.setup.folder / LAST)
+        return NotFinite(self.setup.folder, step, losses, files, checkpoint)
 
     def end_epoch(self, state: Callable[[], TrainState], events: EventFile) -> None:
         """Adds a row to those of metrics.csv; where it is due, asks for the state, validates and saves it."""
@@ -175,7 +190,7 @@ class RunLoop:
 
     def validate(self, state: TrainState) -> dict[str, float]:
         """Figures on the validation split; the best epoch's variables are kept."""
-        scores = validation_scores(self.setup, state)
+        scores = validation_scores(self.setup, self.validation, state)
         score = self.agreed(scores["val_score"])
         best = self.note["best"]
         # Without a validation split every epoch is the best so far: the last one is kept.
@@ -213,36 +228,7 @@ class RunLoop:
         facts = {"steps": self.setup.plan.steps, "seconds": self.seconds(), "best": best}
         if self.writes:
             write_json(self.setup.folder / FINISHED, facts)
-            from l2s_jax.training.report import (
-                write_run_report,  # not before the first step: it takes a second
-            )
+            # Not before the first step: it takes a second.
+            from l2s_jax.training.report import write_run_report
 
-            write_run_report(self.setup.folder, self.setup.pictures)
-
-
-VALIDATION = ("val_score", "val_macro_f1", "val_accuracy", "val_label_accuracy")
-
-
-def validation_scores(setup: Setup, state: TrainState) -> dict[str, float]:
-    """Pooled figures on the validation pictures, 0..1, NaN where they do not exist.
-
-    val_score, by which the best epoch is chosen, is the pooled macro F1 of the masks; that of the classifier
-    where no validation patch has a mask, and in the classification study where one has a label.
-    """
-    if not setup.pictures:
-        return dict.fromkeys(VALIDATION, math.nan)
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
-    variables = jax.tree.map(lambda leaf: leaf.addressable_data(0), variables)  # one device is enough
-    network = Network(setup.model, variables, setup.plan.eval_mean, setup.plan.eval_std)
-    forward = make_forward(network, setup.tiling.batch_size)
-    judged = list(judge(forward, setup.pictures, setup.model.classes, setup.tiling))
-    matrix = pooled_matrix(judged, setup.model.classes)
-    labels = label_matrix(judged, setup.model.classes)
-    masks, classifier = summary(matrix), summary(labels)
-    by_label = labels.any() if setup.config.setting in CLASSIFICATION_SETTINGS else not matrix.any()
-    return {
-        "val_score": classifier["macro_f1"] if by_label else masks["macro_f1"],
-        "val_macro_f1": masks["macro_f1"],
-        "val_accuracy": masks["accuracy"],
-        "val_label_accuracy": classifier["accuracy"],
-    }
+            write_run_report(self.setup.folder, self.validation.pictures)

@@ -11,7 +11,7 @@ import numpy as np
 from helpers.seeds import MODEL, OPTIMIZER, STEP, batch, task
 from l2s_jax.models import convolution
 from l2s_jax.step.mesh import jit_mesh_step, make_mesh, state_on_mesh
-from l2s_jax.step.seeds import unstack
+from l2s_jax.step.seeds import Apart
 from l2s_jax.step.train_step import init_state, jit_train_step
 
 ROWS = 6  # four devices cannot share them out evenly
@@ -43,23 +43,24 @@ def main():
         mesh = make_mesh(n, devices)
         assert tuple(mesh.shape.values()) == shape
         step = jit_mesh_step(STEP, n, strategy, mesh)
-        states, metrics = step(fresh(n), [batch(seed, 0, ROWS) for seed in range(n)])
+        states, metrics = step(Apart(fresh(n)), Apart(tuple(batch(seed, 0, ROWS) for seed in range(n))))
         # Weights and moments lie on the seed's own devices, all of them.
-        leaf = states.params["encoder"]["conv1"]["kernel"]
+        leaf = states.tree.params["encoder"]["conv1"]["kernel"]
         assert len(leaf.sharding.device_set) == devices
         assert leaf.addressable_shards[0].data.shape[0] == n // shape[0]
-        for i, one in enumerate(unstack(jax.device_get(metrics), n)):
+        metrics = jax.device_get(metrics)
+        for i in range(n):
             state = state_on_mesh(states, i, mesh)
             theirs, their_metrics = expected[i]
-            for name, value in one.items():
+            for name, value in metrics.of(i).items():
                 np.testing.assert_allclose(value, their_metrics[name], rtol=1e-5, err_msg=name)
             close(state.opt_state[0].mu, theirs.opt_state[0].mu, 1e-3)
             close(state.batch_stats, theirs.batch_stats, 1e-4)
             assert int(state.step) == 1
             assert (jax.random.key_data(state.key) == jax.random.key_data(theirs.key)).all()
-        _, metrics = step(states, [batch(seed, 1, ROWS) for seed in range(n)])
-        for i, one in enumerate(unstack(jax.device_get(metrics), n)):
-            np.testing.assert_allclose(one["loss"], second[i]["loss"], rtol=5e-3)
+        _, metrics = step(states, Apart(tuple(batch(seed, 1, ROWS) for seed in range(n))))
+        for i in range(n):
+            np.testing.assert_allclose(jax.device_get(metrics).of(i)["loss"], second[i]["loss"], rtol=5e-3)
         print(n, strategy, shape, "agree")
 
 

@@ -7,7 +7,7 @@ from l2s_jax.config import TrainConfig
 from l2s_jax.models.network import L2S
 from l2s_jax.runs import checkpoints
 from l2s_jax.runs.folder import LAST
-from l2s_jax.step.train_step import Task
+from l2s_jax.step.train_step import Objective, Task
 from l2s_jax.training.initial_weights import first_state
 
 TINY = TrainConfig(weights="random", batch_size=8, epochs=3, learning_rate=1e-3, draw=1)
@@ -18,10 +18,15 @@ def quiet(line):
     pass
 
 
+def blank_task(classes=4):
+    """What a run is told about its data, of the right shapes and all zero."""
+    weights, channels = np.zeros(classes, np.float32), np.zeros(3, np.float32)
+    return Task(weights, weights, channels, channels, Objective(*np.zeros(3, np.float32)))
+
+
 def last_state(run, config, classes=4):
     """The last checkpoint's state as arrays."""
-    nothing = Task(*(np.zeros(n, np.float32) for n in (classes, classes, 3, 3, 3)))
-    like = first_state(config, L2S(classes, config.head), nothing)
+    like = first_state(config, L2S(classes, config.head), blank_task(classes))
     items, _, step = checkpoints.load(run / LAST, {"state": like})
     state = items["state"]._replace(key=jax.random.key_data(items["state"].key))
     return [np.asarray(leaf) for leaf in jax.tree.leaves(state)], step

@@ -4,7 +4,7 @@ import numpy as np
 
 from helpers.runs import TINY
 from l2s_jax.models.network import L2S
-from l2s_jax.step.train_step import Task, make_optimizer, make_train_step
+from l2s_jax.step.train_step import Objective, Task, make_optimizer, make_train_step
 from l2s_jax.types import IGNORE_LABEL, IGNORE_PIXEL, Batch
 
 N, STEPS, B, SIZE, C = 2, 4, 8, 32, 4
@@ -16,7 +16,7 @@ def task(seed):
     """Class weights and channel statistics of a seed's own subset."""
     rng = np.random.default_rng(seed)
     ones = [np.float32(rng.uniform(0.5, 1, n)) for n in (C, C, 3, 3)]
-    return Task(*ones, np.array([1, 0, 0], np.float32))
+    return Task(*ones, Objective(*np.float32([1, 0, 0])))
 
 
 def batch(seed, number, rows=B):

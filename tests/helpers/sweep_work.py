@@ -15,7 +15,7 @@ class Toy(NamedTuple):
 
     run: str
     does: str = "writes"
-    earlier: tuple[tuple[str, str], ...] = ()
+    waits_for: tuple[str, ...] = ()
 
 
 class Unportable(Exception):

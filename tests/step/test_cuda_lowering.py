@@ -8,14 +8,16 @@ import pytest
 
 from l2s_jax.config import TrainConfig
 from l2s_jax.models.network import L2S
-from l2s_jax.step.train_step import Task, init_state, make_optimizer, step_function
+from l2s_jax.step.train_step import Objective, Task, init_state, make_optimizer, step_function
 from l2s_jax.types import Batch
 
 
 def lower(precision):
     """StableHLO of the step with augmentation, on eight patches of 128x128, as a run has it."""
     model, optimizer, ones = L2S(4), make_optimizer(1e-4), np.ones(4, np.float32)
-    task = Task(ones, ones, np.zeros(3, np.float32), np.ones(3, np.float32), np.array([1, 0, 0], np.float32))
+    task = Task(
+        ones, ones, np.zeros(3, np.float32), np.ones(3, np.float32), Objective(*np.float32([1, 0, 0]))
+    )
     state = jax.eval_shape(lambda key: init_state(model, optimizer, task, key), jax.random.key(0))
     shape = lambda *dims, dtype: jax.ShapeDtypeStruct((8, *dims), dtype)  # noqa: E731
     batch = Batch(

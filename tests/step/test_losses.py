@@ -9,7 +9,6 @@ from l2s_jax.step.losses import (
     class_weights,
     classification_loss,
     label_set_loss,
-    pixel_counts,
     presence_loss,
     segmentation_loss,
 )
@@ -95,11 +94,6 @@ def test_class_weights_by_hand():
     np.testing.assert_array_equal(class_weights(np.zeros(3), "inverse"), [0, 0, 0])
     with pytest.raises(ValueError, match="median"):
         class_weights(counts, "median")
-
-
-def test_pixel_counts_leave_out_ignored_pixels():
-    masks = np.array([[[0, 1], [1, IGNORE_PIXEL]]], np.uint8)
-    np.testing.assert_array_equal(pixel_counts(masks, 3), [1, 2, 0])
 
 
 def test_label_set_loss_by_hand():

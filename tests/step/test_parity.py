@@ -55,7 +55,7 @@ def torch_inputs(batch, dtype):
 def make_state(head, learning_rate=1e-4):
     config = TrainConfig(augment="none", colour_jitter=False, head=head)
     model, optimizer = L2S(CLASSES, head), steps.make_optimizer(learning_rate)
-    task = steps.Task(SEG_WEIGHTS, CLS_WEIGHTS, MEAN, STD, np.array([1, 0, 0], np.float32))
+    task = steps.Task(SEG_WEIGHTS, CLS_WEIGHTS, MEAN, STD, steps.Objective(*np.float32([1, 0, 0])))
     state = steps.init_state(model, optimizer, task, jax.random.key(0))
     return model, state, jax.jit(steps.make_train_step(model, optimizer, config))
 

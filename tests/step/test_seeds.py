@@ -11,7 +11,17 @@ from helpers.runs import TINY
 from helpers.seeds import MODEL, OPTIMIZER, STEP, STEPS, B, N, batch, task
 from l2s_jax.models.convolution import conv2d, plain_conv2d
 from l2s_jax.step import seeds
-from l2s_jax.step.seeds import as_form, fastest, jit_many_step, many_step, measure_strategies, stack, unstack
+from l2s_jax.step.seeds import (
+    Apart,
+    Stacked,
+    apart,
+    as_form,
+    fastest,
+    jit_many_step,
+    many_step,
+    measure_strategies,
+    stacked,
+)
 from l2s_jax.step.train_step import init_state, jit_train_step
 from l2s_jax.types import IGNORE_LABEL, IGNORE_PIXEL, PADDING, of_one_size
 
@@ -37,16 +47,19 @@ def alone(fresh):
     return out
 
 
-def together(fresh, strategy, stacked):
-    """The same seeds in one program."""
+def together(fresh, strategy, form):
+    """The same seeds in one program: of each, its last state and its metrics by step."""
     step = jit_many_step(STEP, N, strategy)
-    states = stack(fresh()) if stacked else fresh()
+    states = form(Apart(fresh()))
     metrics = []
     for number in range(STEPS):
-        batches = [batch(seed, number) for seed in range(N)]
-        states, latest = step(states, stack(batches) if stacked else batches)
-        metrics.append(unstack(jax.device_get(latest), N))
-    return list(zip(unstack(states, N), zip(*metrics, strict=True), strict=True))
+        states, latest = step(states, form(Apart(tuple(batch(seed, number) for seed in range(N)))))
+        metrics.append(jax.device_get(latest))
+    return [(states.of(i), [step.of(i) for step in metrics]) for i in range(N)]
+
+
+def as_it_is(seeds):
+    return seeds
 
 
 def same(ours, theirs):
@@ -62,10 +75,10 @@ def leaves(state):
     return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
 
 
-@pytest.mark.parametrize("stacked", [False, True])
-def test_unrolled_seeds_have_the_bits_of_single_ones(fresh, alone, stacked):
+@pytest.mark.parametrize("form", [as_it_is, stacked])
+def test_unrolled_seeds_have_the_bits_of_single_ones(fresh, alone, form):
     for (state, metrics), (single, single_metrics) in zip(
-        together(fresh, "unroll", stacked), alone, strict=True
+        together(fresh, "unroll", form), alone, strict=True
     ):
         for ours, theirs in zip(leaves(state), leaves(single), strict=True):
             same(ours, theirs)
@@ -77,7 +90,7 @@ def test_unrolled_seeds_have_the_bits_of_single_ones(fresh, alone, stacked):
 def test_other_strategies_agree_but_for_rounding(fresh, alone, strategy):
     """Stated in the README: losses within 1% over the first steps."""
     for (state, metrics), (single, single_metrics) in zip(
-        together(fresh, strategy, True), alone, strict=True
+        together(fresh, strategy, stacked), alone, strict=True
     ):
         ours, theirs = (np.array([step["loss"] for step in steps]) for steps in (metrics, single_metrics))
         np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-5)
@@ -94,9 +107,9 @@ def test_seeds_do_not_see_each_other(fresh, alone):
     a, b = (single[1][0]["loss"] for single in alone)
     assert abs(a - b) > 0.02 * a
     step = jit_many_step(STEP, N, "unroll")
-    _, first = step(fresh(), [batch(0, 0), batch(1, 0)])
-    _, swapped = step(fresh()[::-1], [batch(1, 0), batch(0, 0)])
-    for metrics in (first, swapped[::-1]):
+    _, first = step(Apart(fresh()), Apart((batch(0, 0), batch(1, 0))))
+    _, swapped = step(Apart(fresh()[::-1]), Apart((batch(1, 0), batch(0, 0))))
+    for metrics in (first.trees, swapped.trees[::-1]):
         same([m["loss"] for m in metrics], [a, b])
 
 
@@ -124,12 +137,19 @@ def test_fast_convolutions_under_vmap():
 
 
 def test_stacking_and_its_inverse():
-    trees = [{"a": np.full(2, i), "b": jnp.full((), i)} for i in range(3)]
-    stacked = stack(trees)
-    assert stacked["a"].shape == (3, 2) and isinstance(stacked["a"], np.ndarray)
-    assert [int(tree["b"]) for tree in unstack(stacked, 3)] == [0, 1, 2]
-    assert unstack(trees, 3) == tuple(trees)
-    assert type(as_form(stacked, 3, "unroll")) is tuple and as_form(stacked, 3, "vmap") is stacked
+    trees = Apart(tuple({"a": np.full(2, i), "b": jnp.full((), i)} for i in range(3)))
+    together = stacked(trees)
+    assert together.tree["a"].shape == (3, 2) and isinstance(together.tree["a"], np.ndarray)
+    assert [int(tree["b"]) for tree in apart(together, 3).trees] == [0, 1, 2]
+    assert int(together.of(1)["b"]) == int(trees.of(1)["b"]) == 1
+    assert apart(trees, 3) is trees and stacked(together) is together
+    assert isinstance(as_form(together, 3, "unroll"), Apart) and as_form(together, 3, "vmap") is together
+
+
+def test_a_tuple_of_trees_is_neither_form():
+    """A named tuple, like a batch, is a tuple too: the form is said, never guessed."""
+    with pytest.raises(AttributeError):
+        as_form((batch(0, 0), batch(1, 0)), 2, "vmap")
 
 
 def test_unequal_batches_are_filled_up():
@@ -148,14 +168,18 @@ def toy_step(state, batch):
     return {"sum": state["sum"] + batch.image.sum()}, {"loss": batch.has_mask.sum()}
 
 
+def toy_states(n=2):
+    return Apart(tuple({"sum": jnp.zeros((), jnp.float32)} for _ in range(n)))
+
+
 @pytest.mark.parametrize("strategy", seeds.STRATEGIES)
 def test_batches_may_differ_in_size(strategy):
-    states = tuple({"sum": jnp.zeros((), jnp.float32)} for _ in range(2))
-    pair = [batch(0, 0, rows=3), batch(1, 0)]
+    states = toy_states()
+    pair = Apart((batch(0, 0, rows=3), batch(1, 0)))
     states, metrics = jit_many_step(toy_step, 2, strategy)(states, pair)
-    for i, one in enumerate(unstack(states, 2)):
-        assert float(one["sum"]) == pair[i].image.sum()
-        assert int(unstack(metrics, 2)[i]["loss"]) == pair[i].has_mask.sum()
+    for i in range(2):
+        assert float(states.of(i)["sum"]) == pair.of(i).image.sum()
+        assert int(metrics.of(i)["loss"]) == pair.of(i).has_mask.sum()
 
 
 @pytest.fixture
@@ -169,8 +193,8 @@ def compilations():
 
 @pytest.mark.parametrize("strategy", seeds.STRATEGIES)
 def test_the_first_step_takes_what_was_compiled_ahead(strategy, compilations):
-    pair = [batch(0, 0, rows=3), batch(1, 0)]
-    states = tuple({"sum": jnp.zeros((), jnp.float32)} for _ in range(2))
+    pair = Apart((batch(0, 0, rows=3), batch(1, 0)))
+    states = toy_states()
     shapes = jax.eval_shape(lambda: states)
     step = jit_many_step(toy_step, 2, strategy)
     step.compile_ahead(shapes, pair)
@@ -180,7 +204,8 @@ def test_the_first_step_takes_what_was_compiled_ahead(strategy, compilations):
     compilations.clear()
     states, _ = step(states, pair)
     assert not any("jaxpr_trace" in name or "backend_compile" in name for name in compilations)
-    assert [float(one["sum"]) for one in unstack(states, 2)] == [one.image.sum() for one in pair]
+    for i in range(2):
+        assert float(states.of(i)["sum"]) == pair.of(i).image.sum()
     assert step._compiling is None
 
 
@@ -189,9 +214,9 @@ def test_what_goes_wrong_ahead_is_raised_by_the_first_step():
         raise ValueError("no such shape")
 
     step = jit_many_step(broken, 1, "unroll")
-    step.compile_ahead(({"sum": 0.0},), (batch(0, 0),))
+    step.compile_ahead(Apart(({"sum": 0.0},)), Apart((batch(0, 0),)))
     with pytest.raises(ValueError, match="no such shape"):
-        step(({"sum": 0.0},), (batch(0, 0),))
+        step(Apart(({"sum": 0.0},)), Apart((batch(0, 0),)))
 
 
 def slow(seconds, calls, name):
@@ -217,24 +242,24 @@ def timed(monkeypatch):
 
 def test_the_fastest_is_picked_and_the_slow_tried_once(timed):
     _, calls = timed
-    states = ({"sum": jnp.zeros(())},) * 2
-    measured, _ = measure_strategies(toy_step, states, (), 2)
+    states = toy_states()
+    measured, _ = measure_strategies(toy_step, states, Apart(()), 2)
     assert fastest(measured) == "map" and set(measured) == set(seeds.STRATEGIES)
     assert 20 <= measured["unroll"].ms < measured["vmap"].ms
     assert calls.count("vmap") == 2 and calls[0] == "unroll"
-    assert float(states[0]["sum"]) == 0  # still there
+    assert float(states.of(0)["sum"]) == 0  # still there
 
 
 def test_what_may_take_too_long_is_not_tried(timed):
     seconds, calls = timed
-    states = ({"sum": jnp.zeros(())},) * 2
-    measured, left_out = measure_strategies(toy_step, states, (), 2, limit_s=1.0)
+    states = toy_states()
+    measured, left_out = measure_strategies(toy_step, states, Apart(()), 2, limit_s=1.0)
     assert set(measured) == {"unroll", "vmap"} and "map" not in calls
     assert "a step may take 2" in left_out["map"]
-    measured, left_out = measure_strategies(toy_step, states, (), 2, limit_s=0.0)
+    measured, left_out = measure_strategies(toy_step, states, Apart(()), 2, limit_s=0.0)
     assert set(measured) == {"unroll"} and set(left_out) == {"vmap", "map"}
     seconds["unroll"] = 0.2
-    measured, _ = measure_strategies(toy_step, states, (), 2, strategies=("vmap", "map"), limit_s=0.5)
+    measured, _ = measure_strategies(toy_step, states, Apart(()), 2, strategies=("vmap", "map"), limit_s=0.5)
     assert set(measured) == {"vmap"}
 
 
@@ -246,18 +271,19 @@ def test_a_strategy_that_fails_costs_the_others_nothing(timed, monkeypatch):
         return run if strategy in broken else slow(0.01, [], strategy)
 
     monkeypatch.setattr(seeds, "jit_many_step", failing)
-    states, broken = ({"sum": jnp.zeros(())},) * 2, ["unroll"]
-    measured, left_out = measure_strategies(toy_step, states, (), 2)
+    states, broken = toy_states(), ["unroll"]
+    measured, left_out = measure_strategies(toy_step, states, Apart(()), 2)
     assert set(measured) == {"vmap", "map"}
     assert left_out == {"unroll": "it failed: RESOURCE_EXHAUSTED: out of memory"}
     broken += ["vmap", "map"]
     with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
-        measure_strategies(toy_step, states, (), 2)
+        measure_strategies(toy_step, states, Apart(()), 2)
 
 
 def test_measuring_takes_nobodys_states():
-    states = tuple({"sum": jnp.zeros((), jnp.float32)} for _ in range(2))
-    for given in (states, stack(states)):
-        measure_strategies(toy_step, given, [batch(0, 0), batch(1, 0)], 2)
-        assert all(float(one["sum"]) == 0 for one in unstack(given, 2))
+    states = toy_states()
+    for given in (states, stacked(states)):
+        measure_strategies(toy_step, given, Apart((batch(0, 0), batch(1, 0))), 2)
+        assert all(float(given.of(i)["sum"]) == 0 for i in range(2))
+    assert isinstance(given, Stacked)
     assert callable(many_step(toy_step, "vmap"))

@@ -8,6 +8,7 @@ import pytest
 from l2s_jax.config import TrainConfig
 from l2s_jax.models.network import L2S
 from l2s_jax.step.train_step import (
+    Objective,
     Task,
     init_state,
     jit_train_step,
@@ -21,13 +22,14 @@ PLAIN = TrainConfig(augment="none", colour_jitter=False)
 SIZE, B, C = 32, 6, 3
 
 
-PAPER, LABEL_SET = (1.0, 0.0, 0.0), (0.5, 0.5, 0.5)
+PAPER, LABEL_SET = Objective(*np.float32([1, 0, 0])), Objective(*np.float32([0.5, 0.5, 0.5]))
+WITHOUT_CLASSIFIER = Objective(*np.float32([0, 1, 1]))
 
 
 def task(seg=1.0, cls=1.0, objective=PAPER):
     ones = np.ones(C, np.float32)
     mean, std = np.full(3, 0.5, np.float32), np.full(3, 0.25, np.float32)
-    return Task(seg * ones, cls * ones, mean, std, np.array(objective, np.float32))
+    return Task(seg * ones, cls * ones, mean, std, objective)
 
 
 def make_batch(rng, has_mask, has_label):
@@ -68,7 +70,7 @@ def test_one_compilation_serves_every_setting(plain_step, rng):
     state = fresh()
     for batch in batches:
         for objective in (PAPER, LABEL_SET):
-            told = state.task._replace(objective=jnp.asarray(objective, jnp.float32))
+            told = state.task._replace(objective=jax.tree.map(jnp.asarray, objective))
             state, metrics = plain_step(state._replace(task=told), batch)
             assert np.isfinite(metrics["loss"])
     assert plain_step._cache_size() == 1
@@ -197,13 +199,13 @@ def test_seeds_differ_and_repeat():
 
 
 def test_only_patches_without_a_mask_have_label_sets(plain_step, rng):
-    told = fresh(the_task=task(objective=(0.0, 1.0, 1.0)))
+    told = fresh(the_task=task(objective=WITHOUT_CLASSIFIER))
     before = values(told.params)
     both = make_batch(rng, [True] * B, [True] * B)
     metrics = plain_step(told, both)[1]
     assert metrics["n_set"] == 0 and metrics["loss_set"] == 0 and metrics["loss_presence"] == 0
     only = make_batch(rng, [False] * B, [True] * B)
-    after, metrics = plain_step(fresh(the_task=task(objective=(0.0, 1.0, 1.0))), only)
+    after, metrics = plain_step(fresh(the_task=task(objective=WITHOUT_CLASSIFIER)), only)
     assert metrics["n_set"] == B and metrics["loss_set"] > 0 and metrics["loss_presence"] > 0
     np.testing.assert_allclose(metrics["loss"], metrics["loss_set"] + metrics["loss_presence"], rtol=1e-6)
     assert changed(before, values(after.params))

@@ -55,8 +55,8 @@ def wait_for_file(path, seconds=60):
     raise AssertionError(f"{path} was not written in time")
 
 
-def test_a_run_is_ready_when_those_that_it_builds_upon_have_ended():
-    a, b, c = Toy("a"), Toy("b", earlier=(("teacher", "a"),)), Toy("c", earlier=(("teacher", "gone"),))
+def test_a_run_is_ready_when_those_that_it_takes_from_have_ended():
+    a, b, c = Toy("a"), Toy("b", waits_for=("a",)), Toy("c", waits_for=("gone",))
     assert ready([a, b, c], []) == [a, c]
     assert ready([b], [a]) == [] and ready([b], []) == [b]
 
@@ -73,7 +73,7 @@ def test_each_process_has_as_many_cores(monkeypatch):
 def test_two_at_a_time_in_their_order_and_a_failure_is_one_run_alone(tmp_path):
     toys = [
         Toy("teacher"),
-        Toy("pupil", earlier=(("teacher", "teacher"),)),
+        Toy("pupil", waits_for=("teacher",)),
         Toy("other"),
         Toy("unlucky", "fails"),
         Toy("last"),
@@ -118,7 +118,7 @@ def test_asked_to_stop_it_lets_each_run_save_itself(tmp_path):
     before = signal.getsignal(signal.SIGTERM)
     asking = threading.Thread(target=ask)
     asking.start()
-    with pytest.raises(Stopped, match="start the same sweep again") as caught:
+    with pytest.raises(Stopped) as caught:
         list(work_in(tmp_path, toys))
     asking.join()
     assert caught.value.exit_code == 130 and signal.getsignal(signal.SIGTERM) == before
@@ -139,7 +139,7 @@ def test_left_early_it_lets_the_others_save_themselves(tmp_path):
 
 def test_processes_end_with_their_parent(tmp_path):
     code = (
-        "from functools import partial; from sweep_work import Toy, toil\n"
+        "from functools import partial; from helpers.sweep_work import Toy, toil\n"
         "from l2s_jax.sweeps.jobs import at_a_time\n"
         f"toys = [Toy('a', 'waits'), Toy('b', 'waits')]\n"
         f"list(at_a_time(partial(toil, {str(tmp_path)!r}), toys, 2, print))"

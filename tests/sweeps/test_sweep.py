@@ -217,15 +217,15 @@ def test_a_manifest_that_is_changed_meanwhile_gives_no_row(last_row_missing, don
     pd.testing.assert_frame_equal(table(out), table(done[0]))
 
 
-def test_a_full_disk_ends_the_sweep_and_fails_no_run(file, phantom, tmp_path, monkeypatch):
+def test_a_full_disk_ends_the_sweep_and_fails_no_run(file, phantom, tmp_path, monkeypatch, capsys):
     import l2s_jax.sweeps.sweep as module
 
     def full(*arguments, **more):
-        raise Unwritable("cannot write: No space left. Free some space, then go on with --resume: ...")
+        raise Unwritable("cannot write: No space left")
 
     monkeypatch.setattr(module, "train", full)
-    with pytest.raises(UserError, match="No space left.*start the same sweep again to go on"):
-        sweep(file, tmp_path / "results", manifest=phantom, say=lambda line: None)
+    assert run(["sweep", str(file), "--manifest", str(phantom), "--out", str(tmp_path / "results")]) == 1
+    assert "No space left; start the same sweep again to go on" in capsys.readouterr().err
     assert not (tmp_path / "results" / "failures.csv").exists()
 
 

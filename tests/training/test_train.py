@@ -15,11 +15,11 @@ from l2s_jax.data.manifest import read_manifest, write_classes, write_patches
 from l2s_jax.runs import checkpoints
 from l2s_jax.runs.config_file import read_config
 from l2s_jax.runs.folder import BEST, FINISHED, LAST, write_config
+from l2s_jax.step import train_step
 from l2s_jax.step.train_step import make_train_step
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import read_json
 from l2s_jax.training import plan as run_plan
-from l2s_jax.training import program as run_program
 from l2s_jax.training.train import train
 
 
@@ -171,11 +171,13 @@ def test_a_loss_that_is_not_finite_names_step_files_and_checkpoint(phantom, tmp_
 
         return counted
 
-    monkeypatch.setattr(run_program, "make_train_step", counting)
+    monkeypatch.setattr(train_step, "make_train_step", counting)
     monkeypatch.setattr(run_plan, "IMAGENET_STD", np.zeros(3, np.float32))
-    with pytest.raises(UserError, match="at step 1 .*no checkpoint had been written") as caught:
+    with pytest.raises(UserError, match="at step 1 .*has no checkpoint yet") as caught:
         train(phantom, tmp_path / "run", TINY, say=quiet)
     assert caught.value.exit_code == 3
+    assert caught.value.step == 1 and caught.value.folder == tmp_path / "run"
+    assert len(caught.value.files) == TINY.batch_size and caught.value.checkpoint is None
     named = [line for line in str(caught.value).splitlines() if line.endswith(".png")]
     assert len(named) == TINY.batch_size
     assert len(traced) == 1
@@ -191,7 +193,7 @@ def test_a_loss_that_is_not_finite_names_the_last_good_checkpoint(phantom, tmp_p
 
         return failed
 
-    monkeypatch.setattr(run_program, "make_train_step", failing)
+    monkeypatch.setattr(train_step, "make_train_step", failing)
     with pytest.raises(UserError, match="the loss is nan at step 6 .*the checkpoint of step 4 is good"):
         train(phantom, tmp_path / "run", TINY, say=quiet)  # four steps an epoch
     assert checkpoints.latest_step(tmp_path / "run" / LAST) == 4

@@ -1,4 +1,4 @@
-"""A network draws the masks that another learns from: which, where, and what the run keeps of it."""
+"""Pseudo-masks that a teacher makes and another run learns from: which, where, what the run keeps."""
 
 import shutil
 from dataclasses import replace
@@ -16,17 +16,18 @@ from l2s_jax.models.forward import make_forward
 from l2s_jax.prediction.views import look_moved
 from l2s_jax.runs.folder import read_earlier_runs, read_subset, training_groups
 from l2s_jax.system.errors import UserError
+from l2s_jax.training.lineage import read_teacher
 from l2s_jax.training.plan import plan_run
 from l2s_jax.training.pseudo_masks import (
-    DRAWN_MASKS,
-    DrawnMasks,
+    PSEUDO_MASKS,
+    PseudoMasks,
     background_shares,
-    draw_masks,
-    draw_shares,
-    read_drawn,
-    write_drawn,
+    codes_by_share,
+    make_pseudo_masks,
+    read_pseudo_masks,
+    with_pseudo_masks,
+    write_pseudo_masks,
 )
-from l2s_jax.training.teacher import read_teacher, taught
 from l2s_jax.training.train import train
 from l2s_jax.types import IGNORE_PIXEL
 
@@ -46,29 +47,29 @@ def plan(manifest):
 
 @pytest.fixture(scope="module")
 def teacher(trained, manifest):
-    return read_teacher(replace(CONFIG, teacher=str(trained)), manifest)
+    return read_teacher(str(trained), manifest)
 
 
 @pytest.fixture(scope="module")
-def draw(teacher, manifest):
-    """What the teacher draws for a run's plan."""
+def pseudo_masks(teacher, manifest):
+    """What the teacher makes for a run's plan."""
 
     def masks(plan, say=quiet, **options):
-        return draw_masks(
+        return make_pseudo_masks(
             teacher.network, teacher.run.folder, plan, manifest.classes, replace(CONFIG, **options), say
         )
 
     return masks
 
 
-def test_each_place_gets_the_likeliest_class_that_can_be_there(plan, draw, teacher, manifest):
+def test_each_pixel_gets_the_likeliest_class_that_can_be_there(plan, pseudo_masks, teacher, manifest):
     said = []
-    drawn = draw(plan, said.append)
-    assert drawn.rows.tolist() == np.flatnonzero(plan.chosen.has_label & ~plan.chosen.has_mask).tolist()
-    assert len(drawn.rows) > 3 and f"draws masks for {len(drawn.rows)} image-level patches" in said[0]
-    assert drawn.codes.shape == (len(drawn.rows), 4, 4) and drawn.codes.dtype == np.uint8
+    masks = pseudo_masks(plan, said.append)
+    assert masks.rows.tolist() == np.flatnonzero(plan.chosen.has_label & ~plan.chosen.has_mask).tolist()
+    assert len(masks.rows) > 3 and f"for {len(masks.rows)} image-level patches" in said[0]
+    assert masks.codes.shape == (len(masks.rows), 4, 4) and masks.codes.dtype == np.uint8
     forward = make_forward(teacher.network, 1)
-    for row, codes in zip(drawn.rows, drawn.codes, strict=True):
+    for row, codes in zip(masks.rows, masks.codes, strict=True):
         assert set(codes.ravel()) <= {manifest.classes.background, plan.patches.label[row]}
         # By brute force: each turn and flip alone, one patch at a time, only the two classes looked at.
         (image,), _ = plan.patches.fetch(np.array([row]))
@@ -89,22 +90,22 @@ def test_each_place_gets_the_likeliest_class_that_can_be_there(plan, draw, teach
         assert (codes == expected)[sure].all() and sure.mean() > 0.5
 
 
-def test_a_teacher_that_is_not_sure_draws_nothing(plan, draw):
+def test_where_a_teacher_is_not_confident_it_says_nothing(plan, pseudo_masks):
     said = []
-    every = draw(plan)
-    some = draw(plan, said.append, teacher_confidence=0.55)
+    every = pseudo_masks(plan)
+    some = pseudo_masks(plan, said.append, teacher_confidence=0.55)
     left = some.codes != IGNORE_PIXEL
-    assert 0.05 < left.mean() < 0.95 and f"not sure {1 - left.mean():.0%}" in said[0]
+    assert 0.05 < left.mean() < 0.95 and f"left out {1 - left.mean():.0%}" in said[0]
     np.testing.assert_array_equal(some.codes[left], every.codes[left])
     # Two classes can be in a patch, so one of them always has half: no place falls out.
-    np.testing.assert_array_equal(draw(plan, teacher_confidence=0.5).codes, every.codes)
+    np.testing.assert_array_equal(pseudo_masks(plan, teacher_confidence=0.5).codes, every.codes)
     pixels = plan.patches.pixels[plan.chosen.has_mask].sum(0)
     pixels += np.bincount(some.codes[left], minlength=4) * 64
-    weights = taught(plan, some, CONFIG).task.seg_weights
+    weights = with_pseudo_masks(plan, some, CONFIG).task.seg_weights
     np.testing.assert_allclose(weights, pixels.min() / pixels, rtol=1e-6)
 
 
-def test_background_is_drawn_in_as_much_as_the_masks_of_a_label_show(plan, draw, manifest):
+def test_there_is_as_much_background_as_the_masks_of_a_label_show(plan, pseudo_masks, manifest):
     background = manifest.classes.background
     shares, code = background_shares(plan, manifest.classes)
     assert code == background
@@ -116,14 +117,14 @@ def test_background_is_drawn_in_as_much_as_the_masks_of_a_label_show(plan, draw,
         seen = masks[labels == label]
         expected = (seen == background).sum() / (seen != IGNORE_PIXEL).sum()
         np.testing.assert_allclose(shares[label], expected, rtol=1e-12)
-    likeliest, drawn = draw(plan), draw(plan, teacher_background="share")
-    drawn_labels = plan.patches.label[drawn.rows]
-    for label in set(drawn_labels.tolist()):
-        codes = drawn.codes[drawn_labels == label]
+    likeliest, masks = pseudo_masks(plan), pseudo_masks(plan, teacher_background="share")
+    their_labels = plan.patches.label[masks.rows]
+    for label in set(their_labels.tolist()):
+        codes = masks.codes[their_labels == label]
         assert set(np.unique(codes)) <= {background, label}
         assert (codes == background).sum() == round(shares[label] * codes.size)
         # The other rule's background is either part of this one's, or contains it: the order is the same.
-        other = likeliest.codes[drawn_labels == label] == background
+        other = likeliest.codes[their_labels == label] == background
         both = (codes == background) & other
         assert both.sum() >= min(other.sum(), (codes == background).sum()) - 2
 
@@ -141,41 +142,41 @@ def test_a_label_without_a_mask_takes_the_share_of_all_masks(plan, manifest):
     np.testing.assert_array_equal(left[others], shares[others])
 
 
-def test_shares_rank_the_places_of_a_label_over_its_patches():
+def test_shares_rank_the_pixels_of_a_label_over_its_patches():
     chances = np.zeros((4, 1, 2, 3), np.float32)
     chances[..., 0] = [[[0.9, 0.8]], [[0.7, 0.2]], [[0.1, 0.2]], [[0.0, 0.0]]]
     chances[[0, 1], ..., 1] = 1 - chances[[0, 1], ..., 0]
     chances[2, ..., 1], chances[2, ..., 2] = [[0.5, 0.3]], [[0.4, 0.5]]
     chances[3, ..., 2] = 1  # no background can be there
     label = np.array([1, 1, 2, 2])
-    codes = draw_shares(chances, label, np.array([0.5, 0.5, 0.5]), 0)
+    codes = codes_by_share(chances, label, np.array([0.5, 0.5, 0.5]), 0)
     np.testing.assert_array_equal(codes[:, 0], [[0, 0], [1, 1], [1, 0], [2, 2]])
-    none = draw_shares(chances, label, np.zeros(3), 0)
+    none = codes_by_share(chances, label, np.zeros(3), 0)
     np.testing.assert_array_equal(none[:, 0], [[1, 1], [1, 1], [1, 2], [2, 2]])
-    every = draw_shares(chances, label, np.ones(3), 0)
+    every = codes_by_share(chances, label, np.ones(3), 0)
     np.testing.assert_array_equal(every[:, 0], [[0, 0], [0, 0], [0, 0], [2, 2]])
 
 
-def test_places_next_to_the_cut_can_be_left_out():
+def test_pixels_next_to_the_cut_can_be_left_out():
     chances = np.zeros((2, 1, 5, 2), np.float32)
     chances[..., 0] = [[[0.9, 0.1, 0.7, 0.4, 0.55]], [[0.8, 0.2, 0.6, 0.3, 0.5]]]
     chances[..., 1] = 1 - chances[..., 0]
-    codes = draw_shares(chances, np.array([1, 1]), np.array([0, 0.4]), 0, keep=0.5)
+    codes = codes_by_share(chances, np.array([1, 1]), np.array([0, 0.4]), 0, keep=0.5)
     # Of 4 places of background and 6 of the label the surest 2 and 3 stay.
     np.testing.assert_array_equal(codes[:, 0], [[0, 1, 255, 255, 255], [0, 1, 255, 1, 255]])
 
 
-def test_what_is_left_out_leaves_the_shares_as_they_are(plan, draw, manifest):
+def test_what_is_left_out_leaves_the_shares_as_they_are(plan, pseudo_masks, manifest):
     said = []
-    every = draw(plan, teacher_background="share")
-    some = draw(plan, said.append, teacher_background="share", teacher_keep=0.5)
+    every = pseudo_masks(plan, teacher_background="share")
+    some = pseudo_masks(plan, said.append, teacher_background="share", teacher_keep=0.5)
     left = some.codes != IGNORE_PIXEL
     np.testing.assert_array_equal(some.codes[left], every.codes[left])
-    assert f"not sure {1 - left.mean():.0%}" in said[0]
+    assert f"left out {1 - left.mean():.0%}" in said[0]
     labels = plan.patches.label[every.rows]
     for label in set(labels.tolist()):
         for code in (label, manifest.classes.background):
-            counts = [(drawn.codes[labels == label] == code).sum() for drawn in (some, every)]
+            counts = [(masks.codes[labels == label] == code).sum() for masks in (some, every)]
             assert abs(counts[0] - counts[1] / 2) <= 1
     for options, words in (
         ({"teacher_keep": 0.0}, "must lie above 0"),
@@ -185,7 +186,7 @@ def test_what_is_left_out_leaves_the_shares_as_they_are(plan, draw, manifest):
             validate(replace(CONFIG, teacher="a", **options))
 
 
-def test_a_teacher_that_looks_at_moved_patches_believes_what_it_sees_not_where_it_lies(rng):
+def test_shifted_views_average_out_where_in_a_patch_a_pixel_lies(rng):
     images = rng.integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
 
     def cells(pictures):
@@ -217,8 +218,8 @@ def test_a_teacher_that_looks_at_moved_patches_believes_what_it_sees_not_where_i
     assert np.ptp(moved[0], axis=(0, 1)).max() < np.ptp(plain[0], axis=(0, 1)).max() / 2
 
 
-def test_moved_looks_are_an_option_of_a_run(plan, draw, manifest):
-    as_it_is, moved = draw(plan), draw(plan, teacher_shift=16)
+def test_shifted_views_are_an_option_of_a_run(plan, pseudo_masks, manifest):
+    as_it_is, moved = pseudo_masks(plan), pseudo_masks(plan, teacher_shift=16)
     assert moved.codes.shape == as_it_is.codes.shape
     assert 0.5 < (moved.codes == as_it_is.codes).mean() < 1
     with pytest.raises(UserError, match="must be a multiple of 16"):
@@ -228,23 +229,23 @@ def test_moved_looks_are_an_option_of_a_run(plan, draw, manifest):
             plan_run(replace(CONFIG, **{name: 32}), plan.patches, manifest.classes)
 
 
-def test_shares_that_nothing_tells_are_refused(plan, draw, manifest):
+def test_shares_that_nothing_tells_are_refused(plan, pseudo_masks, manifest):
     bare = plan._replace(chosen=plan.chosen._replace(has_mask=np.zeros(len(plan.patches), bool)))
-    assert len(draw(bare).rows)
-    with pytest.raises(UserError, match="it has none: use --teacher-background likeliest"):
-        draw(bare, teacher_background="share")
+    assert len(pseudo_masks(bare).rows)
+    with pytest.raises(UserError, match="it has none: use teacher_background = 'likeliest'"):
+        pseudo_masks(bare, teacher_background="share")
     with pytest.raises(UserError, match=r"needs a background; classes\.toml names none"):
         background_shares(plan, replace(manifest.classes, background=None))
 
 
-def test_drawn_masks_stand_beside_those_that_a_run_has(plan, manifest, tmp_path):
+def test_pseudo_masks_stand_beside_those_that_a_run_has(plan, manifest, tmp_path):
     rows = np.flatnonzero(plan.chosen.has_label & ~plan.chosen.has_mask)[:2]
     codes = np.zeros((2, 4, 4), np.uint8)
     codes[0, 0, 1], codes[1] = 2, 3
-    write_drawn(tmp_path, DrawnMasks(rows, codes))
-    drawn = read_drawn(tmp_path)
-    assert drawn.rows.tolist() == rows.tolist() and (drawn.codes == codes).all()
-    new = taught(plan, drawn, CONFIG)
+    write_pseudo_masks(tmp_path, PseudoMasks(rows, codes))
+    masks = read_pseudo_masks(tmp_path)
+    assert masks.rows.tolist() == rows.tolist() and (masks.codes == codes).all()
+    new = with_pseudo_masks(plan, masks, CONFIG)
     assert new.schedule is plan.schedule and new.chosen is plan.chosen and new.steps == plan.steps
     assert (new.subset.has_mask == plan.subset.has_mask | np.isin(np.arange(len(plan.patches)), rows)).all()
     assert (new.subset.has_label == plan.subset.has_label).all()
@@ -268,30 +269,30 @@ def test_drawn_masks_stand_beside_those_that_a_run_has(plan, manifest, tmp_path)
     np.testing.assert_array_equal(new.task.cls_weights, plan.task.cls_weights)
 
 
-def test_no_patches_to_draw_on(draw, plan):
+def test_no_patches_without_a_mask(pseudo_masks, plan):
     alone = plan._replace(chosen=plan.chosen._replace(has_label=np.zeros(len(plan.patches), bool)))
-    drawn = draw(alone)
-    assert len(drawn.rows) == 0 and drawn.codes.shape == (0, 4, 4)
-    assert (taught(alone, drawn, CONFIG).subset.has_mask == plan.subset.has_mask).all()
+    masks = pseudo_masks(alone)
+    assert len(masks.rows) == 0 and masks.codes.shape == (0, 4, 4)
+    assert (with_pseudo_masks(alone, masks, CONFIG).subset.has_mask == plan.subset.has_mask).all()
 
 
-def test_a_taught_run_keeps_its_masks_and_is_resumed_without_the_teacher(trained, phantom, tmp_path):
+def test_a_run_keeps_its_pseudo_masks_and_is_resumed_without_the_teacher(trained, phantom, tmp_path):
     first, out = shutil.copytree(trained, tmp_path / "first"), tmp_path / "run"
     config, lines = replace(CONFIG, teacher=str(first), steps=4), []
     train(phantom, out, config, say=lines.append)
-    assert any(f"{first} draws masks for" in line for line in lines)
+    assert any("pseudo-masks" in line and str(first) in line for line in lines)
     (earlier,) = read_earlier_runs(out)
     assert earlier.role == "teacher" and training_groups(out) >= set(earlier.groups)
     used = [record for record in read_subset(out) if record["mask_used"] == "1"]
-    drawn = read_drawn(out)
-    assert not {int(record["index"]) for record in used} & set(drawn.rows.tolist())
+    masks = read_pseudo_masks(out)
+    assert not {int(record["index"]) for record in used} & set(masks.rows.tolist())
 
     shutil.rmtree(first)
     lines = []
     train(phantom, out, config, resume=True, say=lines.append)
     assert any("resuming after step 4" in line for line in lines)
-    (out / DRAWN_MASKS).write_bytes(b"PK\x03\x04 cut")
-    with pytest.raises(UserError, match="the masks that the run learns from, cannot be read"):
+    (out / PSEUDO_MASKS).write_bytes(b"PK\x03\x04 cut")
+    with pytest.raises(UserError, match=PSEUDO_MASKS):
         train(phantom, out, config, resume=True, say=quiet)
     words = ["train", str(phantom), "--out", str(tmp_path / "new"), "--weights", "random"]
     assert run([*words, "--teacher", str(first)]) == 2
@@ -307,7 +308,7 @@ def test_a_teacher_that_does_not_fit_is_refused(trained, manifest, tmp_path):
     with pytest.raises(
         UserError, match="knows the classes background, normal, polyp, carcinoma; this manifest"
     ):
-        read_teacher(replace(CONFIG, teacher=str(other)), manifest)
+        read_teacher(str(other), manifest)
 
 
 def test_a_teachers_options_without_a_teacher_are_refused(phantom, tmp_path):

@@ -1,4 +1,4 @@
-"""A run that starts from another one's network, and what that must not do to its figures."""
+"""A run whose initial weights are another one's, and what that must not do to its figures."""
 
 import shutil
 from dataclasses import replace
@@ -7,21 +7,23 @@ import jax
 import numpy as np
 import pytest
 
-from helpers.runs import TINY, quiet
+from helpers.runs import TINY, blank_task, quiet
 from l2s_jax.cli import app as cli
+from l2s_jax.cli.advice import advice
 from l2s_jax.data.manifest import read_manifest, write_classes, write_patches
 from l2s_jax.models.network import L2S
 from l2s_jax.prediction.predict import evaluate
 from l2s_jax.runs.folder import read_earlier_runs, read_subset, training_groups
+from l2s_jax.runs.leaks import Leak
 from l2s_jax.runs.network import load_network
-from l2s_jax.step.train_step import Task
 from l2s_jax.sweeps import sweep as sweeping
 from l2s_jax.sweeps.sweep import sweep
 from l2s_jax.system.errors import UserError
-from l2s_jax.training.initial_weights import first_state, read_start
+from l2s_jax.training.initial_weights import first_state
+from l2s_jax.training.lineage import read_weights
 from l2s_jax.training.train import train, train_together
 
-NOTHING = Task(*(np.zeros(n, np.float32) for n in (4, 4, 3, 3, 3)))
+NOTHING = blank_task()
 
 
 def same(a, b):
@@ -33,8 +35,8 @@ def test_the_whole_network_where_it_fits_else_its_encoder(trained, phantom):
     theirs = load_network(trained)[0].variables
     for head, part in (("a3", "the whole network"), ("max", "the encoder")):
         config = replace(TINY, weights=str(trained), head=head, seed=9)
-        start = read_start(config, manifest, say=said.append)
-        state = first_state(config, L2S(4, head), NOTHING, start)
+        weights, run = read_weights(str(trained), head, manifest, said.append)
+        state = first_state(config, L2S(4, head), NOTHING, weights)
         fresh = first_state(config, L2S(4, head), NOTHING)
         for kind, ours in (("params", state.params), ("batch_stats", state.batch_stats)):
             assert all(same(ours["encoder"], theirs[kind]["encoder"]))
@@ -43,7 +45,7 @@ def test_the_whole_network_where_it_fits_else_its_encoder(trained, phantom):
         assert jax.tree.structure(state) == jax.tree.structure(fresh)
         if head == "max":
             assert all(same(state.params["decoder"], fresh.params["decoder"]))
-        assert start.run.part == part and part in said[-1]
+        assert run.part == part and part in said[-1]
     assert "classes or head are others" in said[-1]
 
 
@@ -70,8 +72,11 @@ def test_a_run_remembers_what_its_network_had_learned_from(trained, phantom, tmp
     write_patches(leaky, contents.classes, [*rows, replace(known, split="test")])
     with pytest.raises(UserError, match="1 group.* were trained on"):
         evaluate(run, leaky, allow_outside=True, say=quiet)
-    with pytest.raises(UserError, match=f"has learned from 1 group.*flatter: {known.group}"):
+    with pytest.raises(Leak, match=f"weights = .* has learned from 1 .*{known.group}") as caught:
         train(leaky, tmp_path / "new", replace(config, weights=str(run)), allow_outside=True, say=quiet)
+    leak = caught.value
+    assert (leak.run, leak.groups, leak.splits) == (run, (known.group,), ("val", "test"))
+    assert leak.role == "weights" and "--weights" in advice(leak, "train")
     words = ["train", str(phantom), "--out", str(tmp_path / "new"), "--weights"]
     assert cli.run([*words, str(first)]) == 2 and cli.run([*words, str(tmp_path)]) == 2
     assert not (tmp_path / "new").exists()
@@ -111,4 +116,4 @@ def test_a_sweep_starts_runs_from_those_of_the_same_draw(phantom, tmp_path):
     lines = []
     with pytest.raises(UserError, match=r"1 run\(s\) failed"):
         sweep(file, out, manifest=phantom, say=lines.append)
-    assert any("the run that it builds upon has failed, or its folder is gone" in line for line in lines)
+    assert any("the run that it takes from has failed, or its folder is gone" in line for line in lines)

@@ -1,0 +1,57 @@
+"""Leakage: no figures of a run on patients or slides that it has learned from."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from l2s_jax.data.manifest import Manifest
+from l2s_jax.runs.folder import training_groups
+from l2s_jax.system.errors import UserError
+from l2s_jax.types import Split
+
+HELD_OUT: tuple[Split, ...] = ("val", "test")
+"""Splits that no run may learn from, nor a run that it takes weights or pseudo-masks from."""
+
+LISTED = 10
+"""So many groups are named in the message."""
+
+
+class Leak(UserError):
+    """A run has learned from what it, or one that takes from it, is to be judged on.
+
+    Attributes:
+      run: its folder.
+      groups: those patients and slides, sorted.
+      splits: of the manifest that they stand in; none where slides were named one by one.
+      role: what the run is to the one that is judged, `weights` or `teacher`; "" where it is judged itself.
+    """
+
+    def __init__(self, run: Path, groups: Sequence[str], splits: Sequence[str] = (), role: str = ""):
+        self.run, self.groups, self.splits, self.role = run, tuple(groups), tuple(splits), role
+        of_splits = f" of the split {' and '.join(splits)}" if splits else ""
+        more = f" and {len(groups) - LISTED} more" if len(groups) > LISTED else ""
+        super().__init__(
+            f"{f'{role} = ' if role else ''}{run}: this run has learned from {len(groups)} patient(s) or "
+            f"slide(s){of_splits}, so figures on them would be optimistic: {', '.join(groups[:LISTED])}{more}"
+        )
+
+
+def require_unseen(run: Path, groups: Collection[str], splits: Sequence[Split] = (), role: str = "") -> None:
+    """Refuses patients and slides that a run has learned from, or a run that it takes from has.
+
+    Args:
+      run: its folder.
+      groups: on which figures are to be made.
+      splits: of the manifest that they stand in, for the message.
+      role: see `Leak`.
+
+    Raises:
+      Leak: it has learned from some of them.
+    """
+    seen = sorted(set(groups) & training_groups(run))
+    if seen:
+        raise Leak(run, seen, splits, role)
+
+
+def held_out_groups(manifest: Manifest) -> set[str]:
+    """Groups of the splits that no run may learn from."""
+    return {row.group for split in HELD_OUT for row in manifest.of_split(split)}

@@ -1,0 +1,105 @@
+"""One run before its first step: its options, its plan, what it takes from earlier runs, how far it is."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from l2s_jax.config import TrainConfig
+from l2s_jax.data.manifest import Manifest
+from l2s_jax.data.patch_set import PatchSet
+from l2s_jax.models.network import L2S
+from l2s_jax.runs import checkpoints
+from l2s_jax.runs.folder import (
+    ENVIRONMENT,
+    FINISHED,
+    LAST,
+    NetworkFacts,
+    environment,
+    write_network_facts,
+    write_subset,
+)
+from l2s_jax.system.files import write_json
+from l2s_jax.training.lineage import Lineage, lineage_of_begun, lineage_reader, write_lineage
+from l2s_jax.training.plan import RunPlan, describe_subset, plan_run
+from l2s_jax.training.pseudo_masks import with_pseudo_masks
+
+Stage = Literal["new", "begun", "finished"]
+"""`begun`: there is a checkpoint to go on from. `finished`: there is none, and nothing left to do."""
+
+
+@dataclass(frozen=True)
+class RunSetup:
+    """All that is known of a run before its first step, and never changes."""
+
+    folder: Path
+    config: TrainConfig
+    plan: RunPlan  # with its pseudo-masks
+    model: L2S
+    stage: Stage
+    lineage: Lineage
+    label: str  # begins its progress messages where several runs are trained together: "seed0: "
+
+
+def set_up_runs(
+    runs: Sequence[tuple[Path, TrainConfig]],
+    manifest: Manifest,
+    patches: PatchSet,
+    resume: bool,
+    say: Callable[[str], None],
+) -> list[RunSetup]:
+    """Plans runs and reads what they take from earlier ones. Writes nothing.
+
+    Args:
+      runs: folder and options of each.
+      manifest: what they learn from.
+      patches: all rows of its training split.
+      resume: go on from a run's checkpoint, where it has one.
+      say: receives progress messages.
+
+    Raises:
+      UserError: a run cannot be trained on the patches, or what it takes from earlier runs cannot be read, or
+        fits neither the network nor the manifest.
+    """
+    plans = [plan_run(config, patches, manifest.classes) for _, config in runs]
+    lineage_of_new = lineage_reader(manifest, say)
+
+    def set_up(folder: Path, config: TrainConfig, plan: RunPlan) -> RunSetup:
+        label = f"{folder.name}: " if len(runs) > 1 else ""
+        say(label + describe_subset(plan, config))
+        stage, lineage = _stage(folder, resume), Lineage()
+        if stage == "new":
+            lineage = lineage_of_new(config, plan)
+        elif stage == "begun":
+            lineage = lineage_of_begun(folder, config)
+        if lineage.pseudo_masks is not None:
+            plan = with_pseudo_masks(plan, lineage.pseudo_masks, config)
+        model = L2S(len(manifest.classes), config.head)
+        return RunSetup(folder, config, plan, model, stage, lineage, label)
+
+    return [set_up(folder, config, plan) for (folder, config), plan in zip(runs, plans, strict=True)]
+
+
+def _stage(folder: Path, resume: bool) -> Stage:
+    if resume and checkpoints.latest_step(folder / LAST) is not None:
+        return "begun"
+    return "finished" if (folder / FINISHED).exists() else "new"
+
+
+def write_setup(setup: RunSetup, manifest: Manifest) -> None:
+    """Writes into a run's folder what is known before the first step."""
+    plan, folder = setup.plan, setup.folder
+    mpps = {row.mpp for row in plan.patches.rows if row.mpp is not None}
+    facts = NetworkFacts(
+        plan.patches.size[0],
+        setup.config.head,
+        tuple(map(float, plan.eval_mean)),
+        tuple(map(float, plan.eval_std)),
+        mpps.pop() if len(mpps) == 1 else None,
+    )
+    write_network_facts(folder, facts)
+    if not (folder / ENVIRONMENT).exists():
+        write_json(folder / ENVIRONMENT, environment())
+    write_subset(folder, plan.patches, plan.chosen, manifest.folder)
+    if setup.stage == "new":
+        write_lineage(folder, setup.lineage)
