@@ -2,9 +2,8 @@
 
 Level 0 is OpenSlide's: its pixel (0, 0) is the upper left corner of the whole canvas, also where a scanner
 (MIRAX, some Hamamatsu) states a smaller non-empty area. That area is `Slide.bounds_level0`; nothing is
-shifted by it. QuPath does shift: its coordinates start at the bounds, so pass their corner as `offset_level0`
-to the annotation readers and writers for such slides. OpenSlide's (x, y) order stays in here and in
-`slide_reading`.
+shifted by it. QuPath does shift: its coordinates start at the bounds (see `annotations.of_slide`).
+OpenSlide's (x, y) order stays in here and in `reading`.
 """
 
 import contextlib
