@@ -21,6 +21,7 @@ from PIL import Image
 
 from l2s_jax.data.pictures import read_image
 from l2s_jax.slides.mpp import MppSource, find_mpp
+from l2s_jax.slides.tiff_tags import refuse_unfaithful
 from l2s_jax.system.errors import UserError
 
 SLIDE_SUFFIXES = (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide")
@@ -85,7 +86,8 @@ def open_slide(
       mpp_override: let `mpp_table` and `mpp` come before what the file says.
 
     Raises:
-      UserError: no such file, not a slide, cut off, too large for a plain picture, or of unknown scale.
+      UserError: no such file, not a slide, cut off, too large for a plain picture, of unknown scale, or a
+        TIFF whose pixels OpenSlide would show wrongly (`tiff_tags`).
     """
     path = Path(path)
     handle = _open_with_openslide(path)
@@ -93,6 +95,7 @@ def open_slide(
     if handle is not None:
         properties, downsamples = _properties(handle), tuple(handle.level_downsamples)
         sizes = tuple((height, width) for width, height in handle.level_dimensions)
+        refuse_unfaithful(path, properties.get("openslide.vendor", ""), sizes)
     else:
         picture, properties = _read_picture(path)
         sizes, downsamples = ((picture.shape[0], picture.shape[1]),), (1.0,)
