@@ -179,6 +179,8 @@ class PrepareBach(PrepareArguments, CentredArguments):
     """Level-0 micrometres a pixel of slides that do not say."""
     mpp_table: Path | None = None
     """CSV with the columns slide,mpp, for the same."""
+    outlines_from: Literal["bounds", "whole"] | None = None
+    """Annotations count from the corner of a slide's non-empty area, as QuPath's do, or from the whole's."""
 
     def of_release(self) -> dict[str, str]:
         """Photos alone normalised, squeezed without a filter, the split of the printed results."""

@@ -64,6 +64,8 @@ class Inspect(CentredArguments, TileArguments):
     """Micrometres a pixel at which it is cut; 7.5 is the paper's 1.25x."""
     slide_mpp: float | None = None
     """Level-0 micrometres a pixel, where the slide does not say."""
+    outlines_from: Literal["bounds", "whole"] | None = None
+    """Annotations count from the corner of a slide's non-empty area, as QuPath's do, or from the whole's."""
     config: Config = None
     """Options from a TOML file; the command line wins."""
 
@@ -80,6 +82,7 @@ class Inspect(CentredArguments, TileArguments):
             ignore=self.ignore,
             mpp=self.mpp,
             slide_mpp=self.slide_mpp,
+            outlines_from=self.outlines_from,
             options=self.extraction(),
         )
         return 0

@@ -23,6 +23,7 @@ from l2s_jax.prepare.layouts import folders_named, listed, pictures_in, plain_na
 from l2s_jax.prepare.pipeline import Prepared, Work, prepare_sources
 from l2s_jax.prepare.sources import Job, Source
 from l2s_jax.slides.annotations.class_names import BACH_CLASSES, bach_table
+from l2s_jax.slides.annotations.of_slide import OutlinesFrom
 from l2s_jax.slides.mpp import read_mpp_table
 from l2s_jax.slides.sheets import FILTERS, Resample, Sheet, read_slide_sheet, resized
 from l2s_jax.system.errors import UserError
@@ -67,6 +68,7 @@ def prepare_bach(
     patients: str | Path | None = None,
     slide_mpp: float | None = None,
     mpp_table: str | Path | None = None,
+    outlines_from: OutlinesFrom | None = None,
     extraction: ExtractionOptions = PAPER,
     resample: Resample = "antialias",
     work: Work | None = None,
@@ -87,6 +89,7 @@ def prepare_bach(
       patients: CSV with the columns photo,patient; photos of one patient become one group.
       slide_mpp: level-0 um/px of slides where neither slide, table nor XML says.
       mpp_table: CSV with the columns slide,mpp.
+      outlines_from: where annotations count from on slides with bounds, see `read_slide_annotations`.
       extraction: how patches are cut; `extraction.RELEASE` is what the authors' code does.
       resample: how photos are squeezed; slides are always read with antialiasing.
       work: stains, workers, overwriting.
@@ -104,12 +107,14 @@ def prepare_bach(
         morphology=extraction.morphology,
         slide_mpp=slide_mpp,
         mpp_table=scales,
+        outlines_from=outlines_from,
     )
     reading: dict[str, Any] = {
         "class_ids": dict(class_ids or {}),
         "rename": dict(rename or {}),
         "ignore": sorted(ignore),
         "slide_mpp": slide_mpp or 0.0,
+        "outlines_from": outlines_from or "as assumed",
     }
     slides, found = find_slides(folder)
     assigned, missing = assign_splits(slides, split, splits_file)

@@ -18,8 +18,8 @@ from l2s_jax.prepare.inspection_figures import (
 )
 from l2s_jax.prepare.tile_extraction import extract_tiles
 from l2s_jax.slides.annotations.class_names import BACH_CLASSES, bach_table, class_table
+from l2s_jax.slides.annotations.of_slide import OutlinesFrom, read_slide_annotations
 from l2s_jax.slides.annotations.painting import paint
-from l2s_jax.slides.annotations.reading import read_annotations
 from l2s_jax.slides.annotations.types import Annotations, summary
 from l2s_jax.slides.sheets import open_slide_with, opening_at, whole_slide
 from l2s_jax.slides.slide import Slide, downsample_at
@@ -40,6 +40,7 @@ def inspect(
     ignore: Sequence[str] = (),
     mpp: float = 7.5,
     slide_mpp: float | None = None,
+    outlines_from: OutlinesFrom | None = None,
     options: ExtractionOptions | None = None,
     say: Callable[[str], None] = print,
 ) -> Path:
@@ -50,12 +51,13 @@ def inspect(
       out: folder for slide.png and tissue.png (B.7); with an annotation also mask.png, tiles.png (Fig. 4),
         centred.png, centred_and_tiled.png (B.8) and splitting.png (B.9); and summary.txt. Existing files of
         these names are replaced.
-      annotations: of any format that `read_annotations` reads.
+      annotations: of any format that `read_slide_annotations` reads.
       classes: `classes.toml`, or the folder with it; BACH's four by default.
       rename: {name in the annotation: class}, beside the classes' own names (and BACH's wordings).
       ignore: names in the annotation that are left out.
       mpp: working scale, um/px; 7.5 is the paper's 1.25x.
       slide_mpp: level-0 um/px where neither slide nor annotation says.
+      outlines_from: where the annotation counts from on a slide with bounds, see `read_slide_annotations`.
       options: of extraction; the paper's by default.
       say: receives the summary.
 
@@ -71,7 +73,9 @@ def inspect(
     task = read_classes(classes)
     make = bach_table if classes is None else class_table
     table = make(task, synonyms=rename, ignored=ignore)
-    found = read_annotations(drawn, table, size_level0=slide.size_level0) if drawn is not None else None
+    found = None
+    if drawn is not None:
+        found = read_slide_annotations(drawn, table, slide, outlines_from=outlines_from)
     image = whole_slide(slide, mpp)
     tissue = tissue_mask(image, morphology=options.morphology, opening=opening_at(mpp))
     write_png(out / "slide.png", image)

@@ -9,8 +9,9 @@ from PIL import Image
 
 from l2s_jax.data.pictures import MAX_PIXELS
 from l2s_jax.slides.annotations.class_names import ClassTable
+from l2s_jax.slides.annotations.of_slide import OutlinesFrom, read_slide_annotations
 from l2s_jax.slides.annotations.painting import paint
-from l2s_jax.slides.annotations.reading import read_annotations, stated_mpp
+from l2s_jax.slides.annotations.reading import stated_mpp
 from l2s_jax.slides.annotations.types import Annotations, summary
 from l2s_jax.slides.reading import read_region
 from l2s_jax.slides.slide import Slide, downsample_at, open_slide, size_at
@@ -52,6 +53,7 @@ def read_slide_sheet(
     *,
     slide_mpp: float | None = None,
     mpp_table: Mapping[str, tuple[float, float]] | None = None,
+    outlines_from: OutlinesFrom | None = None,
 ) -> Sheet:
     """Reads a slide as a whole with its painted annotation and its tissue.
 
@@ -63,12 +65,13 @@ def read_slide_sheet(
       morphology: of `tissue_mask`.
       slide_mpp: level-0 um/px where neither slide, table nor annotation says.
       mpp_table: level-0 um/px by slide, from `read_mpp_table`.
+      outlines_from: where annotations count from on slides with bounds, see `read_slide_annotations`.
 
     Raises:
       UserError: the slide or its annotation cannot be used, or has too many pixels at `mpp`.
     """
     slide = open_slide_with(path, annotations_path, slide_mpp, mpp_table)
-    annotations = read_annotations(annotations_path, table, size_level0=slide.size_level0)
+    annotations = read_slide_annotations(annotations_path, table, slide, outlines_from=outlines_from)
     image = whole_slide(slide, mpp)
     background = table.classes.background or 0
     mask = paint(annotations, image.shape[:2], downsample_at(slide, mpp), background=background)
@@ -124,7 +127,7 @@ def slide_notes(slide: Slide) -> tuple[str, ...]:
 def annotation_notes(annotations: Annotations) -> tuple[str, ...]:
     """What was mended or left out of an annotation; nothing where all of it was used."""
     text = summary(annotations)
-    return (text,) if "," in text else ()
+    return (text,) if "," in text or annotations.notes else ()
 
 
 def resized_sheet(

@@ -2,9 +2,8 @@
 
 Level 0 is OpenSlide's: its pixel (0, 0) is the upper left corner of the whole canvas, also where a scanner
 (MIRAX, some Hamamatsu) states a smaller non-empty area. That area is `Slide.bounds_level0`; nothing is
-shifted by it. QuPath does shift: its coordinates start at the bounds, so pass their corner as `offset_level0`
-to the annotation readers and writers for such slides. OpenSlide's (x, y) order stays in here and in
-`slide_reading`.
+shifted by it. QuPath does shift: its coordinates start at the bounds (see `annotations.of_slide`).
+OpenSlide's (x, y) order stays in here and in `reading`.
 """
 
 import contextlib
@@ -22,6 +21,7 @@ from PIL import Image
 
 from l2s_jax.data.pictures import read_image
 from l2s_jax.slides.mpp import MppSource, find_mpp
+from l2s_jax.slides.tiff_tags import refuse_unfaithful
 from l2s_jax.system.errors import UserError
 
 SLIDE_SUFFIXES = (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide")
@@ -86,7 +86,8 @@ def open_slide(
       mpp_override: let `mpp_table` and `mpp` come before what the file says.
 
     Raises:
-      UserError: no such file, not a slide, cut off, too large for a plain picture, or of unknown scale.
+      UserError: no such file, not a slide, cut off, too large for a plain picture, of unknown scale, or a
+        TIFF whose pixels OpenSlide would show wrongly (`tiff_tags`).
     """
     path = Path(path)
     handle = _open_with_openslide(path)
@@ -94,6 +95,7 @@ def open_slide(
     if handle is not None:
         properties, downsamples = _properties(handle), tuple(handle.level_downsamples)
         sizes = tuple((height, width) for width, height in handle.level_dimensions)
+        refuse_unfaithful(path, properties.get("openslide.vendor", ""), sizes)
     else:
         picture, properties = _read_picture(path)
         sizes, downsamples = ((picture.shape[0], picture.shape[1]),), (1.0,)

@@ -1,8 +1,9 @@
-"""What the processes of test_parallel.py do; imports little, since each process imports it."""
+"""What the processes of some tests do; imports little, since each process imports it."""
 
 import os
 import time
 
+from l2s_jax.slides.reading import read_window
 from l2s_jax.system.errors import UserError
 
 
@@ -27,3 +28,7 @@ def die_at(fatal, number):
 
 def platform(number):
     return os.environ.get("JAX_PLATFORMS")
+
+
+def window_mean(slide, row):
+    return float(read_window(slide, (row, 50), (64, 64), 1.1).mean())

@@ -88,6 +88,46 @@ def corrupt_tile(source: str | Path, path: str | Path, row: int, col: int, level
     return path
 
 
+def write_leica_slide(
+    path: str | Path, image: np.ndarray, *, canvas: tuple[int, int], corner: tuple[int, int], mpp: float = 0.5
+) -> Path:
+    """A Leica SCN slide: the scanned area lies on a larger canvas, and OpenSlide states its bounds.
+
+    Args:
+      path: the .scn file.
+      image: uint8[H,W,3], the scanned area; stored exactly.
+      canvas: (height, width) of the whole in level-0 pixels.
+      corner: (row, col) of the area on it.
+      mpp: um/px.
+    """
+    nm = mpp * 1000
+    (height, width), (rows, cols), (top, left) = image.shape[:2], canvas, corner
+    text = f"""<?xml version="1.0"?><scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01">
+<collection name="c" uuid="u" sizeX="{cols * nm:.0f}" sizeY="{rows * nm:.0f}"><barcode>x</barcode>
+<image name="main" uuid="m"><creationDate>2020-01-01T00:00:00</creationDate>
+<device model="SCN400" version="1"/><pixels sizeX="{width}" sizeY="{height}">
+<dimension sizeX="{width}" sizeY="{height}" r="0" ifd="0"/></pixels>
+<view sizeX="{width * nm:.0f}" sizeY="{height * nm:.0f}" offsetX="{left * nm:.0f}" offsetY="{top * nm:.0f}"
+ spacingX="{nm:.0f}" spacingY="{nm:.0f}" spacingZ="0"/><scanSettings><objectiveSettings>
+<objective>20</objective></objectiveSettings><illuminationSettings><numericalAperture>0.4</numericalAperture>
+<illuminationSource>brightfield</illuminationSource></illuminationSettings></scanSettings>
+</image></collection></scn>"""
+    tifffile.imwrite(
+        path,
+        image,
+        photometric="rgb",
+        tile=(256, 256),
+        compression="zlib",
+        description=text,
+        resolution=(1e4 / mpp, 1e4 / mpp),
+        resolutionunit="CENTIMETER",
+        metadata=None,
+        software=False,
+        bigtiff=True,
+    )
+    return Path(path)
+
+
 def write_asap_xml(path: str | Path, regions: Sequence[tuple[str, Polygon]]) -> Path:
     """ASAP's XML: the class is the annotation's group; the coordinates carry their order."""
     lines = ['<?xml version="1.0"?>', "<ASAP_Annotations><Annotations>"]

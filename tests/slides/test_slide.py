@@ -14,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from helpers.parallel_work import window_mean
 from helpers.slide_generator import corrupt_tile, cut_off, ellipses, smooth_picture
 from l2s_jax.phantom.slide_writing import write_pyramidal_slide
 from l2s_jax.slides.mpp import find_mpp, read_mpp_table
@@ -375,10 +376,6 @@ def test_resolution_of_a_plain_tiff(folder):
 # Threads, processes, memory
 
 
-def window_mean(slide, row):
-    return float(read_window(slide, (row, 50), (64, 64), 1.1).mean())
-
-
 @pytest.mark.parametrize("kind", ["slide", "picture"])
 def test_threads_and_processes_read_the_same(folder, sharp, kind):
     path = sharp
@@ -405,7 +402,7 @@ def test_a_slide_without_a_pyramid_is_reduced_in_little_memory(folder):
     code = f"""
 import resource
 from l2s_jax.slides.slide import open_slide, size_at
-from l2s_jax.data.slide_reading import read_window
+from l2s_jax.slides.reading import read_window
 slide = open_slide({str(path)!r})
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 pixels = read_window(slide, (0, 0), size_at(slide, 8.0), 8.0)

@@ -20,8 +20,8 @@ from l2s_jax.prediction.slides.record import Record
 from l2s_jax.prediction.tiles import Weighting
 from l2s_jax.runs.folder import training_groups
 from l2s_jax.slides.annotations.class_names import BACH_CLASSES, ClassTable, bach_table, class_table
+from l2s_jax.slides.annotations.of_slide import OutlinesFrom, read_slide_annotations
 from l2s_jax.slides.annotations.painting import paint
-from l2s_jax.slides.annotations.reading import read_annotations
 from l2s_jax.slides.annotations.types import Annotations, summary
 from l2s_jax.slides.mpp import read_mpp_table
 from l2s_jax.slides.ome_tiff import read_strips
@@ -170,15 +170,15 @@ def _open(path: Path, options: SlideOptions) -> Slide:
     return open_slide(path, mpp=options.slide_mpp, mpp_table=table)
 
 
-def read_regions(path: Path, table: ClassTable, slide: Slide, allow_empty: bool) -> Annotations:
-    """Reads a slide's annotation; QuPath counts from the corner of the slide's non-empty area."""
-    return read_annotations(
-        path,
-        table,
-        size_level0=slide.size_level0,
-        offset_level0=slide.bounds_level0[:2] if path.suffix in (".geojson", ".json") else (0, 0),
-        allow_empty=allow_empty,
-    )
+def read_regions(
+    path: Path,
+    table: ClassTable,
+    slide: Slide,
+    allow_empty: bool,
+    outlines_from: OutlinesFrom | None = None,
+) -> Annotations:
+    """Reads a slide's annotation, see `read_slide_annotations`."""
+    return read_slide_annotations(path, table, slide, outlines_from=outlines_from, allow_empty=allow_empty)
 
 
 def judge_slide(

@@ -1,13 +1,14 @@
 """Reading any annotation file into `Annotations`."""
 
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import shapely
 from shapely import Polygon
 
-from l2s_jax.data.pictures import read_mask
+from l2s_jax.data.pictures import picture_size, read_mask
 from l2s_jax.slides.annotations.class_names import IGNORED, ClassTable, code_of
 from l2s_jax.slides.annotations.geojson_format import parse_geojson
 from l2s_jax.slides.annotations.repair import lies_inside, polygon_parts, polygons_from_rings
@@ -36,7 +37,9 @@ def read_annotations(
     *,
     size_level0: tuple[int, int] | None = None,
     offset_level0: tuple[float, float] = (0, 0),
+    mask_size_level0: tuple[int, int] | None = None,
     allow_empty: bool = False,
+    notes: tuple[str, ...] = (),
 ) -> Annotations:
     """Reads ImageScope XML, ASAP XML, GeoJSON (QuPath) or a mask (PNG or TIFF); the content decides which.
 
@@ -45,9 +48,10 @@ def read_annotations(
       table: which names mean which class; a mask holds the pixel values of `table.classes`.
       size_level0: (height, width) of the slide. Needed for masks, whose scale it gives. For outlines, shapes
         wholly outside are left out, and the file is refused if it must be another slide's.
-      offset_level0: (row, col) added to every vertex: for files by QuPath, the corner of
-        `Slide.bounds_level0`.
+      offset_level0: (row, col) added to every vertex, also of a mask's outlines; `of_slide` knows which.
+      mask_size_level0: (height, width) of the area that a mask covers; `size_level0` by default.
       allow_empty: return no regions instead of refusing a file without any.
+      notes: what a person should know beforehand; they come first in `Annotations.notes`.
 
     Returns:
       Regions in file order, with counts of what was repaired and left out.
@@ -57,9 +61,9 @@ def read_annotations(
         (all are listed); vertices far outside the slide.
     """
     path = Path(path)
-    kind = _kind(path)
+    kind = annotation_kind(path)
     if kind == "mask":
-        annotations = _from_mask(path, table, size_level0)
+        annotations = _from_mask(path, table, mask_size_level0 or size_level0, offset_level0)
     else:
         parse = {"imagescope": parse_imagescope, "asap": parse_asap, "geojson": parse_geojson}[kind]
         annotations = _from_outlines(path, parse(path), table, size_level0, offset_level0)
@@ -69,7 +73,7 @@ def read_annotations(
             f"outside the slide, {annotations.ignored} ignored). Draw or export the regions again, or leave "
             "the file out"
         )
-    return annotations
+    return replace(annotations, notes=(*notes, *annotations.notes))
 
 
 def stated_mpp(path: str | Path) -> float | None:
@@ -79,11 +83,15 @@ def stated_mpp(path: str | Path) -> float | None:
       UserError: unreadable or malformed file.
     """
     path = Path(path)
-    return parse_imagescope(path).mpp if _kind(path) == "imagescope" else None
+    return parse_imagescope(path).mpp if annotation_kind(path) == "imagescope" else None
 
 
-def _kind(path: Path) -> str:
-    """Which of the formats a file has, by its content."""
+def annotation_kind(path: Path) -> str:
+    """Which format a file has by its content: "mask", "imagescope", "asap" or "geojson".
+
+    Raises:
+      UserError: none of them.
+    """
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -114,19 +122,39 @@ def _kind(path: Path) -> str:
     )
 
 
-def _from_mask(path: Path, table: ClassTable, size_level0: tuple[int, int] | None) -> Annotations:
-    """Outlines of a mask that covers the whole slide."""
+def mask_fits(path: Path, size_level0: tuple[int, int]) -> bool:
+    """Whether a mask has the proportions of an area of (height, width) `size_level0`. Raises `UserError`."""
+    return _same_proportions(picture_size(path), size_level0)
+
+
+def _same_proportions(size: tuple[int, int], size_level0: tuple[int, int]) -> bool:
+    factor = size_level0[0] / size[0], size_level0[1] / size[1]
+    # A mask of a few hundred pixels may have lost up to one of them to rounding.
+    return abs(factor[0] / factor[1] - 1) <= 0.01 + 1 / min(size)
+
+
+def _from_mask(
+    path: Path,
+    table: ClassTable,
+    size_level0: tuple[int, int] | None,
+    offset_level0: tuple[float, float],
+) -> Annotations:
+    """Outlines of a mask that covers an area of a slide, with its corner at `offset_level0`."""
     if size_level0 is None:
         raise UserError(f"{path} is a mask: its scale is only known together with the slide's size")
     mask = read_mask(path, table.classes)
-    factor = size_level0[0] / mask.shape[0], size_level0[1] / mask.shape[1]
-    # A mask of a few hundred pixels may have lost up to one of them to rounding.
-    if abs(factor[0] / factor[1] - 1) > 0.01 + 1 / min(mask.shape):
+    if not _same_proportions(mask.shape, size_level0):
         raise UserError(
-            f"{path}: a mask of {mask.shape[0]} x {mask.shape[1]} pixels cannot belong to a slide of "
+            f"{path}: a mask of {mask.shape[0]} x {mask.shape[1]} pixels cannot belong to a slide or area of "
             f"{size_level0[0]} x {size_level0[1]}: their proportions differ"
         )
-    return polygons_from_mask(mask, factor, background=table.classes.background)
+    factor = size_level0[0] / mask.shape[0], size_level0[1] / mask.shape[1]
+    traced = polygons_from_mask(mask, factor, background=table.classes.background)
+    shift = np.array(offset_level0[::-1], np.float64)
+    moved = (
+        Region(shapely.transform(one.polygon, lambda xy: xy + shift), one.code) for one in traced.regions
+    )
+    return replace(traced, regions=tuple(moved)) if shift.any() else traced
 
 
 def _from_outlines(

@@ -39,6 +39,7 @@ class Annotations:
     ignored: int = 0  # shapes of a class that the table leaves out
     outside: int = 0  # shapes wholly outside the slide, left out
     skipped: tuple[tuple[str, int], ...] = ()  # (kind, number) of things that are no areas: points, lines
+    notes: tuple[str, ...] = ()  # what was assumed or is odd, for people
 
 
 class Outline(NamedTuple):
@@ -71,4 +72,4 @@ def summary(annotations: Annotations) -> str:
     ):
         if number:
             parts.append(f"{number} {what}")
-    return ", ".join(parts)
+    return "; ".join([", ".join(parts), *annotations.notes])
