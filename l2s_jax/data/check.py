@@ -5,7 +5,6 @@ to learn from, unless it is the background. One that the training split alone la
 weight is zero and it is never predicted. That may be meant (a test set with one more class) but must be said.
 """
 
-import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from l2s_jax.data.manifest import PATCHES, Classes, Manifest, PatchRow, parse_manifest, straddling_groups
-from l2s_jax.data.pictures import picture_conversion, picture_orientation, read_image, read_mask
+from l2s_jax.data.pictures import ImageLook, is_large, look_at_image, look_at_mask
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.progress import track
 from l2s_jax.types import IGNORE_LABEL, PATCH_MULTIPLE, SPLITS, fits_network
@@ -51,15 +50,18 @@ class Report:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What was found in the files of one row. `size` and `digest` are None where the image is unreadable."""
+    """What was found in the files of one row; `image` is None where it cannot be read."""
 
     row: PatchRow
     faults: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
-    size: tuple[int, int] | None = None  # (height, width)
-    digest: bytes | None = None  # of the decoded pixels
+    image: ImageLook | None = None
     pixels: np.ndarray | None = None  # i64[C], mask pixels by class
-    conversion: str | None = None  # of the image's colours
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(height, width) of the image."""
+        return None if self.image is None else self.image.size
 
 
 def check_manifest(path: str | Path, *, allow_outside: bool = False) -> Report:
@@ -73,9 +75,7 @@ def check_manifest(path: str | Path, *, allow_outside: bool = False) -> Report:
       UserError: where there is nothing to check: files missing, no header, faulty `classes.toml`, no rows.
     """
     manifest, problems = parse_manifest(path, allow_outside=allow_outside)
-    with ThreadPoolExecutor(max_workers=min(8, (os.cpu_count() or 1) + 1)) as pool:
-        looks = pool.map(lambda row: _look(row, manifest.classes), manifest.patches)
-        seen = list(track(looks, "checking", total=len(manifest.patches), unit="patches"))
+    seen = _look_at_all(manifest)
     problems = _one_class(manifest.classes) + problems
     problems += [f"{_at(one.row)}: {fault}" for one in seen for fault in one.faults]
     problems += _straddling(manifest) + _unequal_sizes(seen)
@@ -116,51 +116,49 @@ def _at(row: PatchRow) -> str:
     return f"{PATCHES} line {row.line}"
 
 
+def _look_at_all(manifest: Manifest) -> list[_Seen]:
+    """Reads the files of all rows; large pictures one at a time, in a thread of their own."""
+    with ThreadPoolExecutor(min(8, (os.cpu_count() or 1) + 1)) as pool, ThreadPoolExecutor(1) as alone:
+
+        def look(row: PatchRow) -> _Seen:
+            if any(is_large(path) for path in (row.image, row.mask) if path):
+                return alone.submit(_look, row, manifest.classes).result()
+            return _look(row, manifest.classes)
+
+        looks = pool.map(look, manifest.patches)
+        return list(track(looks, "checking", total=len(manifest.patches), unit="patches"))
+
+
 def _look(row: PatchRow, classes: Classes) -> _Seen:
     """Reads the files of one row; keeps sizes and counts, not pixels."""
+    faults: list[str] = []
+    image = mask = None
     try:
-        image, conversion = read_image(row.image), picture_conversion(row.image)
+        image = look_at_image(row.image)
     except UserError as error:
-        of_mask, found = _mask_alone(row, classes)
-        return _Seen(row, (str(error), *of_mask), pixels=found)
-    size, digest = image.shape[:2], hashlib.blake2b(image.data, digest_size=16).digest()
-    if row.mask is None:
-        return _Seen(row, (), (), size, digest, conversion=conversion)
+        faults.append(str(error))
     try:
-        mask = read_mask(row.mask, classes)
-        turned = picture_orientation(row.image) != picture_orientation(row.mask)
+        mask = None if row.mask is None else look_at_mask(row.mask, classes)
     except UserError as error:
-        return _Seen(row, (str(error),), (), size, digest, conversion=conversion)
-    faults, doubts = [], []
-    if mask.shape != size:
+        faults.append(str(error))
+    if image is None or mask is None:
+        return _Seen(row, tuple(faults), (), image, None if mask is None else mask.pixels)
+    doubts = []
+    if mask.size != image.size:
         faults.append(
-            f"{row.mask} is {_size(mask.shape)} but its image {_size(size)} (height x width); "
+            f"{row.mask} is {_size(mask.size)} but its image {_size(image.size)} (height x width); "
             "expected the same size. Export the mask again at the image's size"
         )
-    if turned:
+    if mask.orientation != image.orientation:
         faults.append(
             f"{row.image} and {row.mask} have different EXIF orientations and may not lie on each other. "
             "Save both upright, without the tag"
         )
-    pixels = _pixels(mask, classes)
-    if not pixels.any():
+    if not mask.pixels.any():
         doubts.append(f"{row.mask} has nothing but ignored pixels: it teaches nothing")
-    elif row.label != IGNORE_LABEL and not pixels[row.label]:
+    elif row.label != IGNORE_LABEL and not mask.pixels[row.label]:
         doubts.append(f"label {classes.names[row.label]!r} has no pixel in {row.mask}")
-    return _Seen(row, tuple(faults), tuple(doubts), size, digest, pixels, conversion)
-
-
-def _mask_alone(row: PatchRow, classes: Classes) -> tuple[tuple[str, ...], np.ndarray | None]:
-    """What is wrong with a mask whose image cannot be read, and what is in it."""
-    try:
-        return (), None if row.mask is None else _pixels(read_mask(row.mask, classes), classes)
-    except UserError as error:
-        return (str(error),), None
-
-
-def _pixels(mask: np.ndarray, classes: Classes) -> np.ndarray:
-    """Pixels i64[C] by class, ignored ones left out."""
-    return np.bincount(mask.ravel(), minlength=256)[: len(classes)]
+    return _Seen(row, tuple(faults), tuple(doubts), image, mask.pixels)
 
 
 def _size(shape: Sequence[int]) -> str:
@@ -176,8 +174,9 @@ def _one_class(classes: Classes) -> list[str]:
 def _conversions(seen: Sequence[_Seen]) -> list[str]:
     """Pictures whose colours are not taken as they are, one line for each way."""
     lines = []
-    for how in sorted({one.conversion for one in seen if one.conversion}):
-        rows = [one.row for one in seen if one.conversion == how]
+    converted = [(one.row, one.image.conversions) for one in seen if one.image]
+    for how in sorted({how for _, conversions in converted for how in conversions}):
+        rows = [row for row, conversions in converted if how in conversions]
         more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
         lines.append(f"{_at(rows[0])}{more}: {rows[0].image} is {how}")
     return lines
@@ -226,8 +225,8 @@ def _duplicates(seen: Sequence[_Seen]) -> tuple[list[str], list[str]]:
     """Pictures with the same pixels: (across splits, within one split)."""
     alike: dict[bytes, list[PatchRow]] = defaultdict(list)
     for one in seen:
-        if one.digest is not None:
-            alike[one.digest].append(one.row)
+        if one.image is not None:
+            alike[one.image.digest].append(one.row)
     across, within = [], []
     for rows in alike.values():
         splits = sorted({row.split for row in rows}, key=SPLITS.index)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from l2s_jax.data.manifest import Classes, PatchRow
-from l2s_jax.data.pictures import picture_size, read_image, read_mask
+from l2s_jax.data.pictures import LARGE, picture_size, read_image, read_mask
 from l2s_jax.data.subsets import Subset
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.progress import track
@@ -61,7 +61,7 @@ def load_patches(rows: Sequence[PatchRow], classes: Classes, memory_gib: float) 
         if images is not None and masks is not None:
             images[i], masks[i] = image, mask
 
-    with ThreadPoolExecutor(DECODE_THREADS) as pool:
+    with ThreadPoolExecutor(DECODE_THREADS if size[0] * size[1] <= LARGE else 1) as pool:
         for _ in track(pool.map(decode, range(len(rows))), "decoding", len(rows), "patches"):
             pass
 

@@ -4,32 +4,65 @@
 be had without a guess is refused with a `UserError` that names it and says how to convert it.
 """
 
-import contextlib
-import warnings
+import hashlib
+from collections import Counter
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
+from l2s_jax.data import tiff_facts
 from l2s_jax.data.classes import Classes
+from l2s_jax.data.picture_files import LARGE, MAX_PIXELS, Opened, is_large, opened
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import atomic_path
 from l2s_jax.types import IGNORE_PIXEL
 
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
-MAX_PIXELS = 80_000_000
-"""Larger pictures are slides, not patches. Below the size at which Pillow warns of a decompression bomb."""
+__all__ = [
+    "LARGE",
+    "MAX_PIXELS",
+    "ImageLook",
+    "MaskLook",
+    "codes_of_values",
+    "is_large",
+    "look_at_image",
+    "look_at_mask",
+    "picture_size",
+    "read_image",
+    "read_mask",
+    "read_mask_values",
+    "write_png",
+]
 
 COLOUR_MODES = ("1", "L", "P", "LA", "PA", "RGB", "RGBA", "RGBX", "YCbCr")
 GREY_MODES = ("1", "L", "LA")
 MASK_MODES = ("1", "L", "P", "I;16", "I;16L", "I;16B", "I;16N", "I")
+EQUAL_MODES = ("RGB", "LA", "RGBA")
+"""Read as masks where the channels are equal and nothing is transparent."""
+_BAND = 1_000_000  # pixels that are converted at a time
 _UNKNOWN = 254  # a mask value of no class; never a code, since `types.MAX_CLASSES` is 254
-_ORIENTATION = 0x0112  # EXIF tag
 
-# Said of pictures that are cut short, without their name; the error that follows names them.
-warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
+
+class ImageLook(NamedTuple):
+    """What can be said of an image without keeping its pixels."""
+
+    size: tuple[int, int]  # (height, width) as `read_image` gives it
+    digest: bytes  # of the pixels that `read_image` gives
+    blank: bool  # one colour throughout
+    conversions: tuple[str, ...]  # what is done to its colours, for people
+    orientation: int  # EXIF, 1..8
+    mpp: tuple[float, float] | None  # um/px (row, col) that a TIFF states
+
+
+class MaskLook(NamedTuple):
+    """What can be said of a mask without keeping its pixels."""
+
+    size: tuple[int, int]
+    pixels: np.ndarray  # i64[C], by class
+    orientation: int
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -42,59 +75,158 @@ def read_image(path: str | Path) -> np.ndarray:
       uint8[H,W,3], RGB.
 
     Raises:
-      UserError: no readable picture, 16 bits a channel (scaling it down needs a choice of range), CMYK or
-        another colour space (converting it needs a colour profile), several pages, more than `MAX_PIXELS`.
+      UserError: no readable picture, a wrong checksum, 16 bits a channel (scaling it down needs a choice of
+        range), CMYK or another colour space (converting it needs a colour profile), channels beyond RGB,
+        several pages or frames, more than `MAX_PIXELS`.
     """
-    with _opened(path) as image:
-        if _bits(image) > 8:
-            raise UserError(
-                f"{path} has more than 8 bits a channel ({image.mode}); expected 8-bit RGB. Scale it to "
-                "8 bits with a range that you choose once for all pictures, e.g. ImageMagick's "
-                "`magick IN -level 0,65535 -depth 8 OUT.png`"
-            )
-        if image.mode not in COLOUR_MODES:
-            raise UserError(
-                f"{path} is a {image.mode} picture; expected RGB. Convert it with its colour profile, e.g. "
-                "`magick IN -profile sRGB.icc -colorspace sRGB OUT.png`"
-            )
-        image.load()  # a TIFF is turned here and loses its tag
-        if _orientation(image) != 1:
-            image = ImageOps.exif_transpose(image)
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        return np.array(image.convert("RGB"))
+    with opened(path) as found:
+        return _gathered(_upright_image(path, found)[0], _rgb)
+
+
+def look_at_image(path: str | Path) -> ImageLook:
+    """Reads a picture as `read_image` does, a band at a time. Raises `UserError` likewise."""
+    with opened(path) as found:
+        conversions, mpp = _conversions(found.image), tiff_facts.stated_mpp(found.tags)
+        image, orientation = _upright_image(path, found)
+        digest, blank, first = hashlib.blake2b(digest_size=16), True, None
+        for _, part in _bands(image):
+            pixels = _rgb(part)
+            digest.update(pixels.data)
+            first = pixels[0, 0].copy() if first is None else first
+            blank = blank and bool((pixels == first).all())
+        return ImageLook((image.height, image.width), digest.digest(), blank, conversions, orientation, mpp)
+
+
+def _upright_image(path: str | Path, found: Opened) -> tuple[Any, int]:
+    """See `_upright`. Raises `UserError` where the picture is neither 8-bit RGB nor 8-bit grey."""
+    image = found.image
+    if found.bits > 8:
+        raise UserError(
+            f"{path} has more than 8 bits a channel ({image.mode}); expected 8-bit RGB. Scale it to "
+            "8 bits with a range that you choose once for all pictures, e.g. ImageMagick's "
+            "`magick IN -level 0,65535 -depth 8 OUT.png`"
+        )
+    if image.mode not in COLOUR_MODES:
+        raise UserError(
+            f"{path} is a {image.mode} picture; expected RGB. Convert it with its colour profile, e.g. "
+            "`magick IN -profile sRGB.icc -colorspace sRGB OUT.png`"
+        )
+    if found.signed:
+        raise UserError(f"{path} holds signed numbers; expected 8-bit RGB, 0 to 255. Export it so")
+    return _upright(found)
+
+
+def _upright(found: Opened) -> tuple[Any, int]:
+    """The decoded picture, turned as it is to be seen, and the EXIF orientation that it had."""
+    image, stated = found.image, found.orientation
+    image.load()
+    if image.format == "TIFF":  # turned by now, and without its tag
+        return image, stated
+    stated = found.orientation  # a PNG's may stand behind its pixels
+    if stated != 1:
+        ImageOps.exif_transpose(image, in_place=True)
+    return image, stated
+
+
+def _conversions(image: Any) -> tuple[str, ...]:
+    """What `read_image` does to the colours of a picture that is not plain sRGB, in words."""
+    said = []
+    if image.has_transparency_data:
+        said.append("transparent: laid on white")
+    elif image.mode in GREY_MODES:
+        said.append("grey: read as RGB of three equal channels")
+    profile = image.info.get("icc_profile")
+    if profile and (name := _profile_name(profile)) is not None:
+        said.append(f"with the colour profile {name!r}, which is not applied: its numbers are taken as RGB")
+    return tuple(said)
+
+
+def _profile_name(profile: bytes) -> str | None:
+    """Name of a colour profile; None for sRGB."""
+    try:
+        name = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(profile))).strip()
+    except Exception:  # littleCMS raises its own errors, and not everybody's profile is one
+        return "unreadable"
+    return None if "srgb" in name.lower() else name[:60]
+
+
+def _bands(image: Any) -> Iterator[tuple[int, Any]]:
+    """(first row, part of the picture) from top to bottom: memory beyond the picture stays small."""
+    rows = max(_BAND // image.width, 1)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _gathered(image: Any, convert: Any) -> np.ndarray:
+    """The arrays that `convert` makes of a picture's bands, as one."""
+    whole = None
+    for top, part in _bands(image):
+        values = convert(part)
+        if whole is None:
+            whole = np.empty((image.height, *values.shape[1:]), values.dtype)
+        whole[top : top + len(values)] = values
+    assert whole is not None  # Pillow opens no picture without pixels
+    return whole
+
+
+def _rgb(part: Any) -> np.ndarray:
+    """u8[h,w,3] of a part of a picture."""
+    if part.has_transparency_data:
+        part = part.convert("RGBA")
+        part = Image.alpha_composite(Image.new("RGBA", part.size, "white"), part)
+    return np.asarray(part.convert("RGB"))
 
 
 def read_mask_values(path: str | Path) -> np.ndarray:
     """Reads the values that stand in a mask file: grey levels or palette indices as stored, not as shown.
 
-    A greyscale file of 1, 2 or 4 bits gives its samples 0..1, 0..3 or 0..15. An RGB picture whose three
-    channels are equal is read as greyscale. An EXIF orientation is applied, as in `read_image`.
+    A TIFF in which 0 is white (as ImageJ writes binary masks) gives what is stored, like any other. A
+    greyscale file of 1, 2 or 4 bits gives its samples 0..1, 0..3 or 0..15. A picture whose colour channels
+    are equal, and none of it transparent, is read as greyscale. An EXIF orientation is applied, as in
+    `read_image`.
 
     Returns:
       uint8, uint16 or int32 [H,W].
 
     Raises:
-      UserError: no readable picture, or one whose values are colours.
+      UserError: no readable picture, one whose values are colours, or one that was compressed with loss.
     """
-    with _opened(path) as image:
-        bits = _bits(image)
-        if image.mode not in MASK_MODES and not (image.mode == "RGB" and bits == 8):
-            raise _no_mask(path, f"it is a {bits}-bit {image.mode} picture")
-        image.load()  # a TIFF is turned here and loses its tag
-        if _orientation(image) != 1:
-            image = ImageOps.exif_transpose(image)
-        values = np.array(image)
+    with opened(path) as found:
+        return _gathered(_upright_mask(path, found)[0], lambda part: _stored(path, found, part))
+
+
+def _upright_mask(path: str | Path, found: Opened) -> tuple[Any, int]:
+    """See `_upright`. Raises `UserError` where a mask's values cannot be had from the picture."""
+    image = found.image
+    if image.mode not in MASK_MODES and not (image.mode in EQUAL_MODES and found.bits == 8):
+        raise _no_mask(path, f"it is a {found.bits}-bit {image.mode} picture")
+    if found.lossy:
+        raise _no_mask(path, f"it is compressed with loss ({image.format}), which changes values")
+    return _upright(found)
+
+
+def _stored(path: str | Path, found: Opened, part: Any) -> np.ndarray:
+    """Values [h,w] of a part of a mask, as they stand in the file."""
+    values = np.asarray(part)
     if values.ndim == 3:
+        if part.mode in ("LA", "RGBA"):
+            if not (values[..., -1] == 255).all():
+                raise _no_mask(path, f"it is a {part.mode} picture of which some is transparent")
+            values = values[..., :-1]
         if not (values == values[..., :1]).all():
             raise _no_mask(path, "it is an RGB picture whose channels differ")
         values = values[..., 0]
     if values.dtype == bool:
-        return values.astype(np.uint8)
-    if image.mode == "L" and bits in (2, 4):
-        return values // (255 // (2**bits - 1))  # Pillow stretches these to 0..255
-    return values
+        values = values.astype(np.uint8)
+        return 1 - values if found.turned_about else values
+    if part.mode == "L":
+        if found.turned_about:
+            values = 255 - values
+        if found.bits in (2, 4):
+            values = values // (255 // (2**found.bits - 1))  # Pillow stretches these to 0..255
+    if found.signed:
+        return values.view(np.int8).astype(np.int32)
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
 def read_mask(path: str | Path, classes: Classes) -> np.ndarray:
@@ -110,20 +242,50 @@ def read_mask(path: str | Path, classes: Classes) -> np.ndarray:
     Raises:
       UserError: no readable mask, or values that are none of the classes (with their number of pixels).
     """
-    values = read_mask_values(path)
-    codes = codes_of_values(values, classes)
-    unknown = codes == _UNKNOWN
-    if unknown.any():
-        found, counts = np.unique(values[unknown], return_counts=True)
-        listed = ", ".join(f"{v} ({n} px)" for v, n in list(zip(found, counts, strict=True))[:8])
-        more = f" and {len(found) - 8} more" if len(found) > 8 else ""
-        known = ", ".join(map(str, classes.pixel_values))
-        ignored = f" or {classes.ignore_value} (ignored)" if classes.ignore_value is not None else ""
-        raise UserError(
-            f"{path}: mask values outside the classes: {listed}{more}; expected {known}{ignored}. "
-            "Mend the mask, or add the class or an ignore_value to classes.toml"
+    unknown: Counter[int] = Counter()
+    with opened(path) as found:
+        codes = _gathered(
+            _upright_mask(path, found)[0], lambda part: _codes(path, found, part, classes, unknown)
         )
+    _require_known(path, classes, unknown)
     return codes
+
+
+def look_at_mask(path: str | Path, classes: Classes) -> MaskLook:
+    """Counts the pixels of a mask by class, a band at a time. Raises `UserError` as `read_mask` does."""
+    unknown: Counter[int] = Counter()
+    pixels = np.zeros(256, np.int64)
+    with opened(path) as found:
+        image, orientation = _upright_mask(path, found)
+        for _, part in _bands(image):
+            pixels += np.bincount(_codes(path, found, part, classes, unknown).ravel(), minlength=256)
+        look = MaskLook((image.height, image.width), pixels[: len(classes)], orientation)
+    _require_known(path, classes, unknown)
+    return look
+
+
+def _codes(path: str | Path, found: Opened, part: Any, classes: Classes, unknown: Counter[int]) -> np.ndarray:
+    """Class codes u8[h,w] of a part of a mask; counts the values of no class in `unknown`."""
+    values = _stored(path, found, part)
+    codes = codes_of_values(values, classes)
+    strange = codes == _UNKNOWN
+    if strange.any():
+        listed, counts = np.unique(values[strange], return_counts=True)
+        unknown.update(dict(zip(listed.tolist(), counts.tolist(), strict=True)))
+    return codes
+
+
+def _require_known(path: str | Path, classes: Classes, unknown: Counter[int]) -> None:
+    if not unknown:
+        return
+    listed = ", ".join(f"{value} ({unknown[value]} px)" for value in sorted(unknown)[:8])
+    more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
+    known = ", ".join(map(str, classes.pixel_values))
+    ignored = f" or {classes.ignore_value} (ignored)" if classes.ignore_value is not None else ""
+    raise UserError(
+        f"{path}: mask values outside the classes: {listed}{more}; expected {known}{ignored}. "
+        "Mend the mask, or add the class or an ignore_value to classes.toml"
+    )
 
 
 def codes_of_values(values: np.ndarray, classes: Classes) -> np.ndarray:
@@ -140,26 +302,9 @@ def codes_of_values(values: np.ndarray, classes: Classes) -> np.ndarray:
 
 def picture_size(path: str | Path) -> tuple[int, int]:
     """(height, width) in pixels as `read_image` would give it, from the header alone. Raises `UserError`."""
-    with _opened(path) as image:
-        width, height = image.size
-        return (width, height) if _orientation(image) >= 5 else (height, width)
-
-
-def picture_conversion(path: str | Path) -> str | None:
-    """What `read_image` does to the colours of a picture that is not plain RGB; None where it does nothing.
-
-    Raises `UserError`.
-    """
-    with _opened(path) as image:
-        if image.has_transparency_data:
-            return "transparent: laid on white"
-        return "grey: read as RGB of three equal channels" if image.mode in GREY_MODES else None
-
-
-def picture_orientation(path: str | Path) -> int:
-    """EXIF orientation 1..8 of a picture; 1 is upright. Raises `UserError`."""
-    with _opened(path) as image:
-        return _orientation(image)
+    with opened(path) as found:
+        width, height = found.image.size
+        return (width, height) if found.orientation >= 5 else (height, width)
 
 
 def write_png(path: str | Path, array: np.ndarray) -> None:
@@ -177,70 +322,8 @@ def write_png(path: str | Path, array: np.ndarray) -> None:
         picture.save(temporary, format="PNG")
 
 
-@contextlib.contextmanager
-def _opened(path: str | Path) -> Iterator[Any]:
-    """An open `PIL.Image`; whatever Pillow raises on it inside the block becomes a `UserError`."""
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise _too_large(path, f"{image.width} x {image.height} pixels")
-            pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
-            if pages > 1:
-                raise UserError(f"{path} holds {pages} pages; expected one picture. Save one as PNG")
-            if image.format == "TIFF" and _orientation(image) >= 5:  # Pillow 13 scrambles uncompressed ones
-                raise UserError(f"{path} is a TIFF that is to be shown turned by its tag. Save it upright")
-            yield image
-    except UserError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
-        raise _too_large(path, str(error) or "it does not fit in memory") from error
-    except Exception as error:  # Pillow's decoders raise whatever the bytes lead them to
-        raise UserError(_why_unreadable(Path(path), error)) from error
-
-
-def _why_unreadable(path: Path, error: Exception) -> str:
-    if not path.exists():
-        return f"{path} not found. Check the path (it is relative to the manifest's folder) and its spelling"
-    if not path.is_file():
-        return f"{path} is no file; expected a picture ({', '.join(FORMATS)})"
-    if isinstance(error, PermissionError):
-        return f"{path} may not be read (permission denied). Change its permissions"
-    if path.stat().st_size == 0:
-        return f"{path} is empty (0 bytes); expected a picture. Copy or export it again"
-    if isinstance(error, Image.UnidentifiedImageError):
-        return f"{path} is no picture, whatever its name says; expected {', '.join(FORMATS)}. Export it again"
-    return f"{path} is cut short or damaged ({error}). Copy or export it again"
-
-
-def _too_large(path: str | Path, what: str) -> UserError:
-    return UserError(
-        f"{path} is too large for one picture: {what}; at most {MAX_PIXELS:,} pixels are read. "
-        "Cut it into patches first"
-    )
-
-
 def _no_mask(path: str | Path, what: str) -> UserError:
     return UserError(
         f"{path}: {what}; expected a mask with one value a pixel: 8- or 16-bit greyscale, or a palette. "
         "Save class values, not colours"
     )
-
-
-def _bits(image: Any) -> int:
-    """Bits a channel in the file; Pillow hides those of 16-bit RGB and of 2- and 4-bit greyscale."""
-    if image.mode.startswith(("I", "F")):
-        return 16 if ";16" in image.mode else 32
-    if image.format == "TIFF":
-        return max(image.tag_v2.get(258, (1,)))
-    if image.mode == "1":
-        return 1
-    raw_modes = [str(tile[3]) for tile in image.tile] if image.format == "PNG" else []
-    return next((bits for bits in (16, 4, 2) if any(f";{bits}" in mode for mode in raw_modes)), 8)
-
-
-def _orientation(image: Any) -> int:
-    """EXIF orientation 1..8. Does not decode a PNG that has no metadata, as `Image.getexif` would."""
-    if image.format == "PNG" and not {"exif", "xmp", "Raw profile type exif"} & image.info.keys():
-        return 1
-    value = image.getexif().get(_ORIENTATION, 1)
-    return value if value in range(1, 9) else 1

@@ -11,7 +11,7 @@ from PIL import Image
 
 from l2s_jax.data.manifest import Classes
 from l2s_jax.data.pictures import (
-    picture_orientation,
+    look_at_image,
     picture_size,
     read_image,
     read_mask,
@@ -110,7 +110,7 @@ def test_exif_orientation_is_applied_to_images_and_masks_alike(tmp_path, rgb, su
     np.testing.assert_array_equal(image, by_hand[orientation](rgb))
     np.testing.assert_array_equal(read_mask_values(mask_path), image[..., 0])
     assert picture_size(path) == image.shape[:2]
-    assert picture_orientation(path) == orientation
+    assert look_at_image(path).orientation == orientation
 
 
 @pytest.mark.parametrize("orientation", range(5, 9))
