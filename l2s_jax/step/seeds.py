@@ -50,8 +50,8 @@ MEASURED_STEPS, MEASURED_S = 3, 0.3
 """Steps that are measured at least, and seconds: GPUs take some quick steps to find their pace."""
 
 PROMISE: dict[str, dict[Strategy, float]] = {
-    "cpu": {"unroll": 1, "vmap": 10, "map": 100},
-    "other": {"map": 1, "vmap": 2, "unroll": 2},
+    "cpu": {"unroll": 1.0, "vmap": 10.0, "map": 100.0},
+    "other": {"map": 1.0, "vmap": 2.0, "unroll": 2.0},
 }
 """Strategies by platform, the most promising first, with the largest time relative to that one which is
 feared of each. On CPUs convolutions of several kernels at once, which `vmap` asks for, take a slow path, and

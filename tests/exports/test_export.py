@@ -151,7 +151,8 @@ def test_an_export_can_start_another_training(folder):
 def test_it_loads_into_torch_with_equal_outputs(folder, patches, expected):
     torch = pytest.importorskip("torch", reason="needs the torch extra")
     from safetensors.torch import load_file as load_torch_file
-    from torch_resnet import TorchL2S
+
+    from helpers.torch_resnet import TorchL2S
 
     model = TorchL2S(4)
     model.load_state_dict(load_torch_file(folder / WEIGHTS), strict=True)
@@ -166,7 +167,8 @@ def test_it_loads_into_torch_with_equal_outputs(folder, patches, expected):
 def test_the_encoder_loads_into_torchvisions_resnet18(folder):
     pytest.importorskip("torch", reason="needs the torch extra")
     from safetensors.torch import load_file as load_torch_file
-    from torch_resnet import ResNet18
+
+    from helpers.torch_resnet import ResNet18
 
     model = ResNet18()
     outcome = model.load_state_dict(load_torch_file(folder / WEIGHTS), strict=False)

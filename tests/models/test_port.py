@@ -143,7 +143,7 @@ def test_half_precision_is_widened(variables):
 def test_a_state_dict_of_torch_goes_in_and_comes_out(variables):
     # That both networks then compute the same is in test_export.py.
     torch = pytest.importorskip("torch", reason="needs the torch extra")
-    from torch_resnet import ResNet18, randomise_statistics
+    from helpers.torch_resnet import ResNet18, randomise_statistics
 
     torch.manual_seed(0)
     state_dict = {

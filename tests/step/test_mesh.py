@@ -15,7 +15,7 @@ from helpers.runs import TINY, last_state, quiet
 from l2s_jax.cli.app import run
 from l2s_jax.prediction.predict import evaluate
 from l2s_jax.runs.folder import write_config
-from l2s_jax.step import mesh
+from l2s_jax.system import processes
 from l2s_jax.system.errors import UserError
 from l2s_jax.training.train import train
 
@@ -113,4 +113,4 @@ def test_too_many_devices_and_half_a_meeting_point_are_refused(phantom, tmp_path
     assert run([*words, "--processes", "2"]) == 2
     assert "are for --coordinator" in capsys.readouterr().err
     with pytest.raises(UserError, match="could not be joined"):
-        mesh.start_processes("localhost:1", processes=2, process=7)
+        processes.start_processes("localhost:1", processes=2, process=7)

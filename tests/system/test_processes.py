@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from l2s_jax.step import mesh
+from l2s_jax.system import processes
 from l2s_jax.system.processes import local_gpus
 
 ALL, JAX_DECIDES = [], None
@@ -60,6 +60,6 @@ def test_a_run_is_started_with_it(monkeypatch):
     monkeypatch.setattr(jax.distributed, "initialize", lambda *words: given.append(words))
     for name, value in slurm(0, "1(x2)", **FOUR).items():
         monkeypatch.setenv(name, value)
-    mesh.start_processes("auto")
-    mesh.start_processes("10.0.0.1:1", 2, 1)
+    processes.start_processes("auto")
+    processes.start_processes("10.0.0.1:1", 2, 1)
     assert given == [(None, None, None, ALL), ("10.0.0.1:1", 2, 1, ALL)]
