@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: demo test bench lint clean
+.PHONY: demo test test-versions bench lint clean
 
 demo: $(VENV)/core
 	rm -rf $(DEMO)
@@ -16,6 +16,9 @@ demo: $(VENV)/core
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-versions:
+	tests/versions.sh
 
 bench: $(VENV)/dev
 	$(BIN)/python benchmarks/bench.py

@@ -1,3 +1,4 @@
+import gc
 import os
 from pathlib import Path
 
@@ -21,6 +22,14 @@ def compile_once(tmp_path_factory):
     folder = os.environ.setdefault("L2S_CACHE", str(shared / "cache"))
     jax.config.update("jax_compilation_cache_dir", str(Path(folder) / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """Compiled programs pile up in a process; what a later module needs again is read from the cache folder."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from helpers.runs import TINY, last_state, quiet
 from l2s_jax.cli.app import run
 from l2s_jax.prediction.predict import evaluate
 from l2s_jax.runs.folder import write_config
+from l2s_jax.step import mesh
 from l2s_jax.system import processes
 from l2s_jax.system.errors import UserError
 from l2s_jax.training.train import train
@@ -100,7 +101,7 @@ def test_two_processes_train_seeds_each(phantom, trained, tmp_path):
 
 def test_a_mesh_of_one_device_is_none():
     assert mesh.make_mesh(5, 1) is None
-    assert mesh.agreed(True) is True and mesh.agreed(0.25) == 0.25 and mesh.is_first_process()
+    assert processes.agreed(True) is True and processes.agreed(0.25) == 0.25 and processes.is_first_process()
 
 
 def test_too_many_devices_and_half_a_meeting_point_are_refused(phantom, tmp_path, capsys):
