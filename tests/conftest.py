@@ -26,7 +26,7 @@ def compile_once(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def forget_programs():
-    """Compiled programs pile up in a process; what a later module needs again is read from the cache folder."""
+    """Compiled programs pile up in a process; what a later module needs is read from the cache folder."""
     yield
     jax.clear_caches()
     gc.collect()
