@@ -4,7 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= demo
 
-.PHONY: demo test test-versions bench lint clean
+MINUTES ?= 10
+
+.PHONY: demo test test-versions soak bench lint clean
 
 demo: $(VENV)/core
 	rm -rf $(DEMO)
@@ -19,6 +21,9 @@ test: $(VENV)/dev
 
 test-versions:
 	tests/versions.sh
+
+soak: $(VENV)/dev
+	$(BIN)/python -m soak --minutes $(MINUTES)
 
 bench: $(VENV)/dev
 	$(BIN)/python benchmarks/bench.py

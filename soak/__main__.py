@@ -1,0 +1,96 @@
+"""`python -m soak`: kills, damaged inputs and short room, by turns, for so many minutes; figures add up.
+
+Outside CI. Figures go to soak/figures.json, which is committed, and as a table to the terminal.
+"""
+
+import argparse
+import os
+import platform
+import random
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from soak.figures import Figures
+from soak.kills import CASES, kill_once_more, make_reference
+from soak.limits import lack_room
+from soak.mutations import campaign
+from soak.readers import READERS
+from soak.workspace import make_workspace
+
+HERE = Path(__file__).parent
+
+
+def main() -> int:
+    """Ends with 1 where this sitting met a fault."""
+    parser = argparse.ArgumentParser(prog="python -m soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--only", choices=("kills", "mutations", "limits"), help="one kind alone")
+    parser.add_argument("--case", action="append", help="commands to kill, by name; all by default")
+    parser.add_argument("--seed", type=int, help="random by default; kept with the figures")
+    parser.add_argument("--figures", type=Path, default=HERE / "figures.json")
+    asked = parser.parse_args()
+    seed = asked.seed if asked.seed is not None else random.SystemRandom().getrandbits(32)
+    rng = random.Random(seed)
+    figures = Figures(asked.figures)
+    before = _faults(figures)
+    end = time.monotonic() + asked.minutes * 60
+    figures.sittings.append(_sitting(seed, asked.minutes))
+    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+        os.environ.setdefault("L2S_CACHE", str(Path(folder) / "cache"))
+        work = make_workspace(Path(folder))
+        os.environ["SOAK_RUN"] = str(work.trained)
+        cases = [case for case in CASES if not asked.case or case.name in asked.case]
+        needed = cases if asked.only != "mutations" else []
+        references = {case.name: make_reference(case, work) for case in needed}
+        for turn in _turns(asked.only, cases, figures, work, references, rng):
+            for _ in turn:
+                figures.save()
+                if time.monotonic() > end:
+                    break
+            if time.monotonic() > end:
+                break
+    figures.save()
+    print(figures.report())
+    return int(_faults(figures) > before)
+
+
+def _turns(only, cases, figures, work, references, rng) -> Iterator[Iterator[None]]:  # type: ignore[no-untyped-def]
+    """Campaigns by turns, without end."""
+    while True:
+        if only in (None, "kills"):
+            for case in cases:
+                counts = figures.campaign(f"kills: {case.name}")
+                yield kill_once_more(case, work, references[case.name], counts, rng)
+        if only in (None, "mutations"):
+            for reader in READERS:
+                campaign(reader, figures.campaign(f"damage: {reader.name}"), rng)
+                yield iter((None,))
+        if only in (None, "limits"):
+            yield lack_room(work, references, figures.campaign("short room"), rng)
+
+
+def _faults(figures: Figures) -> int:
+    return sum(len(words) for counts in figures.campaigns.values() for words in counts.faults.values())
+
+
+def _sitting(seed: int, minutes: float) -> dict[str, object]:
+    import jax
+
+    from l2s_jax import __version__
+
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "minutes": minutes,
+        "seed": seed,
+        "l2s_jax": __version__,
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "cpus": os.cpu_count(),
+    }
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

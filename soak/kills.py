@@ -1,0 +1,178 @@
+"""Commands that are killed at random moments until they are through, beside one that nobody killed."""
+
+import csv
+import hashlib
+import json
+import random
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from soak.figures import Counts
+from soak.process import Outcome, run
+from soak.whole_files import half_files
+from soak.workspace import TRAIN, Workspace
+
+SIGNALS = (signal.SIGKILL,) * 6 + (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+CLEAN_S = 30
+"""A signal that asks is heeded within so many seconds."""
+
+
+class Case(NamedTuple):
+    """A command that is to survive being killed."""
+
+    name: str
+    arguments: Callable[[Workspace, Path], list[str | Path]]  # of the workspace and the output's folder
+    passing: tuple[str, ...] = ()  # names of files, and keys and columns in files, that hold times
+    redone: tuple[str, ...] = ()  # files that only grow: rows must never be lost
+
+
+TIMES = (
+    "seconds",
+    "finished",
+    "started",
+    "environment.json",
+    "events.jsonl",
+    "sittings",
+    "when",
+    "made",
+    "command",
+)
+
+CASES = (
+    Case("train", lambda w, out: ["train", w.patches, "--out", out, "--resume", "--epochs", "4", *TRAIN],
+         redone=("metrics.csv",)),
+    Case("sweep", lambda w, out: ["sweep", w.sweep, "--out", out, "--manifest", w.patches],
+         redone=("results.csv",)),
+    Case("prepare bach", lambda w, out: ["prepare", "bach", w.slides, out, "--patch-size", "32", "--workers", "2"]),
+    Case("predict", lambda w, out: ["predict", w.trained, *sorted((w.patches / "images").glob("*.png"))[:20],
+                                    "--out", out, "--any-scale"]),
+    Case("predict a slide", lambda w, out: ["predict", w.trained, w.slide, "--out", out]),
+    Case("evaluate", lambda w, out: ["evaluate", w.trained, w.folder / "cut", "--out", out]),
+    Case("export", lambda w, out: ["export", w.trained, out]),
+)  # fmt: skip
+
+
+def kill_once_more(
+    case: Case, work: Workspace, reference: "Reference", counts: Counts, rng: random.Random
+) -> Iterator[None]:
+    """Kills a command again and again, at moments spread over its time, until a start is left to its end.
+
+    Yields after each start, so that the caller can save what was counted.
+    """
+    out = work.folder / f"out {case.name}"
+    shutil.rmtree(out, ignore_errors=True)
+    arguments = case.arguments(work, out)
+    rows: dict[str, int] = {}
+    for _ in range(rng.randint(1, 4)):
+        how = rng.choice(SIGNALS)
+        moment = rng.uniform(0.02, 1.02) * reference.seconds
+        done = run(arguments, stop_after=moment, stop_with=how)
+        counts.add("starts")
+        if done.code is None or done.code != 0:
+            counts.add("kills" if how == signal.SIGKILL else "stops asked for")
+        _look(case, out, done, counts, rows, asked=how != signal.SIGKILL)
+        if how != signal.SIGKILL and done.code != 0 and done.seconds - moment > CLEAN_S:
+            counts.fault("heeded late", f"{case.name}: {how.name} after {done.seconds - moment:.0f} s")
+        yield
+        if done.code == 0:
+            break
+    done = run(arguments)
+    counts.add("starts")
+    _look(case, out, done, counts, rows, asked=False)
+    if done.code != 0 and not _already_done(done):
+        counts.fault("refusals", f"{case.name} ended with {done.code}: {done.output[-600:]}")
+    else:
+        differing = sorted(
+            name for name, digest in digests(out).items() if reference.files.get(name) != digest
+        )
+        missing = sorted(set(reference.files) - set(digests(out)))
+        counts.add("compared with an unbroken one")
+        for name in (*differing, *missing):
+            counts.fault("differing files", f"{case.name}: {name}")
+    shutil.rmtree(out, ignore_errors=True)
+    yield
+
+
+def _already_done(done: Outcome) -> bool:
+    return "finished" in done.output and done.code == 0
+
+
+class Reference(NamedTuple):
+    """What a command leaves that nobody kills."""
+
+    seconds: float
+    files: dict[str, str]
+
+
+def make_reference(case: Case, work: Workspace) -> Reference:
+    """Runs a command twice: once to compile, once to be timed and kept."""
+    out = work.folder / f"out {case.name}"  # the same path, since some files name it
+    for _ in range(2):
+        shutil.rmtree(out, ignore_errors=True)
+        done = run(case.arguments(work, out))
+        if done.code != 0:
+            raise SystemExit(f"{case.name} ended with {done.code}:\n{done.output}")
+    return Reference(done.seconds, digests(out))
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """A digest of each file's content, without what holds times or paths of checkpoints' parts."""
+    out = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if not path.is_file() or path.name.startswith((".", "events.out")) or path.name in TIMES:
+            continue
+        if "checkpoints" in path.parts or path.suffix == ".html":
+            continue  # names of Orbax's parts are random, pages hold times; what is in them is compared by metrics
+        out[name] = hashlib.sha256(_content(path)).hexdigest()
+    return out
+
+
+def _content(path: Path) -> bytes:
+    if path.suffix == ".json":
+        return json.dumps(_timeless(json.loads(path.read_text(encoding="utf-8"))), sort_keys=True).encode()
+    if path.suffix == ".csv":
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        # Runs finish in an order of their own where several are trained at a time.
+        return json.dumps(sorted(json.dumps(_timeless(row), sort_keys=True) for row in rows)).encode()
+    return path.read_bytes()
+
+
+def _timeless(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _timeless(one) for key, one in value.items() if key not in TIMES}
+    return [_timeless(one) for one in value] if isinstance(value, list) else value
+
+
+def _look(case: Case, out: Path, done: Outcome, counts: Counts, rows: dict[str, int], *, asked: bool) -> None:
+    counts.most("peak MiB", done.peak_mib)
+    if "Traceback (most recent call last)" in done.output:
+        counts.fault("tracebacks", f"{case.name}: {done.output[-600:]}")
+    if done.hung:
+        counts.fault("hangs", case.name)
+    if done.left:
+        counts.fault("processes left behind", f"{case.name}: {done.left}")
+    if asked and done.code not in (0, 130, 143, 129):
+        counts.fault("exit codes", f"{case.name}: {done.code}: {done.output[-300:]}")
+    for fault in half_files(out) if out.is_dir() else ():
+        counts.fault("half files", f"{case.name}: {fault}")
+    for name in case.redone:
+        for path in out.rglob(name) if out.is_dir() else ():
+            text = path.read_text(encoding="utf-8")
+            number = text.count("\n")
+            key = str(path)
+            # Rows after the last checkpoint are written again by the next start; a result never goes.
+            if name == "results.csv" and number < rows.get(key, 0):
+                counts.fault("lost rows", f"{case.name}: {path.name} had {rows[key]} lines, has {number}")
+            rows[key] = max(number, rows.get(key, 0))
+
+
+def spread(rng: random.Random) -> np.random.Generator:
+    """A NumPy generator from a Python one."""
+    return np.random.default_rng(rng.getrandbits(64))
