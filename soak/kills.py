@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from soak.figures import Counts
 from soak.process import Outcome, run
 from soak.whole_files import half_files
@@ -27,28 +25,16 @@ class Case(NamedTuple):
 
     name: str
     arguments: Callable[[Workspace, Path], list[str | Path]]  # of the workspace and the output's folder
-    passing: tuple[str, ...] = ()  # names of files, and keys and columns in files, that hold times
-    redone: tuple[str, ...] = ()  # files that only grow: rows must never be lost
 
 
-TIMES = (
-    "seconds",
-    "finished",
-    "started",
-    "environment.json",
-    "events.jsonl",
-    "sittings",
-    "when",
-    "made",
-    "command",
-)
+TIMES = ("seconds", "finished", "started", "environment.json", "sittings", "when", "made", "command")
+"""Names of files, and of keys and columns in files, that hold times."""
 
 CASES = (
-    Case("train", lambda w, out: ["train", w.patches, "--out", out, "--resume", "--epochs", "4", *TRAIN],
-         redone=("metrics.csv",)),
-    Case("sweep", lambda w, out: ["sweep", w.sweep, "--out", out, "--manifest", w.patches],
-         redone=("results.csv",)),
-    Case("prepare bach", lambda w, out: ["prepare", "bach", w.slides, out, "--patch-size", "32", "--workers", "2"]),
+    Case("train", lambda w, out: ["train", w.patches, "--out", out, "--resume", "--epochs", "4", *TRAIN]),
+    Case("sweep", lambda w, out: ["sweep", w.sweep, "--out", out, "--manifest", w.patches]),
+    Case("prepare bach",
+         lambda w, out: ["prepare", "bach", w.slides, out, "--patch-size", "32", "--workers", "2"]),
     Case("predict", lambda w, out: ["predict", w.trained, *sorted((w.patches / "images").glob("*.png"))[:20],
                                     "--out", out, "--any-scale"]),
     Case("predict a slide", lambda w, out: ["predict", w.trained, w.slide, "--out", out]),
@@ -84,22 +70,16 @@ def kill_once_more(
     done = run(arguments)
     counts.add("starts")
     _look(case, out, done, counts, rows, asked=False)
-    if done.code != 0 and not _already_done(done):
+    if done.code != 0:
         counts.fault("refusals", f"{case.name} ended with {done.code}: {done.output[-600:]}")
     else:
-        differing = sorted(
-            name for name, digest in digests(out).items() if reference.files.get(name) != digest
-        )
-        missing = sorted(set(reference.files) - set(digests(out)))
+        after = digests(out)
+        names = reference.files.keys() | after.keys()
         counts.add("compared with an unbroken one")
-        for name in (*differing, *missing):
+        for name in sorted(one for one in names if reference.files.get(one) != after.get(one)):
             counts.fault("differing files", f"{case.name}: {name}")
     shutil.rmtree(out, ignore_errors=True)
     yield
-
-
-def _already_done(done: Outcome) -> bool:
-    return "finished" in done.output and done.code == 0
 
 
 class Reference(NamedTuple):
@@ -128,7 +108,7 @@ def digests(folder: Path) -> dict[str, str]:
         if not path.is_file() or path.name.startswith((".", "events.out")) or path.name in TIMES:
             continue
         if "checkpoints" in path.parts or path.suffix == ".html":
-            continue  # names of Orbax's parts are random, pages hold times; what is in them is compared by metrics
+            continue  # names of Orbax's parts are random, pages hold times
         out[name] = hashlib.sha256(_content(path)).hexdigest()
     return out
 
@@ -162,17 +142,8 @@ def _look(case: Case, out: Path, done: Outcome, counts: Counts, rows: dict[str, 
         counts.fault("exit codes", f"{case.name}: {done.code}: {done.output[-300:]}")
     for fault in half_files(out) if out.is_dir() else ():
         counts.fault("half files", f"{case.name}: {fault}")
-    for name in case.redone:
-        for path in out.rglob(name) if out.is_dir() else ():
-            text = path.read_text(encoding="utf-8")
-            number = text.count("\n")
-            key = str(path)
-            # Rows after the last checkpoint are written again by the next start; a result never goes.
-            if name == "results.csv" and number < rows.get(key, 0):
-                counts.fault("lost rows", f"{case.name}: {path.name} had {rows[key]} lines, has {number}")
-            rows[key] = max(number, rows.get(key, 0))
-
-
-def spread(rng: random.Random) -> np.random.Generator:
-    """A NumPy generator from a Python one."""
-    return np.random.default_rng(rng.getrandbits(64))
+    for path in out.rglob("results.csv") if out.is_dir() else ():
+        number, known = path.read_text(encoding="utf-8").count("\n"), rows.get(str(path), 0)
+        if number < known:
+            counts.fault("lost rows", f"{case.name}: {path.name} had {known} lines, has {number}")
+        rows[str(path)] = max(number, known)

@@ -51,7 +51,8 @@ ASAP = b"""<?xml version="1.0"?>
 <ASAP_Annotations><Annotations><Annotation Name="a" Type="Polygon" PartOfGroup="tumour" Color="#F4FA58">
 <Coordinates><Coordinate Order="0" X="10" Y="10"/><Coordinate Order="1" X="90" Y="10"/>
 <Coordinate Order="2" X="90" Y="80"/></Coordinates></Annotation></Annotations>
-<AnnotationGroups><Group Name="tumour" PartOfGroup="None" Color="#ff0000"/></AnnotationGroups></ASAP_Annotations>
+<AnnotationGroups><Group Name="tumour" PartOfGroup="None" Color="#ff0000"/></AnnotationGroups>
+</ASAP_Annotations>
 """
 MPP_TABLE = b"slide,mpp\nA01.svs,0.467\nA02.svs,0.5\n"
 CONFIG = b"""preset = "labelset"
