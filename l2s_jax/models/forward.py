@@ -31,7 +31,7 @@ def _forward(
     variables: Any,
     mean: Float[Array, "3"],
     std: Float[Array, "3"],
-    images: UInt8[Array, "k t t 3"],
+    images: UInt8[Array, "k h w 3"],
 ) -> Outputs:
     image = normalise(images.astype(jnp.float32) / 255, mean, std)
     outputs: Any = model.apply(variables, image, train=False)
