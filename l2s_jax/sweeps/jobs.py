@@ -36,6 +36,18 @@ class Queued(Protocol):
 R = TypeVar("R", bound=Queued)
 
 
+class ProcessKilled(UserError):
+    """A process that trained was killed from outside; the state of its run was saved before.
+
+    Attributes:
+      jobs: how many there were at a time.
+    """
+
+    def __init__(self, jobs: int):
+        self.jobs = jobs
+        super().__init__(f"a process that trained was killed (out of memory? {jobs} at a time)", exit_code=1)
+
+
 class Outcome(NamedTuple):
     """What became of a run: a result, or what it raised."""
 
@@ -74,7 +86,7 @@ def at_a_time(
       Outcomes as they come.
 
     Raises:
-      UserError: a process was killed.
+      ProcessKilled: one was.
       Stopped: after the runs in hand have saved their state.
     """
     context = get_context("spawn")  # threads and libraries' state do not survive a fork
@@ -104,11 +116,7 @@ def at_a_time(
                         yield outcome
         except BrokenProcessPool as error:
             if not stop.is_set():
-                raise UserError(
-                    "a process that trained was killed (out of memory?). Start the same sweep again to go "
-                    "on, with fewer --jobs if memory is short",
-                    exit_code=1,
-                ) from error
+                raise ProcessKilled(jobs) from error
         except KeyboardInterrupt:  # a second Ctrl-C
             for process in _started_since(others):
                 process.kill()

@@ -3,7 +3,7 @@
 import dataclasses
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
@@ -34,6 +34,19 @@ from l2s_jax.types import IGNORE_LABEL
 SWEEP, PLAN, RESULTS = "sweep.json", "plan.csv", "results.csv"
 PER_GROUP, FAILURES, RUNS = "per_group.csv", "failures.csv", "runs"
 CELL_KEYS = ("dataset", "study", "variant", "setting", "percent", "draw")
+
+
+class RunsFailed(UserError):
+    """Runs of a sweep failed; all others are finished.
+
+    Attributes:
+      folder: of the results; failures.csv in it says why.
+      runs: names of the runs.
+    """
+
+    def __init__(self, folder: Path, runs: Collection[str]):
+        self.folder, self.runs = folder, tuple(sorted(runs))
+        super().__init__(f"{len(runs)} run(s) failed; the others are finished", exit_code=1)
 
 
 def sweep(
@@ -69,14 +82,16 @@ def sweep(
 
     Raises:
       UserError: a faulty file, data that changed since the results were begun, another sweep at work in the
-        folder; after everything else has been run, runs that failed.
+        folder.
+      RunsFailed: after everything else has been run, runs that failed.
+      Stopped: interrupted; started again, the sweep goes on.
     """
     if jobs < 1:
-        raise UserError(f"--jobs {jobs}: expected 1 or more")
+        raise UserError(f"jobs = {jobs}: expected 1 or more")
     experiment = read_sweep(file)
     data = manifest or experiment.manifest
     if data is None:
-        raise UserError(f'{file} names no manifest: add manifest = "FOLDER" to it or give --manifest')
+        raise UserError(f'{file} names no manifest: add manifest = "FOLDER" to it, or name one beside it')
     report = check_manifest(data, allow_outside=allow_outside)
     require_valid(report)
     contents = report.manifest
@@ -203,7 +218,7 @@ def _require_unchanged(contents: Manifest, allow_outside: bool) -> None:
     if read_manifest(contents.folder, allow_outside=allow_outside).sha256 != contents.sha256:
         raise UserError(
             f"{contents.folder} was changed while the sweep was at work. The runs that are in {RESULTS} were "
-            "made before; the one in hand is left out. Change it back, or start a sweep in another --out"
+            "made before; the one in hand is left out. Change it back, or start a sweep in another folder"
         )
 
 
@@ -250,7 +265,7 @@ def check_begun(folder: Path, contents: Manifest, say: Callable[[str], None] = p
     if begun - {contents.sha256}:
         raise UserError(
             f"{contents.folder} is not the manifest that the results in {folder} were begun with (it, or its "
-            "classes, changed). Results of different data do not belong in one table: choose another --out"
+            "classes, changed). Results of different data do not belong in one table: choose another folder"
         )
     return set(results.get("run", ()))
 
@@ -302,6 +317,4 @@ def _say_failures(folder: Path, planned: Sequence[PlannedRun], say: Callable[[st
     for record in table[table["run"].isin(failed)].to_dict("records"):
         cell = f"{record['variant']} {record['setting']} at {record['percent']}%, draw {record['draw']}"
         say(f"failed: {cell}: {record['error']}")
-    raise UserError(
-        f"{len(failed)} run(s) failed; the others are finished. --retry-failed runs them again", exit_code=1
-    )
+    raise RunsFailed(folder, failed)

@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from helpers.sweep_work import PASSING, Toy, toil
+from l2s_jax.cli.advice import advice
 from l2s_jax.cli.app import run
-from l2s_jax.sweeps.jobs import at_a_time, core_shares, in_turn, ready
+from l2s_jax.sweeps.jobs import ProcessKilled, at_a_time, core_shares, in_turn, ready
 from l2s_jax.system.csv_rows import complete_rows
-from l2s_jax.system.errors import UserError
 from l2s_jax.system.stopping import Stopped
 
 FILE = """
@@ -102,9 +102,10 @@ def test_one_after_the_other_says_the_same_of_a_failure(tmp_path):
 
 
 def test_a_process_that_is_killed_ends_it_with_a_word(tmp_path):
-    with pytest.raises(UserError, match=r"was killed \(out of memory\?\).*fewer --jobs") as caught:
+    with pytest.raises(ProcessKilled, match="out of memory") as caught:
         list(work_in(tmp_path, [Toy("a", "dies"), Toy("b"), Toy("c"), Toy("d")]))
-    assert caught.value.exit_code == 1
+    assert caught.value.exit_code == 1 and caught.value.jobs == 2
+    assert "fewer --jobs" in advice(caught.value, "sweep")
 
 
 def test_asked_to_stop_it_lets_each_run_save_itself(tmp_path):
@@ -202,7 +203,7 @@ def test_what_cannot_be(phantom, tmp_path, capsys):
     file.write_text(FILE.format(steps=6))
     command = ["sweep", str(file), "--manifest", str(phantom), "--out", str(tmp_path / "out")]
     assert run([*command, "--jobs", "0"]) == 2
-    assert "--jobs 0: expected 1 or more" in capsys.readouterr().err
+    assert "jobs = 0: expected 1 or more" in capsys.readouterr().err
     assert run([*command, "--jobs", "3", "--dry-run"]) == 0
     assert "with 2 at a time, if each is as quick as those" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
