@@ -11,6 +11,7 @@ from helpers.runs import TINY, blank_task, quiet
 from l2s_jax.cli import app as cli
 from l2s_jax.cli.advice import advice
 from l2s_jax.data.manifest import read_manifest, write_classes, write_patches
+from l2s_jax.data.patch_set import load_patches
 from l2s_jax.models.network import L2S
 from l2s_jax.prediction.predict import evaluate
 from l2s_jax.runs.folder import read_earlier_runs, read_subset, training_groups
@@ -19,8 +20,10 @@ from l2s_jax.runs.network import load_network
 from l2s_jax.sweeps import sweep as sweeping
 from l2s_jax.sweeps.sweep import sweep
 from l2s_jax.system.errors import UserError
+from l2s_jax.training import lineage
 from l2s_jax.training.initial_weights import first_state
 from l2s_jax.training.lineage import read_weights
+from l2s_jax.training.plan import plan_run
 from l2s_jax.training.train import train, train_together
 
 NOTHING = blank_task()
@@ -47,6 +50,25 @@ def test_the_whole_network_where_it_fits_else_its_encoder(trained, phantom):
             assert all(same(state.params["decoder"], fresh.params["decoder"]))
         assert run.part == part and part in said[-1]
     assert "classes or head are others" in said[-1]
+
+
+def test_a_network_is_read_once_however_many_runs_take_from_it(trained, phantom, monkeypatch):
+    read = []
+
+    def counting(folder):
+        read.append(folder)
+        return load_network(folder)
+
+    monkeypatch.setattr(lineage, "load_network", counting)
+    manifest = read_manifest(phantom)
+    patches = load_patches(manifest.of_split("train"), manifest.classes, 1)
+    config = replace(TINY, setting="S+C", percent=40, weights=str(trained), teacher=str(trained))
+    lineage_of = lineage.lineage_reader(manifest, quiet)
+    for seed in range(3):
+        taken = lineage_of(replace(config, seed=seed), plan_run(config, patches, manifest.classes))
+        assert [run.role for run in taken.runs] == ["weights", "teacher"]
+        assert taken.weights.variables is not None and len(taken.pseudo_masks.rows)
+    assert read == [trained, trained]  # once for its weights, once as a teacher
 
 
 def test_a_run_remembers_what_its_network_had_learned_from(trained, phantom, tmp_path):
