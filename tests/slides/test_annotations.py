@@ -16,7 +16,7 @@ from l2s_jax.slides.annotations import reading as reading_module
 from l2s_jax.slides.annotations import types as types_module
 from l2s_jax.slides.annotations.class_names import BACH_CLASSES, IGNORED, bach_table, class_table, code_of
 from l2s_jax.slides.annotations.painting import paint
-from l2s_jax.slides.annotations.reading import read_annotations, stated_mpp
+from l2s_jax.slides.annotations.reading import read_annotations, read_outlines, stated_mpp
 from l2s_jax.slides.annotations.repair import polygons_from_rings
 from l2s_jax.slides.annotations.types import summary
 from l2s_jax.slides.slide import open_slide
@@ -136,6 +136,31 @@ def test_implausible_scales_of_a_file_are_none(tmp_path, mpp):
     assert stated_mpp(path) is None
 
 
+HALO = """<Annotations><Annotation Name="tumour" Visible="True" LineColor="65280"><Regions>
+<Region Type="Polygon" HasEndcaps="0" NegativeROA="0"><Vertices><V X="10" Y="10"/><V X="90" Y="10"/>
+<V X="90" Y="90"/><V X="10" Y="90"/><V X="10" Y="10"/></Vertices><Comments/></Region>
+<Region Type="Polygon" HasEndcaps="0" NegativeROA="1"><Vertices><V X="30" Y="30"/><V X="60" Y="30"/>
+<V X="60" Y="60"/><V X="30" Y="60"/></Vertices></Region>
+<Region Type="Rectangle" HasEndcaps="0" NegativeROA="0"><Vertices><V X="140" Y="120"/><V X="100" Y="110"/>
+</Vertices></Region>
+<Region Type="Ellipse" HasEndcaps="0" NegativeROA="0"><Vertices><V X="100" Y="200"/><V X="140" Y="220"/>
+</Vertices></Region>
+<Region Type="Ruler" HasEndcaps="1" NegativeROA="0"><Vertices><V X="1" Y="2"/><V X="3" Y="4"/></Vertices>
+</Region><Region Type="Pin" HasEndcaps="0" NegativeROA="0"><Vertices><V X="1" Y="2"/></Vertices></Region>
+</Regions></Annotation></Annotations>"""
+"""HALO's `.annotations`, after https://github.com/rharkes/pyhaloxml and the format's description there."""
+
+
+def test_halo(tmp_path):
+    path = write(tmp_path / "a.annotations", HALO)
+    annotations = read_annotations(path, class_table(TWO))
+    assert codes_and_areas(annotations)[:2] == [(1, 80**2 - 30**2), (1, 40 * 10)]
+    assert annotations.regions[2].polygon.area == pytest.approx(np.pi * 20 * 10, rel=3e-4)
+    assert annotations.regions[2].polygon.bounds == pytest.approx((100, 200, 140, 220))
+    assert annotations.skipped == (("ruler", 1), ("pin", 1)) and annotations.degenerate == 0
+    assert {outline.colour for outline in read_outlines(path).outlines} == {(0, 255, 0)}
+
+
 # ASAP
 
 
@@ -199,13 +224,8 @@ def test_every_geometry_of_geojson(tmp_path):
     ]
     path = write(tmp_path / "a.geojson", json.dumps(content))
     annotations = read_annotations(path, class_table(TWO))
-    assert codes_and_areas(annotations) == [(1, 6400), (1, 900), (1, 6400)]
-    assert dict(annotations.skipped) == {
-        "Point": 1,
-        "LineString": 1,
-        "GeometryCollection": 1,
-        "no geometry": 2,
-    }
+    assert codes_and_areas(annotations) == [(1, 6400), (1, 900), (1, 6400), (1, 6400)]
+    assert dict(annotations.skipped) == {"Point": 1, "LineString": 1, "no geometry": 2}
     assert annotations.degenerate == 3
     assert "3 without area skipped" in summary(annotations) and "1 skipped (Point)" in summary(annotations)
 
@@ -444,11 +464,16 @@ def test_on_the_real_slide(tmp_path):
         (b'{"type": "FeatureCollection", "features": []}', "no region to use"),
         (b"[1, 2]", "no GeoJSON"),
         (b"[" * 100_000, "not valid JSON"),
-        (b"[1, ", "not valid JSON"),
+        (b'[{"type": "Feature"}, ', "not valid JSON"),
         (b"<Annotations>" + b"<a>" * 1000, "nested more than 64 deep"),
         (b'<Annotations a="' + b"x" * 3_000_000 + b'"/>', "without a tag"),
         (b'<?xml version="1.0" encoding="martian"?><Annotations/>', "not well-formed XML"),
         (b"\x89PNG\r\n\x1a\n junk", "damaged|no picture|cut short"),
+        (b"<annotations><ndpviewstate/></annotations>", "ndpa by Hamamatsu.*export GeoJSON"),
+        (b"<OME/>", "it is OME-XML"),
+        (b"PK\3\4 junk", "ZIP archive.*unpack it"),
+        (b"\xac\xed\0\5 junk", "qpdata.*Export objects as GeoJSON"),
+        (b"\xff\xd8\xff\xe0 junk", "a JPEG, which changes the values of a mask"),
     ],
     ids=lambda value: value[:20] if isinstance(value, str) else "",
 )
@@ -490,7 +515,7 @@ def test_files_beyond_the_limits_are_refused(tmp_path, monkeypatch):
     with path.open("wb") as file:
         file.write(b"<Annotations>")
         file.truncate(types_module.MAX_FILE_BYTES + 1)
-    with pytest.raises(UserError, match="files of up to 32 MB"):
+    with pytest.raises(UserError, match="has more than 2048 MB"):
         read_annotations(path, bach_table())
     from l2s_jax.slides.annotations import geojson_format, xml_formats
 

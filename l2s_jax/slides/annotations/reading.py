@@ -11,11 +11,12 @@ from shapely import Polygon
 from l2s_jax.data.pictures import picture_size, read_mask
 from l2s_jax.slides.annotations.class_names import IGNORED, ClassTable, code_of
 from l2s_jax.slides.annotations.geojson_format import parse_geojson
+from l2s_jax.slides.annotations.kinds import annotation_kind
 from l2s_jax.slides.annotations.repair import lies_inside, polygon_parts, polygons_from_rings
 from l2s_jax.slides.annotations.tracing import polygons_from_mask
-from l2s_jax.slides.annotations.types import MAX_FILE_BYTES, Annotations, Outline, Parsed, Region
+from l2s_jax.slides.annotations.types import Annotations, Outline, Parsed, Region, left_out
 from l2s_jax.slides.annotations.xml_events import xml_events
-from l2s_jax.slides.annotations.xml_formats import parse_asap, parse_imagescope
+from l2s_jax.slides.annotations.xml_formats import parse_asap, parse_imagescope, stated_mpp_of
 from l2s_jax.system.errors import UserError
 
 OUTSIDE_MARGIN = 0.01
@@ -41,10 +42,10 @@ def read_annotations(
     allow_empty: bool = False,
     notes: tuple[str, ...] = (),
 ) -> Annotations:
-    """Reads ImageScope XML, ASAP XML, GeoJSON (QuPath) or a mask (PNG or TIFF); the content decides which.
+    """Reads ImageScope, HALO or ASAP XML, GeoJSON (QuPath) or a mask (PNG or TIFF): the content decides.
 
     Args:
-      path: the file, at most `types.MAX_FILE_BYTES` unless it is a mask.
+      path: the file; XML and GeoJSON may be packed with gzip, and hold up to `types.MAX_FILE_BYTES`.
       table: which names mean which class; a mask holds the pixel values of `table.classes`.
       size_level0: (height, width) of the slide. Needed for masks, whose scale it gives. For outlines, shapes
         wholly outside are left out, and the file is refused if it must be another slide's.
@@ -61,17 +62,14 @@ def read_annotations(
         (all are listed); vertices far outside the slide.
     """
     path = Path(path)
-    kind = annotation_kind(path)
-    if kind == "mask":
+    if annotation_kind(path) == "mask":
         annotations = _from_mask(path, table, mask_size_level0 or size_level0, offset_level0)
     else:
-        parse = {"imagescope": parse_imagescope, "asap": parse_asap, "geojson": parse_geojson}[kind]
-        annotations = _from_outlines(path, parse(path), table, size_level0, offset_level0)
+        annotations = _from_outlines(path, read_outlines(path), table, size_level0, offset_level0)
     if not annotations.regions and not allow_empty:
+        why = ", ".join(left_out(annotations)) or "nothing is drawn"
         raise UserError(
-            f"{path} has no region to use ({annotations.degenerate} without area, {annotations.outside} "
-            f"outside the slide, {annotations.ignored} ignored). Draw or export the regions again, or leave "
-            "the file out"
+            f"{path} has no region to use ({why}). Draw or export the regions again, or leave the file out"
         )
     return replace(annotations, notes=(*notes, *annotations.notes))
 
@@ -80,46 +78,25 @@ def stated_mpp(path: str | Path) -> float | None:
     """The level-0 um/px that an ImageScope XML file states, for slides that do not; None where it does not.
 
     Raises:
-      UserError: unreadable or malformed file.
+      UserError: the file cannot be read, or is of no known format.
     """
     path = Path(path)
-    return parse_imagescope(path).mpp if annotation_kind(path) == "imagescope" else None
+    if annotation_kind(path) != "imagescope":
+        return None
+    return stated_mpp_of(next(xml_events(path))[2])
 
 
-def annotation_kind(path: Path) -> str:
-    """Which format a file has by its content: "mask", "imagescope", "asap" or "geojson".
+def read_outlines(path: str | Path) -> Parsed:
+    """The shapes of a file that is no mask, before their classes are looked up and their geometry mended.
 
     Raises:
-      UserError: none of them.
+      UserError: unreadable or refused file.
     """
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            start = file.read(512)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    if start.startswith((b"\x89PNG", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
-        return "mask"
-    if size > MAX_FILE_BYTES:
-        raise UserError(
-            f"{path} has {size // 2**20} MB; annotation files of up to {MAX_FILE_BYTES // 2**20} MB are "
-            "read. Simplify the outlines, or export regions only (no single cells)"
-        )
-    text = start.lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n\0")
-    if text.startswith(b"<"):
-        root = next(xml_events(path), ("start", "nothing", {}))[1]
-        if root in ("Annotations", "ASAP_Annotations"):
-            return "imagescope" if root == "Annotations" else "asap"
-        raise UserError(
-            f"{path}: the root element is <{root[:50]}>; expected <Annotations> (ImageScope) or "
-            "<ASAP_Annotations> (ASAP)"
-        )
-    if text.startswith((b"{", b"[")):
-        return "geojson"
-    raise UserError(
-        f"{path} is {'no annotation file' if size else 'empty'}: expected ImageScope or ASAP XML, "
-        "GeoJSON, or a mask as PNG or TIFF"
-    )
+    path = Path(path)
+    kind = annotation_kind(path)
+    if kind == "mask":
+        raise UserError(f"{path} is a mask; expected outlines (ImageScope, HALO or ASAP XML, or GeoJSON)")
+    return {"imagescope": parse_imagescope, "asap": parse_asap, "geojson": parse_geojson}[kind](path)
 
 
 def mask_fits(path: Path, size_level0: tuple[int, int]) -> bool:

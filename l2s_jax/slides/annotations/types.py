@@ -10,11 +10,15 @@ from typing import NamedTuple
 import numpy as np
 from shapely import Polygon
 
-MAX_FILE_BYTES = 32 * 2**20
-"""Larger annotation files are refused: the worst of this size take 1 GB and a minute to parse."""
+MAX_FILE_BYTES = 2**31
+"""Larger annotation files, packed or not, are refused; all are streamed, so this bounds time, not memory."""
 
 MAX_VERTICES = 5_000_000
 MAX_REGIONS = 200_000
+
+
+Colour = tuple[int, int, int]
+"""RGB, 0..255."""
 
 
 class Region(NamedTuple):
@@ -50,6 +54,7 @@ class Outline(NamedTuple):
     layer: int = 0  # ImageScope's Annotation element, counted from 0
     ident: str = ""  # that element's Id
     negative: bool = False  # a hole in other shapes of its layer (ImageScope's NegativeROA)
+    colour: Colour | None = None  # of its class or its own, as the tool that wrote the file shows it
 
 
 class Parsed(NamedTuple):
@@ -60,16 +65,22 @@ class Parsed(NamedTuple):
     skipped: tuple[tuple[str, int], ...]
 
 
+def left_out(annotations: Annotations) -> list[str]:
+    """What was repaired or left out, a phrase for each kind."""
+    return [
+        f"{number} {what}"
+        for number, what in (
+            (annotations.repaired, "repaired (crossed themselves)"),
+            (annotations.degenerate, "without area skipped"),
+            (annotations.ignored, "of ignored classes skipped"),
+            (annotations.outside, "outside the slide skipped"),
+            *((number, f"skipped ({kind})") for kind, number in annotations.skipped),
+        )
+        if number
+    ]
+
+
 def summary(annotations: Annotations) -> str:
-    """One line for people: the number of regions, and what was repaired or left out."""
-    parts = [f"{len(annotations.regions)} regions"]
-    for number, what in (
-        (annotations.repaired, "repaired (crossed themselves)"),
-        (annotations.degenerate, "without area skipped"),
-        (annotations.ignored, "of ignored classes skipped"),
-        (annotations.outside, "outside the slide skipped"),
-        *((number, f"skipped ({kind})") for kind, number in annotations.skipped),
-    ):
-        if number:
-            parts.append(f"{number} {what}")
-    return "; ".join([", ".join(parts), *annotations.notes])
+    """One line for people: the number of regions, what was repaired or left out, and the notes."""
+    counts = ", ".join([f"{len(annotations.regions)} regions", *left_out(annotations)])
+    return "; ".join([counts, *annotations.notes])
