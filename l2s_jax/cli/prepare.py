@@ -170,7 +170,7 @@ class PrepareBach(PrepareArguments, CentredArguments):
     rename: tuple[str, ...] = ()
     """What other names in the annotations mean: Tumour=invasive "Normal tissue=normal"."""
     ignore: tuple[str, ...] = ()
-    """Names in the annotations whose regions are left out."""
+    """Names in the annotations whose regions are of no known class: neither learned nor scored."""
     photos: bool = True
     """Use the photos of part A as image-level patches."""
     patients: Path | None = None

@@ -59,7 +59,7 @@ class Inspect(CentredArguments, TileArguments):
     rename: tuple[str, ...] = ()
     """What names in the annotations mean: Tumour=invasive "Normal tissue=normal"."""
     ignore: tuple[str, ...] = ()
-    """Names in the annotations to leave out."""
+    """Names in the annotations whose regions are of no known class, and not scored."""
     mpp: float = 7.5
     """Micrometres a pixel at which it is cut; 7.5 is the paper's 1.25x."""
     slide_mpp: float | None = None
@@ -105,7 +105,7 @@ class EvaluateSlides(SlideOptions):
     rename: tuple[str, ...] = ()
     """What names in the annotations mean: Tumour=invasive "Normal tissue=normal"."""
     ignore: tuple[str, ...] = ()
-    """Names in the annotations to leave out."""
+    """Names in the annotations whose regions are of no known class, and not scored."""
     allow_empty: bool = False
     """Accept annotations in which nothing is drawn: all of the slide is background."""
     trained_on: bool = False

@@ -13,6 +13,7 @@ list they count as patients of their own, which does not matter as long as all o
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -27,7 +28,7 @@ from l2s_jax.slides.annotations.of_slide import OutlinesFrom
 from l2s_jax.slides.mpp import read_mpp_table
 from l2s_jax.slides.sheets import FILTERS, Resample, Sheet, read_slide_sheet, resized
 from l2s_jax.system.errors import UserError
-from l2s_jax.types import SPLITS, Split
+from l2s_jax.types import IGNORE_PIXEL, SPLITS, Split
 
 DATASET = "ICIAR BACH 2018"
 WORKING_MPP = 7.5
@@ -84,7 +85,8 @@ def prepare_bach(
       class_ids: {Annotation Id: class name}, for files with an Annotation element for each class and no
         other name for it.
       rename: {name in the annotations: class name}, beside BACH's own wordings.
-      ignore: names in the annotations whose regions are left out.
+      ignore: names in the annotations whose regions are of no known class: 255 in masks, not learned and not
+        scored. QuPath's `Ignore*` is one of them where any is given.
       photos: use part A.
       patients: CSV with the columns photo,patient; photos of one patient become one group.
       slide_mpp: level-0 um/px of slides where neither slide, table nor XML says.
@@ -98,7 +100,9 @@ def prepare_bach(
       UserError: nothing of the layout is there, slides of no split, or see `prepare_sources`.
     """
     folder, work = require_folder(folder), work or Work()
-    table = bach_table(synonyms=rename, ids=class_ids, ignored=ignore)
+    # The paper's masks know every pixel; only who ignores something gets masks with unknown ones.
+    classes = replace(BACH_CLASSES, ignore_value=IGNORE_PIXEL) if ignore else BACH_CLASSES
+    table = bach_table(classes, synonyms=rename, ids=class_ids, ignored=ignore, ignore_star=bool(ignore))
     scales = read_mpp_table(mpp_table) if mpp_table is not None else None
     read = partial(
         read_slide_sheet,
@@ -151,7 +155,7 @@ def prepare_bach(
         "patients": {one.name: one.group for one in sources if patients and one.name not in slides},
         "mpp_table": {name: list(value) for name, value in (scales or {}).items()},
     }
-    job = Job(Path(out), BACH_CLASSES, extraction, "centred")
+    job = Job(Path(out), classes, extraction, "centred")
     found.insert(
         0, f"BACH at {mpp:g} um/px ({WORKING_MPP} is the paper's 1.25x), patches of {extraction.size}"
     )

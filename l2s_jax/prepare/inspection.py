@@ -19,13 +19,13 @@ from l2s_jax.prepare.inspection_figures import (
 from l2s_jax.prepare.tile_extraction import extract_tiles
 from l2s_jax.slides.annotations.class_names import BACH_CLASSES, bach_table, class_table
 from l2s_jax.slides.annotations.of_slide import OutlinesFrom, read_slide_annotations
-from l2s_jax.slides.annotations.painting import paint
 from l2s_jax.slides.annotations.types import Annotations, summary
-from l2s_jax.slides.sheets import open_slide_with, opening_at, whole_slide
-from l2s_jax.slides.slide import Slide, downsample_at
+from l2s_jax.slides.sheets import open_slide_with, opening_at, paint_slide, whole_slide
+from l2s_jax.slides.slide import Slide
 from l2s_jax.slides.tissue import tissue_mask
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import write_text
+from l2s_jax.types import IGNORE_PIXEL
 
 SUMMARY = "summary.txt"
 
@@ -54,7 +54,7 @@ def inspect(
       annotations: of any format that `read_slide_annotations` reads.
       classes: `classes.toml`, or the folder with it; BACH's four by default.
       rename: {name in the annotation: class}, beside the classes' own names (and BACH's wordings).
-      ignore: names in the annotation that are left out.
+      ignore: names in the annotation whose regions are of no known class.
       mpp: working scale, um/px; 7.5 is the paper's 1.25x.
       slide_mpp: level-0 um/px where neither slide nor annotation says.
       outlines_from: where the annotation counts from on a slide with bounds, see `read_slide_annotations`.
@@ -81,10 +81,9 @@ def inspect(
     write_png(out / "slide.png", image)
     save_figure(draw_tissue(image, options, opening_at(mpp)), out / "tissue.png")
     lines = [*describe_slide(slide), *_describe_sheet(image, tissue, mpp)]
-    if found is not None:
-        background = task.background or 0
-        mask = paint(found, image.shape[:2], downsample_at(slide, mpp), background=background)
-        lines += describe_annotations(found, mask, task)
+    if drawn is not None and found is not None:
+        mask, unpainted = paint_slide(drawn, found, slide, mpp, task)
+        lines += [*describe_annotations(found, mask, task), *unpainted]
         lines += _draw_extraction(out, image, mask, tissue, options, task)
     write_text(out / SUMMARY, "\n".join(lines) + "\n")
     for line in lines:
@@ -137,6 +136,9 @@ def describe_annotations(annotations: Annotations, mask: np.ndarray, classes: Cl
     for code, name in enumerate(classes.names):
         regions = sum(region.code == code for region in annotations.regions)
         lines.append(f"  {name}: {regions} regions, {(mask == code).mean():.1%} of the slide")
+    if annotations.ignored:
+        unknown = (mask == IGNORE_PIXEL).mean()
+        lines.append(f"  ignored: {annotations.ignored} regions, {unknown:.1%} of the slide is not known")
     return lines
 
 

@@ -7,10 +7,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
+from l2s_jax.data.classes import Classes
 from l2s_jax.data.pictures import MAX_PIXELS
 from l2s_jax.slides.annotations.class_names import ClassTable
 from l2s_jax.slides.annotations.of_slide import OutlinesFrom, read_slide_annotations
-from l2s_jax.slides.annotations.painting import paint
+from l2s_jax.slides.annotations.painting import count_unpainted, paint
 from l2s_jax.slides.annotations.reading import stated_mpp
 from l2s_jax.slides.annotations.types import Annotations, summary
 from l2s_jax.slides.reading import read_region
@@ -73,10 +74,42 @@ def read_slide_sheet(
     slide = open_slide_with(path, annotations_path, slide_mpp, mpp_table)
     annotations = read_slide_annotations(annotations_path, table, slide, outlines_from=outlines_from)
     image = whole_slide(slide, mpp)
-    background = table.classes.background or 0
-    mask = paint(annotations, image.shape[:2], downsample_at(slide, mpp), background=background)
+    mask, unpainted = paint_slide(annotations_path, annotations, slide, mpp, table.classes)
     tissue = tissue_mask(image, morphology=morphology, opening=opening_at(mpp))
-    return Sheet(image, mask, tissue, mpp=mpp, notes=(*slide_notes(slide), *annotation_notes(annotations)))
+    notes = (*slide_notes(slide), *annotation_notes(annotations), *unpainted)
+    return Sheet(image, mask, tissue, mpp=mpp, notes=notes)
+
+
+def paint_slide(
+    path: Path, annotations: Annotations, slide: Slide, mpp: float, classes: Classes
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The mask of a whole slide at `mpp`, and what to say of regions that are too small for it.
+
+    What is not drawn is background (or the first class, where none is); what was drawn to be ignored is
+    `IGNORE_PIXEL`.
+
+    Args:
+      path: the annotation's, for messages.
+      annotations: of the slide.
+      slide: the slide.
+      mpp: um/px of the mask.
+      classes: of the annotation's codes.
+
+    Returns:
+      u8[h,w], and notes.
+
+    Raises:
+      UserError: there are regions, but no pixel of the mask is in one.
+    """
+    factor = downsample_at(slide, mpp)
+    mask = paint(annotations, size_at(slide, mpp), factor, background=classes.background or 0)
+    number = count_unpainted(annotations, factor)
+    if number and number == len(annotations.regions):
+        raise UserError(
+            f"{path}: none of its {number} regions covers a pixel at {mpp:g} um/px. Choose a finer scale, or "
+            "draw larger regions"
+        )
+    return mask, ((f"{number} regions smaller than a pixel at {mpp:g} um/px: not painted",) if number else ())
 
 
 def open_slide_with(

@@ -33,10 +33,10 @@ from l2s_jax.prepare.bach import SPLIT_TABLES, prepare_bach
 from l2s_jax.prepare.extraction import PAPER, RELEASE, ExtractionOptions
 from l2s_jax.prepare.paper_counts import compared, paper_counts
 from l2s_jax.prepare.pipeline import Work
-from l2s_jax.slides.annotations.class_names import BACH_CLASSES
 from l2s_jax.stain.patches import MACENKO, fit_pictures
 from l2s_jax.stain.reference_file import load_reference
 from l2s_jax.system.errors import UserError
+from l2s_jax.types import IGNORE_PIXEL
 
 SIZE = 32
 SMALL = ExtractionOptions(size=SIZE)
@@ -314,8 +314,10 @@ def test_other_names_are_given_a_meaning_or_left_out(own, tmp_path, capsys):
     assert "'Fat' (2), 'DCIS' (1)" in capsys.readouterr().err
     assert cli.run([*words, "--ignore", "Fat", "--rename", "DCIS=in situ"]) == 1
     assert "class 'benign' has no mask pixel and no label anywhere" in capsys.readouterr().out
-    masks = [read_mask(row.mask, BACH_CLASSES) for row in read_manifest(tmp_path / "o").patches]
-    assert set(np.unique(np.concatenate(masks))) == {0, 2, 3}
+    manifest = read_manifest(tmp_path / "o")
+    assert manifest.classes.ignore_value == IGNORE_PIXEL  # undrawn is normal, fat is not known
+    masks = [read_mask(row.mask, manifest.classes) for row in manifest.patches]
+    assert set(np.unique(np.concatenate(masks))) == {0, 2, 3, IGNORE_PIXEL}
     assert cli.run([*words, "--rename", "DCIS"]) == 2
     assert "--rename 'DCIS': expected NAME=CLASS" in capsys.readouterr().err
 

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from helpers.dataset_generator import BOXES, HEIGHT, WIDTH, Drawn, draw_tissue, paint_boxes, write_slide
+from helpers.slide_generator import write_qupath_geojson
 from l2s_jax.cli import app as cli
 from l2s_jax.data.check import check_manifest
 from l2s_jax.data.pictures import read_mask
@@ -55,6 +56,22 @@ def test_a_slide_and_its_annotation(slide, tmp_path, capsys):
     assert re.search(r"at 7.5 um/px: 96 x 128 pixels, tissue \d+\.\d% \(0\.\d+ mm2\)", text)
     assert re.search(r"centred: \d+ mask patches, 0 image-level patches", text)
     assert re.search(r"tiles: \d+ mask patches, \d+ image-level patches", text)
+
+
+def test_ignored_and_vanishing_regions_are_said(slide, tmp_path, capsys):
+    regions = [("invasive", [[(0, 0), (1024, 0), (1024, 1536), (0, 1536)]])]
+    regions += [("pen", [[(0, 0), (512, 0), (512, 768), (0, 768)]]), ("benign", [[(1, 1), (4, 1), (4, 4)]])]
+    drawn = write_qupath_geojson(tmp_path / "a.geojson", regions)
+    arguments = ["inspect", str(slide), "--annotations", str(drawn), "--patch-size", "32"]
+    assert cli.run([*arguments, "--out", str(tmp_path / "o"), "--ignore", "pen"]) == 0
+    printed = capsys.readouterr().out
+    assert "invasive: 1 regions, 37.5% of the slide" in printed
+    assert "ignored: 1 regions, 12.5% of the slide is not known" in printed
+    assert "1 regions smaller than a pixel at 7.5 um/px" in printed
+    drawn = write_qupath_geojson(tmp_path / "b.geojson", regions[2:])
+    arguments = ["inspect", str(slide), "--annotations", str(drawn), "--out", str(tmp_path / "p")]
+    assert cli.run(arguments) == 2
+    assert "b.geojson: none of its 1 regions covers a pixel at 7.5 um/px" in capsys.readouterr().err
 
 
 def test_without_an_annotation_only_the_tissue_is_drawn(slide, tmp_path):

@@ -1,6 +1,7 @@
 import json
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,25 @@ from shapely import Polygon
 from helpers.slide_generator import write_asap_xml, write_qupath_geojson
 from l2s_jax.data.manifest import Classes
 from l2s_jax.phantom.slide_writing import write_bach_xml
-from l2s_jax.slides.annotations import reading as reading_module
+from l2s_jax.slides.annotations import covering
+from l2s_jax.slides.annotations import outlines as outlines_module
 from l2s_jax.slides.annotations import types as types_module
-from l2s_jax.slides.annotations.class_names import BACH_CLASSES, IGNORED, bach_table, class_table, code_of
-from l2s_jax.slides.annotations.painting import paint
-from l2s_jax.slides.annotations.reading import read_annotations, stated_mpp
+from l2s_jax.slides.annotations.class_names import (
+    BACH_CLASSES,
+    IGNORED,
+    bach_table,
+    class_table,
+    code_of,
+    near_names,
+)
+from l2s_jax.slides.annotations.painting import count_unpainted, paint
+from l2s_jax.slides.annotations.reading import read_annotations, read_outlines, stated_mpp
 from l2s_jax.slides.annotations.repair import polygons_from_rings
-from l2s_jax.slides.annotations.types import summary
+from l2s_jax.slides.annotations.types import Annotations, Region, summary
+from l2s_jax.slides.annotations.writing import write_geojson
 from l2s_jax.slides.slide import open_slide
 from l2s_jax.system.errors import UserError
+from l2s_jax.types import IGNORE_PIXEL
 
 DATA = Path(os.environ.get("L2S_DATA", Path(__file__).parents[2] / "../shared/data"))
 REAL = DATA / "slides" / "CMU-1-Small-Region.svs"
@@ -66,7 +77,7 @@ def test_bach_dialect(tmp_path, label_in):
     assert [region.code for region in annotations.regions] == [1, 2, 2, 3, 1, 2]
     assert all(region.polygon.equals(Polygon(SQUARE)) for region in annotations.regions)
     assert annotations.mpp == 0.467 == stated_mpp(path)
-    assert summary(annotations) == "6 regions"
+    assert summary(annotations) == "6 regions, 2 wholly covered by later ones, 3 drawn twice"
 
 
 def test_imagescope_class_is_the_most_specific_name_that_is_known(tmp_path):
@@ -136,6 +147,31 @@ def test_implausible_scales_of_a_file_are_none(tmp_path, mpp):
     assert stated_mpp(path) is None
 
 
+HALO = """<Annotations><Annotation Name="tumour" Visible="True" LineColor="65280"><Regions>
+<Region Type="Polygon" HasEndcaps="0" NegativeROA="0"><Vertices><V X="10" Y="10"/><V X="90" Y="10"/>
+<V X="90" Y="90"/><V X="10" Y="90"/><V X="10" Y="10"/></Vertices><Comments/></Region>
+<Region Type="Polygon" HasEndcaps="0" NegativeROA="1"><Vertices><V X="30" Y="30"/><V X="60" Y="30"/>
+<V X="60" Y="60"/><V X="30" Y="60"/></Vertices></Region>
+<Region Type="Rectangle" HasEndcaps="0" NegativeROA="0"><Vertices><V X="140" Y="120"/><V X="100" Y="110"/>
+</Vertices></Region>
+<Region Type="Ellipse" HasEndcaps="0" NegativeROA="0"><Vertices><V X="100" Y="200"/><V X="140" Y="220"/>
+</Vertices></Region>
+<Region Type="Ruler" HasEndcaps="1" NegativeROA="0"><Vertices><V X="1" Y="2"/><V X="3" Y="4"/></Vertices>
+</Region><Region Type="Pin" HasEndcaps="0" NegativeROA="0"><Vertices><V X="1" Y="2"/></Vertices></Region>
+</Regions></Annotation></Annotations>"""
+"""HALO's `.annotations`, after https://github.com/rharkes/pyhaloxml and the format's description there."""
+
+
+def test_halo(tmp_path):
+    path = write(tmp_path / "a.annotations", HALO)
+    annotations = read_annotations(path, class_table(TWO))
+    assert codes_and_areas(annotations)[:2] == [(1, 80**2 - 30**2), (1, 40 * 10)]
+    assert annotations.regions[2].polygon.area == pytest.approx(np.pi * 20 * 10, rel=3e-4)
+    assert annotations.regions[2].polygon.bounds == pytest.approx((100, 200, 140, 220))
+    assert annotations.skipped == (("ruler", 1), ("pin", 1)) and annotations.degenerate == 0
+    assert {outline.colour for outline in read_outlines(path).outlines} == {(0, 255, 0)}
+
+
 # ASAP
 
 
@@ -199,13 +235,8 @@ def test_every_geometry_of_geojson(tmp_path):
     ]
     path = write(tmp_path / "a.geojson", json.dumps(content))
     annotations = read_annotations(path, class_table(TWO))
-    assert codes_and_areas(annotations) == [(1, 6400), (1, 900), (1, 6400)]
-    assert dict(annotations.skipped) == {
-        "Point": 1,
-        "LineString": 1,
-        "GeometryCollection": 1,
-        "no geometry": 2,
-    }
+    assert codes_and_areas(annotations) == [(1, 6400), (1, 900), (1, 6400), (1, 6400)]
+    assert dict(annotations.skipped) == {"Point": 1, "LineString": 1, "no geometry": 2}
     assert annotations.degenerate == 3
     assert "3 without area skipped" in summary(annotations) and "1 skipped (Point)" in summary(annotations)
 
@@ -256,16 +287,86 @@ def test_masks_that_cannot_be_used(tmp_path):
         read_annotations(tmp_path / "a.png", class_table(TWO), size_level0=(400, 500))
 
 
+def test_what_a_mask_does_not_know_stays_unknown(tmp_path):
+    mask = np.zeros((50, 40), np.uint8)
+    mask[10:30, 5:20] = 7
+    mask[30:40, 5:20] = 9
+    Image.fromarray(mask).save(tmp_path / "a.png")
+    table = class_table(replace(TWO, ignore_value=9))
+    annotations = read_annotations(tmp_path / "a.png", table, size_level0=(500, 400))
+    expected = np.select([mask == 7, mask == 9], [1, IGNORE_PIXEL])
+    np.testing.assert_array_equal(paint(annotations, (50, 40), (10, 10)), expected)
+
+
 # Names
 
 
-def test_names_are_compared_without_case_and_punctuation():
+def test_names_are_compared_without_case_and_punctuation_where_that_leaves_one_class():
     table = class_table(TWO, synonyms={"Cancer Tissue": "tumour"}, ignored=["", "Artefact"])
     for name in ("TUMOUR", " tumour ", "cancer_tissue", "Cancer-Tissue", "cancer  tissue"):
         assert code_of(table, (name,)) == 1, name
     assert code_of(table, ("artefact",)) == IGNORED == code_of(table, ("", " "))
     assert code_of(table, ("tumor",)) is None
     assert code_of(table, ("?", "stroma")) == 0
+
+
+def test_signs_part_classes():
+    three = Classes(("ER", "ER+", "ER-"), ((0, 0, 0),) * 3, (0, 1, 2))
+    table = class_table(three)
+    for code, names in enumerate((("ER", "er"), ("ER+", "er+", "ER\u207a"), ("ER-", "er-", "ER\u2212"))):
+        for name in names:
+            assert code_of(table, (name,)) == code, name
+    assert code_of(class_table(Classes(("Tumor",), ((0, 0, 0),), (0,))), ("Tumor-",)) is None
+
+
+def test_classes_that_differ_in_case_only_are_two():
+    two = Classes(("Tumor", "tumor"), ((0, 0, 0),) * 2, (0, 1))
+    table = class_table(two, synonyms={"ca": "Tumor", "CA": "tumor"})
+    assert [code_of(table, (name,)) for name in ("Tumor", "tumor", "ca", "CA")] == [0, 1, 0, 1]
+    for name in ("TUMOR", "Ca"):
+        with pytest.raises(UserError, match=rf"'{name}' may be .* or .*--rename \"{name}=CLASS"):
+            code_of(table, (name,))
+
+
+def test_names_in_several_unicode_forms_are_one():
+    table = class_table(Classes(("Tum\u00f6r",), ((0, 0, 0),), (0,)))
+    assert code_of(table, ("Tumo\u0308r",)) == 0
+    assert near_names(["Tum\u00f6r", "Tumo\u0308r"]) == []
+
+
+@pytest.mark.parametrize("other", ["Tumour", "tumour ", "TUMOUR"])
+def test_near_names_in_one_file_are_refused_until_they_are_renamed(tmp_path, other):
+    path = write_qupath_geojson(tmp_path / "a.geojson", [("tumour", [SQUARE]), (other, [SMALL])])
+    with pytest.raises(UserError, match=rf"a\.geojson: 'tumour' \(1 .* and '{other}' \(1 .*--rename"):
+        read_annotations(path, class_table(TWO))
+    found = read_annotations(path, class_table(TWO, synonyms={other: "stroma"}))
+    assert [region.code for region in found.regions] == [1, 0]
+    path = write_bach_xml(tmp_path / "b.xml", [("In situ", SQUARE), ("in_situ", SMALL)])
+    assert len(read_annotations(path, bach_table()).regions) == 2  # free texts, by BACH's rule
+
+
+def test_near_names_are_grouped():
+    names = [
+        "Tumor",
+        "Stroma",
+        "tumor",
+        "Tumor+",
+        "in-situ",
+        "in situ",
+        "Tumor",
+        "Tumor: Positive",
+        "Tumor:positive",
+    ]
+    assert near_names(names) == [
+        ("Tumor", "tumor"),
+        ("in-situ", "in situ"),
+        ("Tumor: Positive", "Tumor:positive"),
+    ]
+
+
+def test_a_name_is_not_both_renamed_and_ignored():
+    with pytest.raises(UserError, match="'pen' is both renamed and ignored"):
+        class_table(TWO, synonyms={"pen": "tumour"}, ignored=["pen"])
 
 
 def test_bach_rule_is_that_of_the_authors_in_their_order():
@@ -286,13 +387,34 @@ def test_unknown_names_are_all_listed(tmp_path):
     with pytest.raises(UserError, match=r"A01\.xml: 3 region.*'DCIS' \(2\), 'LCIS' \(1\).*\*in situ\*"):
         read_annotations(path, bach_table())
     annotations = read_annotations(path, class_table(BACH_CLASSES, ignored=["dcis", "lcis"]))
-    assert annotations.ignored == 3 and len(annotations.regions) == 1
+    assert annotations.ignored == 3 and summary(annotations).startswith("1 regions, 3 ignored")
+    assert [region.code for region in annotations.regions] == [IGNORE_PIXEL] * 3 + [1]
 
 
 def test_tables_name_only_classes_that_exist():
     for wrong in ({"synonyms": {"a": "b"}}, {"contains": [("a", "b")]}, {"ids": {"1": "b"}}):
         with pytest.raises(UserError, match="'b' is none of the classes"):
             class_table(TWO, **wrong)
+
+
+def test_what_is_ignored_is_painted_unknown(tmp_path):
+    pen = [(50, 10), (90, 10), (90, 90), (50, 90)]
+    regions = [("tumour", [SQUARE]), ("pen", [pen]), ("Ignore*", [SMALL])]
+    path = write_qupath_geojson(tmp_path / "a.geojson", regions)
+    annotations = read_annotations(path, class_table(TWO, ignored=["pen"]))
+    mask = paint(annotations, (10, 10), (10, 10))
+    expected = np.zeros((10, 10), np.uint8)
+    expected[1:9, 1:9] = 1
+    expected[1:9, 5:9] = expected[3:6, 3:6] = IGNORE_PIXEL
+    np.testing.assert_array_equal(mask, expected)
+    assert annotations.ignored == 2 and "2 ignored (unknown there)" in summary(annotations)
+    write_geojson(tmp_path / "b.geojson", annotations, TWO)
+    again = read_annotations(tmp_path / "b.geojson", class_table(TWO))
+    np.testing.assert_array_equal(paint(again, (10, 10), (10, 10)), mask)
+    with pytest.raises(UserError, match="3 ignored"):
+        read_annotations(path, class_table(TWO, ignored=["pen", "tumour"]))
+    with pytest.raises(UserError, match=r"'Ignore\*' \(1\)"):
+        read_annotations(path, class_table(TWO, ignored=["pen"], ignore_star=False))
 
 
 # Geometry
@@ -314,14 +436,73 @@ def test_repair_is_even_odd():
     """A pentagram's heart is a hole, as `paint` would leave it."""
     angle = np.arange(5) * 4 * np.pi / 5
     pentagram = np.stack([np.sin(angle), np.cos(angle)], axis=1) * 100
-    polygons, repaired, _ = polygons_from_rings((pentagram,))
+    polygons, repaired, *_ = polygons_from_rings((pentagram,))
     assert repaired and not any(polygon.contains(shapely.Point(0, 0)) for polygon in polygons)
-    hole_out_of_shell, repaired, _ = polygons_from_rings(
+    hole_out_of_shell, repaired, *_ = polygons_from_rings(
         rings(SQUARE, [(50, 50), (200, 50), (200, 60), (50, 60)])
     )
     assert repaired and sum(polygon.area for polygon in hole_out_of_shell) == 6400 - 400
     overlapping_holes = polygons_from_rings(rings(SQUARE, SMALL, [(x + 10, y) for x, y in SMALL])).polygons
     assert sum(polygon.area for polygon in overlapping_holes) == 6400 - 900 - 300
+
+
+CIRCLE = [(100 + 50 * np.cos(a), 100 + 50 * np.sin(a)) for a in np.linspace(0, 2 * np.pi, 90)[:-1]]
+WOBBLE = [
+    (100 + 51 * np.cos(a + 0.01), 100 + 50 * np.sin(a + 0.01)) for a in np.linspace(0, 2 * np.pi, 97)[:-1]
+]
+
+
+@pytest.mark.parametrize(
+    "outline",
+    [
+        SQUARE * 2,
+        [*SQUARE, SQUARE[0]] * 2,
+        SQUARE * 3,
+        SQUARE * 2 + SQUARE[:1],
+        CIRCLE * 2,
+        [*CIRCLE, *WOBBLE],
+    ],
+)
+def test_outlines_drawn_twice_round_are_filled(tmp_path, outline):
+    once = outline if len(outline) < 20 else CIRCLE
+    area = Polygon(once[:4] if len(outline) < 20 else CIRCLE).area
+    mended = polygons_from_rings(rings(outline))
+    assert sum(polygon.area for polygon in mended.polygons) == pytest.approx(area, rel=0.03)
+    assert mended.rewound and not mended.repaired
+    holed = polygons_from_rings(rings([(0, 0), (200, 0), (200, 200), (0, 200)], outline))
+    assert sum(polygon.area for polygon in holed.polygons) == pytest.approx(200**2 - area, rel=0.03)
+    annotations = read_annotations(write_bach_xml(tmp_path / "a.xml", [("benign", outline)]), bach_table())
+    assert "1 drawn twice round, filled" in summary(annotations) and annotations.degenerate == 0
+
+
+def test_what_lies_under_later_regions_is_counted(tmp_path):
+    left, right = [(0, 0), (50, 0), (50, 100), (0, 100)], [(50, 0), (100, 0), (100, 100), (50, 100)]
+    for regions, covered, doubled in (
+        ([("benign", SMALL), ("invasive", SQUARE)], 1, 0),
+        ([("invasive", SQUARE), ("benign", SMALL)], 0, 0),
+        ([("benign", SQUARE), ("invasive", left), ("in situ", right)], 1, 0),
+        ([("benign", SQUARE), ("invasive", left)], 0, 0),
+        ([("benign", SQUARE), ("benign", SQUARE[1:] + SQUARE[:1])], 0, 1),
+        ([("benign", SQUARE), ("invasive", SQUARE)], 1, 0),
+    ):
+        annotations = read_annotations(write_bach_xml(tmp_path / "a.xml", regions), bach_table())
+        assert (annotations.covered, annotations.doubled) == (covered, doubled), regions
+        assert ("wholly covered by later ones" in summary(annotations)) == bool(covered)
+
+
+def test_many_overlaps_do_not_take_for_ever(monkeypatch, tmp_path):
+    monkeypatch.setattr(covering, "MAX_PAIRS", 10)
+    regions = [("benign", [(x, y + i) for x, y in SQUARE]) for i in range(20)]
+    annotations = read_annotations(write_bach_xml(tmp_path / "a.xml", regions), bach_table())
+    assert "too many overlaps" in summary(annotations) and len(annotations.regions) == 20
+
+
+def test_regions_smaller_than_a_pixel_are_counted():
+    boxes = [shapely.box(0, 0, 30, 30), shapely.box(11, 11, 14, 14), shapely.box(14, 14, 16, 16)]
+    boxes += [shapely.box(0, 11, 100, 14), Polygon([(40, 40), (44, 40), (40, 44)])]
+    annotations = Annotations(tuple(Region(box, 1) for box in boxes))
+    assert count_unpainted(annotations, (10, 10)) == 3  # centres lie at 5, 15, 25, ...
+    assert count_unpainted(annotations, (1, 1)) == 0
 
 
 @pytest.mark.parametrize(
@@ -356,14 +537,14 @@ def test_degenerate_shapes_are_skipped_and_counted_whatever_their_name(tmp_path)
 
 
 def test_a_broken_hole_does_not_take_its_shape_along():
-    polygons, _, _ = polygons_from_rings(rings(SQUARE, [(1, 1)], SMALL))
+    polygons, *_ = polygons_from_rings(rings(SQUARE, [(1, 1)], SMALL))
     assert [polygon.area for polygon in polygons] == [6400 - 900]
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_repair_gives_the_areas_of_make_valid(seed):
     outline = np.random.default_rng(seed).uniform(0, 1000, (30, 2))
-    polygons, repaired, crossings = polygons_from_rings((outline,))
+    polygons, repaired, crossings, _ = polygons_from_rings((outline,))
     expected = shapely.make_valid(Polygon(outline))
     assert repaired and crossings > 50
     assert shapely.union_all(polygons).symmetric_difference(expected).area < 1e-6 * expected.area
@@ -381,11 +562,11 @@ def test_noise_is_not_repaired(tmp_path, monkeypatch):
     angle = np.linspace(0, 2 * np.pi, 5000)
     scribble = np.stack([np.cos(angle), np.sin(angle)], axis=1) * (1000 + np.sin(40 * angle)[:, None])
     scribble[[100, 103]] = scribble[[103, 100]]
-    polygons, repaired, crossings = polygons_from_rings((scribble,))
+    polygons, repaired, crossings, _ = polygons_from_rings((scribble,))
     assert repaired and 1 <= crossings <= 10
     assert sum(polygon.area for polygon in polygons) == pytest.approx(np.pi * 1e6, rel=1e-2)
     path = write_bach_xml(tmp_path / "a.xml", [("benign", BOWTIE)] * 20)
-    monkeypatch.setattr(reading_module, "MAX_FILE_CROSSINGS", 10)
+    monkeypatch.setattr(outlines_module, "MAX_FILE_CROSSINGS", 10)
     with pytest.raises(UserError, match=r"a\.xml: its outlines cross themselves more than 10 times"):
         read_annotations(path, bach_table())
 
@@ -398,7 +579,7 @@ def test_files_of_another_slide_are_refused(tmp_path):
         tmp_path / "A02.xml", [("benign", SQUARE), ("benign", [(500, 500), (900, 500), (900, 900)])]
     )
     with pytest.raises(
-        UserError, match=r"A02\.xml: 44% of the vertices lie outside.*rows 10 to 900.*200 rows"
+        UserError, match=r"A02\.xml: 44% of the vertices lie outside.*1 shape.*rows 500 to 900.*200 rows"
     ):
         read_annotations(path, bach_table(), size_level0=(200, 200))
     assert len(read_annotations(path, bach_table()).regions) == 2
@@ -410,7 +591,20 @@ def test_a_stray_region_beyond_the_edge_is_left_out_and_counted(tmp_path):
     stray = [(12000, 100), (12100, 100), (12100, 200)]
     path = write_bach_xml(tmp_path / "a.xml", [("benign", s) for s in (circle, over_the_edge, stray)])
     annotations = read_annotations(path, bach_table(), size_level0=(10000, 10000))
-    assert len(annotations.regions) == 2 and annotations.outside == 1
+    assert len(annotations.regions) == 2 and annotations.outside == 1 and annotations.clipped == 1
+    assert annotations.regions[1].polygon.equals(shapely.box(9900, 100, 10000, 200))
+
+
+def test_a_rectangle_beyond_the_corner_is_cut_and_said(tmp_path):
+    path = write_bach_xml(tmp_path / "a.xml", [("benign", [(60, 60), (140, 60), (140, 140), (60, 140)])])
+    annotations = read_annotations(path, bach_table(), size_level0=(100, 100))
+    assert annotations.regions[0].polygon.equals(shapely.box(60, 60, 100, 100)) and annotations.clipped == 1
+    assert "1 cut at the slide's edge; 75.0% of the drawn area lies beyond the slide's edge" in summary(
+        annotations
+    )
+    path = write_bach_xml(tmp_path / "b.xml", [("benign", [(110, 60), (140, 60), (140, 140)])])
+    with pytest.raises(UserError, match=r"b\.xml: 100% of the vertices.*another slide"):
+        read_annotations(path, bach_table(), size_level0=(100, 100))
 
 
 @pytest.mark.skipif(not REAL.is_file(), reason=f"{REAL} is not here (set L2S_DATA)")
@@ -422,8 +616,11 @@ def test_on_the_real_slide(tmp_path):
     assert annotations.mpp is None
     mask = paint(annotations, (2967, 2220), (1.0, 1.0))
     assert (mask == 3).sum() == 1000 * 1300 and mask[700:2000, 500:1500].all()
-    exchanged = [(y + 900, x) for x, y in region]
+    exchanged = [(y + 900, x) for x, y in region]  # columns 1600 to 2900 of 2220
     path = write_bach_xml(tmp_path / "CMU.xml", [("invasive", exchanged)])
+    found = read_annotations(path, bach_table(), size_level0=slide.size_level0)
+    assert found.clipped == 1 and "52.3% of the drawn area lies beyond" in summary(found)
+    path = write_bach_xml(tmp_path / "CMU.xml", [("invasive", [(x + 2220, y) for x, y in region])])
     with pytest.raises(UserError, match="lie outside the slide"):
         read_annotations(path, bach_table(), size_level0=slide.size_level0)
 
@@ -444,11 +641,16 @@ def test_on_the_real_slide(tmp_path):
         (b'{"type": "FeatureCollection", "features": []}', "no region to use"),
         (b"[1, 2]", "no GeoJSON"),
         (b"[" * 100_000, "not valid JSON"),
-        (b"[1, ", "not valid JSON"),
+        (b'[{"type": "Feature"}, ', "not valid JSON"),
         (b"<Annotations>" + b"<a>" * 1000, "nested more than 64 deep"),
         (b'<Annotations a="' + b"x" * 3_000_000 + b'"/>', "without a tag"),
         (b'<?xml version="1.0" encoding="martian"?><Annotations/>', "not well-formed XML"),
         (b"\x89PNG\r\n\x1a\n junk", "damaged|no picture|cut short"),
+        (b"<annotations><ndpviewstate/></annotations>", "ndpa by Hamamatsu.*export GeoJSON"),
+        (b"<OME/>", "it is OME-XML"),
+        (b"PK\3\4 junk", "ZIP archive.*unpack it"),
+        (b"\xac\xed\0\5 junk", "qpdata.*Export objects as GeoJSON"),
+        (b"\xff\xd8\xff\xe0 junk", "a JPEG, which changes the values of a mask"),
     ],
     ids=lambda value: value[:20] if isinstance(value, str) else "",
 )
@@ -490,7 +692,7 @@ def test_files_beyond_the_limits_are_refused(tmp_path, monkeypatch):
     with path.open("wb") as file:
         file.write(b"<Annotations>")
         file.truncate(types_module.MAX_FILE_BYTES + 1)
-    with pytest.raises(UserError, match="files of up to 32 MB"):
+    with pytest.raises(UserError, match="has more than 2048 MB"):
         read_annotations(path, bach_table())
     from l2s_jax.slides.annotations import geojson_format, xml_formats
 

@@ -62,7 +62,7 @@ def evaluate_slides(
     """Predicts slides and compares with their annotations, painted at the working scale.
 
     What is not drawn is of the background class; where the classes have none, it takes no part. Pixels that
-    could not be read take no part either, and are counted.
+    were drawn to be ignored take no part, nor do those that could not be read, which are counted.
 
     Args:
       run: run folder.
@@ -75,7 +75,7 @@ def evaluate_slides(
         `RUN/evaluation/slides`.
       rename: {name in the annotations: class}, beside the classes' own names. For classes with BACH's names,
         BACH's rule holds as well.
-      ignore: names in the annotations that are left out.
+      ignore: names in the annotations whose regions are of no known class: their pixels take no part.
       allow_empty: an annotation in which nothing is drawn means background; it is refused otherwise.
       trained_on: accept slides that the run has learned from.
       stride: pixels between tiles; half a patch by default.

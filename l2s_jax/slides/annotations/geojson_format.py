@@ -1,13 +1,15 @@
-"""Parser of GeoJSON as QuPath writes it."""
+"""Parser of GeoJSON as QuPath 0.2 to 0.7 writes it, and as other tools do."""
 
-import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from l2s_jax.slides.annotations.types import MAX_REGIONS, Outline, Parsed
+from l2s_jax.slides.annotations.json_stream import json_features
+from l2s_jax.slides.annotations.source_file import opened
+from l2s_jax.slides.annotations.types import MAX_REGIONS, MAX_VERTICES, Colour, Outline, Parsed
 from l2s_jax.system.errors import UserError
 
 _GEOMETRIES = (
@@ -20,67 +22,158 @@ _GEOMETRIES = (
     "GeometryCollection",
 )
 
+_NO_ANNOTATION = {
+    "detection": "detection", "PathDetectionObject": "detection",
+    "cell": "cell", "PathCellObject": "cell",
+    "tile": "tile", "PathTileObject": "tile",
+    "tmaCore": "TMA core", "tma_core": "TMA core", "TMACoreObject": "TMA core",
+    "root": "root object", "PathRootObject": "root object",
+}  # fmt: skip
+"""QuPath's objects that nobody drew as a region, in the words of its versions; all others are annotations."""
+
+_OTHER_JSON = (
+    ({"images", "annotations", "categories"}, "COCO's JSON"),
+    ({"shapes", "imagePath"}, "LabelMe's JSON"),
+    ({"annotation", "elements"}, "HistomicsUI's JSON"),
+    ({"elements"}, "HistomicsUI's JSON"),
+    ({"_via_img_metadata"}, "VIA's JSON"),
+)
+
+MOST_NESTED = 20
+"""Depth of collections in collections, objects in objects and classes in classes."""
+
 
 def parse_geojson(path: Path) -> Parsed:
-    """A FeatureCollection, a bare list of features, one feature, or a bare geometry.
+    """A FeatureCollection, a bare list of features, one feature, or a bare geometry; features are streamed.
 
-    The class is named by `classification` (its name, names or itself), otherwise by `name`. The parts of a
-    MultiPolygon become outlines of their own; points, lines and collections are counted as skipped.
+    The class is named by `classification`: its `name`, its `names`, its `name` after those of its
+    `parentClass` (QuPath 0.2 and 0.3), or itself; where there is none, by `name`. A derived class is named as
+    QuPath shows it, "Tumor: Positive". The parts of a MultiPolygon, and the polygons of a collection, become
+    outlines of their own. Points and lines are counted as skipped, and so are QuPath's objects that are no
+    annotations: cells, detections, tiles, TMA cores. Objects inside objects are read as those beside them.
 
     Raises:
-      UserError: no JSON, no GeoJSON, or more than `types.MAX_REGIONS` regions.
+      UserError: no JSON, no GeoJSON, or more than `types.MAX_REGIONS` regions or `MAX_VERTICES` vertices.
     """
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError, OSError) as error:
-        raise UserError(
-            f"{path} is not valid JSON ({error}). It may be cut off: export the annotations again"
-        ) from error
     outlines: list[Outline] = []
     skipped: Counter[str] = Counter()
-    for feature in _features(content, path):
-        geometry: Any = feature.get("geometry") if feature.get("type") == "Feature" else feature
-        kind = geometry.get("type") if isinstance(geometry, dict) else None
-        if kind not in ("Polygon", "MultiPolygon"):
-            skipped[kind if kind in _GEOMETRIES else "no geometry"] += 1
-            continue
-        coordinates = geometry.get("coordinates")
-        parts = coordinates if kind == "MultiPolygon" else [coordinates]
-        names = _names(feature.get("properties"))
-        outlines += [Outline(names, _rings(part)) for part in (parts if isinstance(parts, list) else [None])]
-        if len(outlines) > MAX_REGIONS:
-            raise UserError(
-                f"{path} has more than {MAX_REGIONS} regions. Export regions only, no single cells"
-            )
+    vertices = 0
+    with opened(path) as file:
+        for item in json_features(file, path):
+            for feature in _with_children(_checked(item, path)):
+                new = _outlines(feature, skipped)
+                vertices += sum(len(ring) for outline in new for ring in outline.rings)
+                outlines += new
+                if len(outlines) > MAX_REGIONS or vertices > MAX_VERTICES:
+                    raise UserError(
+                        f"{path} has more than {MAX_REGIONS} regions or {MAX_VERTICES} vertices. Export "
+                        "annotations only (no single cells), simplify them, or split the file"
+                    )
     return Parsed(tuple(outlines), None, tuple(skipped.items()))
 
 
-def _features(content: Any, path: Path) -> list[dict[str, Any]]:
-    """The features of a file; also bare geometries."""
-    if isinstance(content, dict) and content.get("type") == "FeatureCollection":
-        content = content.get("features")
-    elif isinstance(content, dict) and content.get("type") in ("Feature", *_GEOMETRIES):
-        content = [content]
-    if not isinstance(content, list) or not all(isinstance(feature, dict) for feature in content):
-        raise UserError(
-            f"{path} is JSON but no GeoJSON: expected a FeatureCollection or a list of features, as QuPath's "
-            "File > Export objects as GeoJSON writes them"
-        )
-    return content
+def _checked(item: Any, path: Path) -> dict[str, Any]:
+    """A feature or a geometry. Raises `UserError` for any other JSON."""
+    if isinstance(item, dict) and (
+        item.get("type") in ("Feature", *_GEOMETRIES) or isinstance(item.get("geometry"), dict)
+    ):
+        return item
+    keys = set(item) if isinstance(item, dict) else set()
+    other = next((f": it is {what}" for wanted, what in _OTHER_JSON if wanted <= keys), "")
+    raise UserError(
+        f"{path} is JSON but no GeoJSON{other}; expected a FeatureCollection or a list of features, as "
+        "QuPath's File > Export objects as GeoJSON writes them"
+    )
 
 
-def _names(properties: Any) -> tuple[str, ...]:
-    """What may name a feature's class, best first."""
-    if not isinstance(properties, dict):
-        return ()
+def _with_children(feature: dict[str, Any], depth: int = 0) -> Iterator[dict[str, Any]]:
+    """A feature and the objects inside it (QuPath writes them where it is asked for the hierarchy)."""
+    yield feature
+    properties = feature.get("properties")
+    if isinstance(properties, dict) and depth < MOST_NESTED:
+        children = properties.get("childObjects", properties.get("children"))
+        for child in children if isinstance(children, list) else ():
+            if isinstance(child, dict):
+                yield from _with_children(child, depth + 1)
+
+
+def _outlines(feature: dict[str, Any], skipped: Counter[str]) -> list[Outline]:
+    """The outlines of a feature or geometry; what is no area is counted."""
+    is_feature = feature.get("type") == "Feature" or "geometry" in feature
+    geometry, properties = feature.get("geometry") if is_feature else feature, feature.get("properties")
+    properties = properties if isinstance(properties, dict) else {}
+    kind = _object_type(feature, properties) if is_feature else ""
+    if kind in _NO_ANNOTATION:
+        skipped[_NO_ANNOTATION[kind]] += 1
+        return []
+    names, colour = _names(properties), _colour(properties)
+    return [Outline(names, _rings(part), colour=colour) for part in _polygons(geometry, skipped)]
+
+
+def _object_type(feature: dict[str, Any], properties: dict[str, Any]) -> str:
+    """What QuPath says a feature is: 0.2 in `id`, 0.3 in `object_type`, later versions in `objectType`."""
+    found = (
+        properties.get("objectType"),
+        properties.get("object_type"),
+        feature.get("id"),
+        properties.get("type"),
+    )
+    return next((one for one in found if isinstance(one, str) and one in _NO_ANNOTATION), "")
+
+
+def _polygons(geometry: Any, skipped: Counter[str], depth: int = 0) -> Iterator[Any]:
+    """The coordinates of each polygon in a geometry."""
+    kind = geometry.get("type") if isinstance(geometry, dict) else None
+    if kind == "Polygon":
+        yield geometry.get("coordinates")
+    elif kind == "MultiPolygon":
+        parts = geometry.get("coordinates")
+        yield from parts if isinstance(parts, list) else [None]
+    elif (
+        kind == "GeometryCollection" and isinstance(geometry.get("geometries"), list) and depth < MOST_NESTED
+    ):
+        for part in geometry["geometries"]:
+            yield from _polygons(part, skipped, depth + 1)
+    else:
+        skipped[kind if kind in _GEOMETRIES else "no geometry"] += 1
+
+
+def _names(properties: dict[str, Any]) -> tuple[str, ...]:
+    """What names a feature's class; its own name only where it has no class."""
     classification = properties.get("classification")
-    found: list[Any] = [classification]
-    if isinstance(classification, dict):
-        parts = classification.get("names")
-        joined = ": ".join(map(str, parts)) if isinstance(parts, list) else None
-        found = [classification.get("name"), joined]
-    found.append(properties.get("name"))
-    return tuple(name for name in found if isinstance(name, str))
+    name = classification if isinstance(classification, str) else _class_name(classification)
+    found = name if name.strip() else properties.get("name")
+    return (found,) if isinstance(found, str) else ()
+
+
+def _class_name(classification: Any) -> str:
+    """A QuPath class as QuPath shows it: the names of its parents and its own, by ": "."""
+    parts: list[str] = []
+    while isinstance(classification, dict) and len(parts) < MOST_NESTED:
+        names = classification.get("names")
+        if isinstance(names, list):
+            return ": ".join([str(name) for name in names] + parts)
+        name = classification.get("name")
+        parts = [name, *parts] if isinstance(name, str) else parts
+        classification = classification.get("parentClass")
+    return ": ".join(parts)
+
+
+def _colour(properties: dict[str, Any]) -> Colour | None:
+    """The class's colour, otherwise the object's own."""
+    classification = properties.get("classification")
+    places = (classification, properties) if isinstance(classification, dict) else (properties,)
+    for place in places:
+        for value in (place.get("color"), place.get("colorRGB")):
+            if isinstance(value, int) and not isinstance(value, bool):  # Java's signed ARGB
+                return value >> 16 & 255, value >> 8 & 255, value & 255
+            if isinstance(value, list) and len(value) in (3, 4) and all(_is_byte(part) for part in value[:3]):
+                return value[0], value[1], value[2]
+    return None
+
+
+def _is_byte(value: Any) -> bool:
+    return isinstance(value, int) and 0 <= value <= 255
 
 
 def _rings(polygon: Any) -> tuple[np.ndarray, ...]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from l2s_jax.slides.annotations.class_names import ClassTable
-from l2s_jax.slides.annotations.reading import annotation_kind, mask_fits, read_annotations
+from l2s_jax.slides.annotations.kinds import annotation_kind
+from l2s_jax.slides.annotations.reading import mask_fits, read_annotations
 from l2s_jax.slides.annotations.types import Annotations
 from l2s_jax.slides.slide import Slide
 

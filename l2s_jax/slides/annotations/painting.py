@@ -42,6 +42,26 @@ def paint(
     return mask
 
 
+def count_unpainted(annotations: Annotations, downsample: tuple[float, float]) -> int:
+    """How many regions hold no pixel's centre at a scale, and leave no trace in a mask of it.
+
+    Args:
+      annotations: in level-0 pixels.
+      downsample: level-0 pixels to a mask pixel, (row, col).
+    """
+    number = 0
+    for region in annotations.regions:
+        left, top, right, bottom = np.array(region.polygon.bounds) / np.tile(downsample[::-1], 2)
+        first = _first_centre(np.array([top, left]))
+        size = _first_centre(np.array([bottom, right])) - first
+        if region.polygon.area > 4 * downsample[0] * downsample[1] and size.min() > 1:
+            continue
+        mask = np.zeros((max(0, size[0]), max(0, size[1])), np.uint8)
+        _paint_polygon(mask, region.polygon, 1, downsample, (int(first[0]), int(first[1])))
+        number += not mask.any()
+    return number
+
+
 def _paint_polygon(
     mask: np.ndarray, polygon: Polygon, code: int, downsample: tuple[float, float], origin: tuple[int, int]
 ) -> None:

@@ -17,16 +17,23 @@ MAX_CROSSINGS = 20_000
 _MAX_BOX_PAIRS = 5_000_000
 
 
+TWICE_ROUND = 1.5
+"""An outline that encloses its area this many times on average was drawn round twice (a pentagram: 1.3)."""
+
+
 class Mended(NamedTuple):
     """A shape's polygons: none where it has no area."""
 
     polygons: list[Polygon]  # valid, of positive area, not overlapping
     repaired: bool
     crossings: int = 0  # how often its edges met where they should not; 0 unless repaired
+    rewound: bool = False  # a ring that runs round twice was taken as if it did once
 
 
 def polygons_from_rings(rings: tuple[np.ndarray, ...]) -> Mended:
     """Valid polygons of what lies inside the outer ring and in no hole, each by the even-odd rule.
+
+    By that rule an outline that was drawn round twice encloses next to nothing; such a ring is filled.
 
     Args:
       rings: f64[V,2] (x, y), open or closed; the outer one, then holes. Without a usable outer ring there is
@@ -36,18 +43,52 @@ def polygons_from_rings(rings: tuple[np.ndarray, ...]) -> Mended:
       UserError: an outline that crosses itself so often that it is none.
     """
     opened = [_opened(ring) for ring in rings]
-    sound = [ring for ring in opened if _is_ring(ring)]
     if not opened or not _is_ring(opened[0]):
         return Mended([], False)
+    drawn = [ring for ring in opened if _is_ring(ring)]
+    sound = [_once(ring) for ring in drawn]
+    rewound = any(len(one) < len(other) for one, other in zip(sound, drawn, strict=True))
     polygon = Polygon(sound[0], sound[1:])
     if polygon.is_valid:
-        return Mended([polygon] if polygon.area > 0 else [], False)
+        return Mended([polygon] if polygon.area > 0 else [], False, rewound=rewound and polygon.area > 0)
     crossings = _crossings(sound)
     try:
-        polygons = even_odd_polygons(polygon)
+        twice = [_winds_twice(ring) for ring in (polygon.exterior, *polygon.interiors)]
+        polygons = _filled(polygon, twice) if any(twice) else even_odd_polygons(polygon)
     except shapely.errors.GEOSException:
-        polygons = []
-    return Mended(polygons, bool(polygons), crossings)
+        polygons, twice = [], []
+    rewound = bool(polygons) and (rewound or any(twice))
+    return Mended(polygons, bool(polygons) and not rewound, crossings, rewound)
+
+
+def _once(ring: np.ndarray) -> np.ndarray:
+    """The ring without exact repetitions of itself."""
+    for times in (2, 3):
+        length, rest = divmod(len(ring), times)
+        if rest == 0 and length >= 3 and (ring.reshape(times, length, 2) == ring[:length]).all():
+            return ring[:length]
+    return ring
+
+
+def _winds_twice(ring: shapely.LinearRing) -> bool:
+    """Whether a ring goes `TWICE_ROUND` about the area that it encloses."""
+    x, y = shapely.get_coordinates(ring).T
+    enclosed = abs(x[:-1] @ y[1:] - x[1:] @ y[:-1]) / 2  # each part as often as the ring goes round it
+    return bool(0 < TWICE_ROUND * shapely.area(_faces(ring)).sum() <= enclosed)
+
+
+def _filled(polygon: Polygon, twice: list[bool]) -> list[Polygon]:
+    """`even_odd_polygons`, but a ring that winds twice holds all that it encloses."""
+    areas = [
+        shapely.union_all(_faces(ring) if wound else even_odd_polygons(Polygon(ring)))
+        for ring, wound in zip((polygon.exterior, *polygon.interiors), twice, strict=True)
+    ]
+    return polygon_parts(areas[0].difference(shapely.union_all(areas[1:])) if areas[1:] else areas[0])
+
+
+def _faces(boundary: shapely.Geometry) -> Any:
+    """The polygons into which lines part the plane."""
+    return shapely.get_parts(shapely.polygonize([shapely.union_all(boundary)]))
 
 
 def even_odd_polygons(polygon: Polygon) -> list[Polygon]:
@@ -58,7 +99,7 @@ def even_odd_polygons(polygon: Polygon) -> list[Polygon]:
     Returns:
       The faces that the rings cut out of the plane, those that lie inside.
     """
-    faces: Any = shapely.get_parts(shapely.polygonize([shapely.union_all(polygon.boundary)]))
+    faces = _faces(polygon.boundary)
     points = shapely.get_coordinates(shapely.point_on_surface(faces))
     # GEOS locates a point by the parity of crossings, whether the ring crosses itself or not.
     inside = _in_ring(polygon.exterior, points)
@@ -87,7 +128,9 @@ def _in_ring(ring: shapely.LinearRing, points: np.ndarray) -> np.ndarray:
 
 
 def _opened(ring: np.ndarray) -> np.ndarray:
-    """The ring without the vertices at its end that repeat the first."""
+    """The ring without vertices that repeat the one before, or at its end the first."""
+    if len(ring) > 1:
+        ring = ring[np.append(True, (ring[1:] != ring[:-1]).any(axis=1))]
     differ = np.flatnonzero((ring != ring[:1]).any(axis=1))
     return ring[: differ[-1] + 1] if len(differ) else ring[:1]
 

@@ -33,6 +33,7 @@ def polygons_from_mask(
     origin: tuple[int, int] = (0, 0),
     background: int | None = 0,
     simplify_level0: float = 0.0,
+    ignored: bool = False,
 ) -> Annotations:
     """Outlines of the connected areas of each class, exactly along pixel edges.
 
@@ -42,11 +43,12 @@ def polygons_from_mask(
     perimeter.
 
     Args:
-      mask: u8[h,w], class codes; `IGNORE_PIXEL` is not traced.
+      mask: u8[h,w], class codes.
       downsample: level-0 pixels to a mask pixel, (row, col).
       origin: (row, col) of the mask's first pixel, in mask pixels from level-0 (0, 0).
       background: the code that is not traced; None traces every class.
       simplify_level0: distance in level-0 pixels; from 1.5 * downsample on, stairs become slopes.
+      ignored: trace the areas of `IGNORE_PIXEL` too.
 
     Returns:
       Regions in level-0 pixels, by class code and then by place.
@@ -55,7 +57,7 @@ def polygons_from_mask(
     shift = np.array(origin[::-1])
     regions = []
     for code in np.unique(mask):
-        if code in (background, IGNORE_PIXEL):
+        if code == background or (code == IGNORE_PIXEL and not ignored):
             continue
         rows, cols = (np.flatnonzero((mask == code).any(axis=axis)) for axis in (1, 0))
         corner = np.array([cols[0], rows[0]])

@@ -10,18 +10,24 @@ from typing import NamedTuple
 import numpy as np
 from shapely import Polygon
 
-MAX_FILE_BYTES = 32 * 2**20
-"""Larger annotation files are refused: the worst of this size take 1 GB and a minute to parse."""
+from l2s_jax.types import IGNORE_PIXEL
+
+MAX_FILE_BYTES = 2**31
+"""Larger annotation files, packed or not, are refused; all are streamed, so this bounds time, not memory."""
 
 MAX_VERTICES = 5_000_000
 MAX_REGIONS = 200_000
+
+
+Colour = tuple[int, int, int]
+"""RGB, 0..255."""
 
 
 class Region(NamedTuple):
     """One drawn region: a valid polygon of non-zero area, possibly with holes."""
 
     polygon: Polygon  # (x, y), level-0 pixels
-    code: int  # class code
+    code: int  # class code, or IGNORE_PIXEL: drawn to be ignored, so of no known class
 
 
 @dataclass(frozen=True)
@@ -35,9 +41,13 @@ class Annotations:
     regions: tuple[Region, ...]
     mpp: float | None = None  # level-0 um/px that the file states (ImageScope's MicronsPerPixel)
     repaired: int = 0  # shapes that crossed or touched themselves
+    rewound: int = 0  # shapes whose outline runs round twice, filled as if once
     degenerate: int = 0  # shapes without an area: fewer than 3 vertices, or coordinates that are no numbers
-    ignored: int = 0  # shapes of a class that the table leaves out
+    ignored: int = 0  # shapes of a class that is to be ignored
     outside: int = 0  # shapes wholly outside the slide, left out
+    clipped: int = 0  # shapes that reach beyond the slide, cut at its edge
+    covered: int = 0  # regions of which later ones leave nothing
+    doubled: int = 0  # regions that an equal one of the same class repeats
     skipped: tuple[tuple[str, int], ...] = ()  # (kind, number) of things that are no areas: points, lines
     notes: tuple[str, ...] = ()  # what was assumed or is odd, for people
 
@@ -50,6 +60,7 @@ class Outline(NamedTuple):
     layer: int = 0  # ImageScope's Annotation element, counted from 0
     ident: str = ""  # that element's Id
     negative: bool = False  # a hole in other shapes of its layer (ImageScope's NegativeROA)
+    colour: Colour | None = None  # of its class or its own, as the tool that wrote the file shows it
 
 
 class Parsed(NamedTuple):
@@ -60,16 +71,27 @@ class Parsed(NamedTuple):
     skipped: tuple[tuple[str, int], ...]
 
 
+def left_out(annotations: Annotations) -> list[str]:
+    """What is odd about the shapes of a file and what became of them, a phrase for each kind."""
+    return [
+        f"{number} {what}"
+        for number, what in (
+            (annotations.repaired, "repaired (crossed themselves)"),
+            (annotations.rewound, "drawn twice round, filled"),
+            (annotations.degenerate, "without area skipped"),
+            (annotations.ignored, "ignored (unknown there)"),
+            (annotations.outside, "outside the slide skipped"),
+            (annotations.clipped, "cut at the slide's edge"),
+            (annotations.covered, "wholly covered by later ones"),
+            (annotations.doubled, "drawn twice"),
+            *((number, f"skipped ({kind})") for kind, number in annotations.skipped),
+        )
+        if number
+    ]
+
+
 def summary(annotations: Annotations) -> str:
-    """One line for people: the number of regions, and what was repaired or left out."""
-    parts = [f"{len(annotations.regions)} regions"]
-    for number, what in (
-        (annotations.repaired, "repaired (crossed themselves)"),
-        (annotations.degenerate, "without area skipped"),
-        (annotations.ignored, "of ignored classes skipped"),
-        (annotations.outside, "outside the slide skipped"),
-        *((number, f"skipped ({kind})") for kind, number in annotations.skipped),
-    ):
-        if number:
-            parts.append(f"{number} {what}")
-    return "; ".join([", ".join(parts), *annotations.notes])
+    """One line for people: the number of regions, what is odd about them, and the notes."""
+    known = sum(region.code != IGNORE_PIXEL for region in annotations.regions)
+    counts = ", ".join([f"{known} regions", *left_out(annotations)])
+    return "; ".join([counts, *annotations.notes])

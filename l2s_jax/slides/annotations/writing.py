@@ -14,6 +14,7 @@ from l2s_jax.data.manifest import Classes
 from l2s_jax.slides.annotations.repair import lies_inside
 from l2s_jax.slides.annotations.types import Annotations, Region
 from l2s_jax.system.files import atomic_path
+from l2s_jax.types import IGNORE_PIXEL
 
 DECIMALS = 3
 """Of a level-0 pixel. Rounding moves a vertex by less than 0.001, so an area changes by at most that times
@@ -29,7 +30,8 @@ def write_geojson(
 ) -> None:
     """Writes a FeatureCollection that QuPath imports as annotations, classes with their colours.
 
-    Each region is a Polygon feature with closed rings, the outer one turning as RFC 7946 asks (in x, y).
+    Regions that are to be ignored have QuPath's class `Ignore*`. Each region is a Polygon feature with closed
+    rings, the outer one turning as RFC 7946 asks (in x, y).
 
     Args:
       path: the .geojson file; written whole or not at all.
@@ -49,8 +51,8 @@ def write_geojson(
                 "properties": {
                     "objectType": "annotation",
                     "classification": {
-                        "name": classes.names[region.code],
-                        "color": list(classes.colours[region.code]),
+                        "name": _name(region.code, classes),
+                        "color": list(_colour(region.code, classes)),
                     },
                 },
             }
@@ -84,6 +86,14 @@ def write_imagescope_xml(
         file.write("</Annotations>\n")
 
 
+def _name(code: int, classes: Classes) -> str:
+    return "Ignore*" if code == IGNORE_PIXEL else classes.names[code]
+
+
+def _colour(code: int, classes: Classes) -> tuple[int, int, int]:
+    return (180, 180, 180) if code == IGNORE_PIXEL else classes.colours[code]
+
+
 def _layers(regions: Sequence[Region]) -> Iterator[list[Region]]:
     """Splits regions into runs of one class in which no hole of one cuts another."""
     for _, run in itertools.groupby(regions, key=lambda region: region.code):
@@ -109,8 +119,8 @@ def _cut_by_holes(polygons: list[Polygon]) -> set[int]:
 
 
 def _layer_lines(number: int, regions: list[Region], classes: Classes) -> Iterator[str]:
-    name = quoteattr(classes.names[regions[0].code])
-    red, green, blue = classes.colours[regions[0].code]
+    name = quoteattr(_name(regions[0].code, classes))
+    red, green, blue = _colour(regions[0].code, classes)
     colour = red | green << 8 | blue << 16  # ImageScope's byte order
     yield f'<Annotation Id="{number}" Name={name} ReadOnly="0" Visible="1" LineColor="{colour}">\n'
     yield "<Attributes/>\n<Regions>\n<RegionAttributeHeaders/>\n"

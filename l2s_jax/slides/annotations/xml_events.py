@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import IO, Literal
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import iterparse
 
+from l2s_jax.slides.annotations.source_file import opened
 from l2s_jax.system.errors import UserError
 
 MAX_DEPTH = 64
@@ -25,7 +26,7 @@ def xml_events(path: Path) -> Iterator[tuple[Literal["start", "end"], str, Mappi
     """
     open_elements: list[Element] = []
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             _refuse_long_tags(file, path)
             for event, element in iterparse(file, events=("start", "end"), forbid_dtd=True):
                 if event == "start":
@@ -48,7 +49,7 @@ def xml_events(path: Path) -> Iterator[tuple[Literal["start", "end"], str, Mappi
         ) from error
 
 
-def _refuse_long_tags(file: BinaryIO, path: Path) -> None:
+def _refuse_long_tags(file: IO[bytes], path: Path) -> None:
     """Raises where a whole block of the file has no end of a tag."""
     while len(block := file.read(MAX_TAG_BYTES)) == MAX_TAG_BYTES:
         if b">" not in block:

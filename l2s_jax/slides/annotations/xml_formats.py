@@ -1,24 +1,27 @@
-"""Parsers of ImageScope's and ASAP's XML."""
+"""Parsers of ImageScope's, HALO's and ASAP's XML."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from l2s_jax.slides.annotations.types import MAX_REGIONS, MAX_VERTICES, Outline, Parsed
+from l2s_jax.slides.annotations.types import MAX_REGIONS, MAX_VERTICES, Colour, Outline, Parsed
 from l2s_jax.slides.annotations.xml_events import number, xml_events
 from l2s_jax.slides.mpp import PLAUSIBLE_MPP
 from l2s_jax.system.errors import UserError
 
-_IMAGESCOPE_KINDS = {"3": "arrow", "4": "ruler", "5": "counter"}
-"""Region/@Type of things that are no areas; 0 is a polygon, 1 a rectangle, 2 an ellipse."""
+_NO_AREAS = {"3": "arrow", "4": "ruler", "5": "counter", "ruler": "ruler", "pin": "pin"}
+"""Region/@Type of things that are no areas: ImageScope's numbers and HALO's words."""
+
+_RECTANGLES, _ELLIPSES = ("1", "rectangle"), ("2", "ellipse")
 
 _ASAP_AREAS = ("polygon", "rectangle", "spline")
 
 
 def parse_imagescope(path: Path) -> Parsed:
-    """Aperio ImageScope XML, and BACH's dialect of it.
+    """Aperio ImageScope XML, BACH's dialect of it, and HALO's `.annotations`, whose vertices are `V`.
 
     A region's class is named by its own attributes' values, its Text, its Annotation's Name, or that one's
     attributes' values, in this order. All Annotation elements are read. Vertices may be decimal. A rectangle
@@ -38,7 +41,7 @@ def parse_imagescope(path: Path) -> Parsed:
     for event, tag, attributes in xml_events(path):
         if event == "start":
             if tag == "Annotations":
-                mpp = _plausible_mpp(attributes.get("MicronsPerPixel"))
+                mpp = stated_mpp_of(attributes)
             elif tag == "Annotation":
                 layer, annotation, annotation_values = layer + 1, attributes, []
             elif tag == "Region":
@@ -46,13 +49,13 @@ def parse_imagescope(path: Path) -> Parsed:
             elif tag == "Attribute":
                 values = annotation_values if region is None else region_values
                 values.append(attributes.get("Value", ""))
-            elif tag == "Vertex" and region is not None:
+            elif tag in ("Vertex", "V") and region is not None:
                 vertices.append((number(attributes.get("X")), number(attributes.get("Y"))))
                 total = _checked(path, total + 1, len(outlines))
         elif tag == "Region" and region is not None:
-            kind = region.get("Type", "0")
-            if kind in _IMAGESCOPE_KINDS:
-                skipped[_IMAGESCOPE_KINDS[kind]] += 1
+            kind = region.get("Type", "0").strip().lower()
+            if kind in _NO_AREAS:
+                skipped[_NO_AREAS[kind]] += 1
             else:
                 names = (
                     *region_values,
@@ -62,7 +65,8 @@ def parse_imagescope(path: Path) -> Parsed:
                 )
                 negative = region.get("NegativeROA", "0").strip().lower() in ("1", "true")
                 ring = _ring_of_kind(kind, vertices)
-                outlines.append(Outline(names, (ring,), layer, annotation.get("Id", ""), negative))
+                colour = _line_colour(annotation.get("LineColor"))
+                outlines.append(Outline(names, (ring,), layer, annotation.get("Id", ""), negative, colour))
                 _checked(path, total, len(outlines))
             region = None
     return Parsed(tuple(outlines), mpp, tuple(skipped.items()))
@@ -94,7 +98,7 @@ def parse_asap(path: Path) -> Parsed:
                 names = ("" if group == "None" else group, annotation.get("Name", ""))
                 table = np.array(vertices, np.float64).reshape(-1, 3)
                 ring = table[np.argsort(table[:, 0], kind="stable"), 1:]
-                outlines.append(Outline(names, (ring,)))
+                outlines.append(Outline(names, (ring,), colour=_hex_colour(annotation.get("Color"))))
                 _checked(path, total, len(outlines))
             else:
                 skipped[kind] += 1
@@ -105,14 +109,30 @@ def parse_asap(path: Path) -> Parsed:
 def _ring_of_kind(kind: str, vertices: list[tuple[float, float]]) -> np.ndarray:
     """f64[V,2]: the vertices, or the rectangle or ellipse between two corners."""
     ring = np.array(vertices, np.float64).reshape(-1, 2)
-    if len(ring) != 2 or kind not in ("1", "2"):
+    if len(ring) != 2 or kind not in _RECTANGLES + _ELLIPSES:
         return ring
     (left, top), (right, bottom) = ring
-    if kind == "1":
+    if kind in _RECTANGLES:
         return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
     angle = np.linspace(0, 2 * np.pi, 180, endpoint=False)
     circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     return ring.mean(axis=0) + circle * (ring[1] - ring[0]) / 2
+
+
+def _line_colour(text: str | None) -> Colour | None:
+    """ImageScope's and HALO's colour: red in the lowest byte."""
+    try:
+        value = int(text or "")
+    except ValueError:
+        return None
+    return value & 255, value >> 8 & 255, value >> 16 & 255
+
+
+def _hex_colour(text: str | None) -> Colour | None:
+    """ASAP's #RRGGBB."""
+    if text is None or not re.fullmatch("#[0-9a-fA-F]{6}", text):
+        return None
+    return int(text[1:3], 16), int(text[3:5], 16), int(text[5:], 16)
 
 
 def _checked(path: Path, vertices: int, regions: int) -> int:
@@ -122,6 +142,11 @@ def _checked(path: Path, vertices: int, regions: int) -> int:
             "or export regions only (no single cells)"
         )
     return vertices
+
+
+def stated_mpp_of(attributes: Mapping[str, str]) -> float | None:
+    """The plausible MicronsPerPixel among the attributes of an ImageScope file's root."""
+    return _plausible_mpp(attributes.get("MicronsPerPixel"))
 
 
 def _plausible_mpp(text: str | None) -> float | None:
