@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxtyping import TypeCheckError
 
 from helpers.runs import TINY
 from helpers.seeds import MODEL, OPTIMIZER, STEP, STEPS, B, N, batch, task
@@ -148,7 +149,7 @@ def test_stacking_and_its_inverse():
 
 def test_a_tuple_of_trees_is_neither_form():
     """A named tuple, like a batch, is a tuple too: the form is said, never guessed."""
-    with pytest.raises(AttributeError):
+    with pytest.raises(TypeCheckError):
         as_form((batch(0, 0), batch(1, 0)), 2, "vmap")
 
 
