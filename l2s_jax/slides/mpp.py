@@ -11,13 +11,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from l2s_jax.slides.ome_xml import read_ome
 from l2s_jax.system.errors import UserError
 
-MppSource = Literal["openslide", "tiff-resolution", "table", "option"]
+MppSource = Literal["openslide", "ome", "tiff-resolution", "table", "annotation", "option"]
 
 PLAUSIBLE_MPP = (0.02, 20.0)
 """Level-0 um/px that a file is believed to say. Outside lie the print resolutions that cameras and editors
 write into pictures: 300 dpi is 85 um/px and 72 dpi is 353 um/px."""
+
+POSSIBLE_MPP = (1e-3, 1e3)
+"""um/px that a user may state; beyond lie slips of the keyboard, and numbers that overflow later."""
+
+IMPOSSIBLE = "no positive number of um/px that a slide can have (0.001 to 1000)"
 
 DISAGREEMENT = 0.05
 """Relative difference from which a note says that the file and the user's value differ."""
@@ -39,43 +45,83 @@ def find_mpp(
     *,
     option: float | tuple[float, float] | None = None,
     table: Mapping[str, tuple[float, float]] | None = None,
+    annotation: float | None = None,
     override: bool = False,
 ) -> Mpp:
-    """Looks for a slide's scale: its own properties, TIFF resolution tags, a table of slides, an option.
+    """Looks for a slide's scale: in the file, a table of slides, its annotation, an option.
+
+    In the file it is the scanner's own property, else OME-XML's PhysicalSize, else TIFF's resolution.
 
     Args:
       path: the slide, for messages and to look it up in `table` (by file name, then by name without suffix).
       properties: OpenSlide's properties (`openslide.mpp-x`, `tiff.XResolution`, ...).
-      option: um/px, one number or (row, col); used where neither the file nor the table has a value.
+      option: um/px, one number or (row, col); used where neither file, table nor annotation has a value.
       table: what `read_mpp_table` gives.
-      override: `table` and `option` come before what the file says, for files known to be wrong.
+      annotation: um/px that the slide's annotation states.
+      override: `table` and `option` come before what the file and the annotation say, for files known to be
+        wrong.
 
     Raises:
-      UserError: no plausible value anywhere, or an option or table value that is no positive number.
+      UserError: no plausible value anywhere, or an option or table value that no slide can have.
     """
     notes: list[str] = []
-    in_file = _from_openslide(properties, notes) or _from_tiff(properties, notes)
+    in_file = _from_file(properties, notes)
     given = _from_user(path, option, table)
-    if given and (override or not in_file):
-        found = given
-    elif in_file:
-        found = in_file
-    else:
+    stated: Found | None = None if annotation is None else ((annotation, annotation), "annotation")
+    ranked = [in_file, stated, given]
+    if override:
+        ranked = [given, in_file, stated]
+    elif given and given[1] == "table":
+        ranked = [in_file, given, stated]
+    stating = [one for one in ranked if one]
+    if not stating:
         raise UserError(
             f"{path}: the scale is not known ({'; '.join(notes)}). Give the micrometres a pixel at full "
             "resolution with --slide-mpp (about 0.25 for 40x, 0.5 for 20x), or --mpp-table, a CSV with the "
             "columns slide,mpp."
         )
-    if in_file and given and _differ(in_file[0], given[0]):
-        used, unused = (given, in_file) if override else (in_file, given)
-        notes.append(
-            f"mpp {_text(used[0])} from {used[1]} is used, not {_text(unused[0])} from {unused[1]}"
-            + ("" if override else "; if the file is wrong, ask for the given value to override it")
-        )
+    found, *others = stating
+    for other in others:
+        if _differ(found[0], other[0]):
+            can = found is in_file and other is given
+            notes.append(
+                f"mpp {_text(found[0])} from {found[1]} is used, not {_text(other[0])} from {other[1]}"
+                + ("; if the file is wrong, ask for the given value to override it" if can else "")
+            )
     return Mpp(found[0], found[1], tuple(notes + _power_note(properties, found[0])))
 
 
 Found = tuple[tuple[float, float], MppSource]
+
+
+def _from_file(properties: Mapping[str, str], notes: list[str]) -> Found | None:
+    """The best that the file itself says; a second opinion in it that differs is noted."""
+    # What OpenSlide says of a generic TIFF comes from its resolution tags, which OME-TIFF's writers fill as
+    # they like.
+    if properties.get("openslide.vendor", "generic-tiff") == "generic-tiff":
+        ome = _from_ome(properties, notes)
+        unheard: list[str] = []
+        others = _from_openslide(properties, unheard) or _from_tiff(properties, unheard)
+        if ome is None:
+            notes += unheard
+        elif others and _differ(ome[0], others[0]):
+            notes.append(f"mpp {_text(ome[0])} from ome is used, not {_text(others[0])} from {others[1]}")
+        return ome or others
+    return _from_openslide(properties, notes) or _from_ome(properties, notes) or _from_tiff(properties, notes)
+
+
+def _from_ome(properties: Mapping[str, str], notes: list[str]) -> Found | None:
+    """PhysicalSizeY and X of the OME-XML in a TIFF's description."""
+    ome = read_ome(properties.get("tiff.ImageDescription"))
+    if ome is None:
+        return None
+    if ome.mpp is None:
+        notes.append(ome.note)
+    elif not all(_plausible(value) for value in ome.mpp):
+        notes.append(f"the OME-XML's PhysicalSize of {_text(ome.mpp)} um/px is not plausible")
+    else:
+        return ome.mpp, "ome"
+    return None
 
 
 def _from_openslide(properties: Mapping[str, str], notes: list[str]) -> Found | None:
@@ -123,8 +169,8 @@ def _from_user(
     if option is None:
         return None
     row, col = option if isinstance(option, tuple) else (option, option)
-    if not all(math.isfinite(value) and value > 0 for value in (row, col)):
-        raise UserError(f"mpp {option!r} is no positive number of micrometres a pixel")
+    if not (possible(row) and possible(col)):
+        raise UserError(f"mpp {option!r} is {IMPOSSIBLE}")
     return (float(row), float(col)), "option"
 
 
@@ -149,21 +195,43 @@ def read_mpp_table(path: str | Path) -> dict[str, tuple[float, float]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the mpp table {path}: {error}") from error
+        raise UserError(f"cannot read the mpp table {path}: {error}. Save it as CSV in UTF-8") from error
     reader = csv.DictReader(io.StringIO(text.replace("\0", ""), newline=""))
-    columns = ("mpp", "mpp") if "mpp" in (reader.fieldnames or ()) else ("mpp_row", "mpp_col")
-    missing = {"slide", *columns} - set(reader.fieldnames or ())
-    if missing:
-        raise UserError(f"{path}: expected the columns slide,mpp or slide,mpp_row,mpp_col in the header")
     table: dict[str, tuple[float, float]] = {}
-    for record in reader:
-        name, values = (record["slide"] or "").strip(), [_number(record[column]) for column in columns]
-        if not name or not all(value and value > 0 for value in values):
-            raise UserError(f"{path} line {reader.line_num}: expected a slide and a positive number of um/px")
-        if name in table:
-            raise UserError(f"{path} line {reader.line_num}: {name} stands twice in the table")
-        table[name] = (values[0] or 0.0, values[1] or 0.0)
+    try:
+        names = [name.strip() for name in reader.fieldnames or ()]
+        reader.fieldnames = names
+        columns = ("mpp", "mpp") if "mpp" in names else ("mpp_row", "mpp_col")
+        if {"slide", *columns} - set(names):
+            why = (
+                "; it is parted by semicolons, save it with commas"
+                if any(";" in one for one in names)
+                else ""
+            )
+            raise UserError(
+                f"{path}: expected the columns slide,mpp or slide,mpp_row,mpp_col in the header{why}"
+            )
+        for record in reader:
+            if not any((value or "").strip() for key, value in record.items() if key is not None):
+                continue  # a spreadsheet's rows of commas
+            name, texts = (record["slide"] or "").strip(), [record[column] for column in columns]
+            values = [_number(one) for one in texts]
+            if not name or not all(value is not None and possible(value) for value in values):
+                raise UserError(
+                    f"{path} line {reader.line_num}: expected a slide and its um/px, found {name[:60]!r} and "
+                    f"{', '.join(repr((one or '')[:30]) for one in dict.fromkeys(texts))}, {IMPOSSIBLE}"
+                )
+            if name in table:
+                raise UserError(f"{path} line {reader.line_num}: {name} stands twice in the table")
+            table[name] = (values[0] or 0.0, values[1] or 0.0)
+    except csv.Error as error:
+        raise UserError(f"{path} line {reader.line_num} is no CSV: {error}") from error
     return table
+
+
+def possible(mpp: float) -> bool:
+    """Whether a number of um/px is one that somebody can mean."""
+    return POSSIBLE_MPP[0] <= mpp <= POSSIBLE_MPP[1]
 
 
 def _number(text: str | None) -> float | None:

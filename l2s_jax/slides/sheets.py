@@ -120,7 +120,7 @@ def open_slide_with(
 ) -> Slide:
     """Opens a slide; its scale is its own, the table's, what the annotation states, or `slide_mpp`."""
     stated = stated_mpp(annotations_path) if annotations_path is not None else None
-    return open_slide(path, mpp=slide_mpp if stated is None else stated, mpp_table=mpp_table)
+    return open_slide(path, mpp=slide_mpp, mpp_table=mpp_table, annotation_mpp=stated)
 
 
 def whole_slide(slide: Slide, mpp: float) -> np.ndarray:
@@ -149,7 +149,7 @@ def opening_at(mpp: float) -> int:
 def slide_notes(slide: Slide) -> tuple[str, ...]:
     """What a person should know about a slide: where its scale is from, and that it has no pyramid."""
     notes = list(slide.notes)
-    if slide.mpp_source in ("table", "option"):
+    if slide.mpp_source in ("table", "annotation", "option"):
         notes.append(f"mpp {slide.mpp[0]:.4g} is not from the slide but from the {slide.mpp_source}")
     height, width = slide.size_level0
     if len(slide.level_sizes) == 1 and height * width > MOST_BESIDE_PYRAMID:

@@ -20,12 +20,17 @@ import openslide
 from PIL import Image
 
 from l2s_jax.data.pictures import read_image
-from l2s_jax.slides.mpp import MppSource, find_mpp
+from l2s_jax.slides.dicom import has_no_levels, holds_dicom, no_levels, slide_file
+from l2s_jax.slides.mpp import POSSIBLE_MPP, MppSource, find_mpp
 from l2s_jax.slides.tiff_tags import refuse_unfaithful
 from l2s_jax.system.errors import UserError
 
 SLIDE_SUFFIXES = (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide")
 """Of formats that hold nothing but slides; TIFF may be either."""
+
+
+MAX_WORKING_MPP = 1e6
+"""um/px beyond which a whole glass is far less than a pixel."""
 
 
 class _Handles(threading.local):
@@ -43,7 +48,7 @@ class Slide:
     (height, width) order throughout.
     """
 
-    path: Path
+    path: Path  # as it was named; for DICOM it may be a folder
     size_level0: tuple[int, int]  # (height, width)
     mpp: tuple[float, float]  # level-0 um/px (row, col)
     mpp_source: MppSource
@@ -53,6 +58,8 @@ class Slide:
     vendor: str  # OpenSlide's name of the format, or "picture"
     objective_power: float | None
     notes: tuple[str, ...]  # what a person should know about the scale
+    fingerprint: str | None  # OpenSlide's hash: equal for copies of a slide and all files of a DICOM one
+    _file: Path = field(repr=False)
     _openslide_downsamples: tuple[float, ...] = field(repr=False)
     _picture: np.ndarray | None = field(default=None, repr=False, compare=False)  # u8[H,W,3]
     _handles: _Handles = field(default_factory=_Handles, repr=False, compare=False)
@@ -63,7 +70,7 @@ class Slide:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _handles=_Handles())
         if self.vendor == "picture":
-            self.__dict__["_picture"] = _read_picture(self.path)[0]
+            self.__dict__["_picture"] = _read_picture(self._file)[0]
 
 
 def open_slide(
@@ -71,18 +78,21 @@ def open_slide(
     *,
     mpp: float | tuple[float, float] | None = None,
     mpp_table: Mapping[str, tuple[float, float]] | None = None,
+    annotation_mpp: float | None = None,
     mpp_override: bool = False,
 ) -> Slide:
     """Opens a slide in any format of OpenSlide, or a plain PNG, JPEG or TIFF picture.
 
-    The scale is the slide's own, then its TIFF resolution, then the table's, then the option's
-    (`mpp.find_mpp`); `Slide.mpp_source` says which and `Slide.notes` what was odd about it. Plain pictures
-    are decoded as a whole (3 bytes a pixel, at most `pictures.MAX_PIXELS`), once for a process's threads.
+    The scale is the slide's own, of its OME-XML or TIFF resolution, then the table's, then what its
+    annotation states, then the option's (`mpp.find_mpp`); `Slide.mpp_source` says which and `Slide.notes`
+    what was odd about it. Plain pictures are decoded as a whole (3 bytes a pixel, at most
+    `pictures.MAX_PIXELS`), once for a process's threads.
 
     Args:
-      path: the file (for MIRAX the `.mrxs`).
+      path: the file (for MIRAX the `.mrxs`), or the folder of one DICOM slide.
       mpp: level-0 um/px, one number or (row, col), for files that do not say.
       mpp_table: the same per slide, from `mpp.read_mpp_table`.
+      annotation_mpp: the same, as the slide's annotation states it.
       mpp_override: let `mpp_table` and `mpp` come before what the file says.
 
     Raises:
@@ -90,16 +100,19 @@ def open_slide(
         TIFF whose pixels OpenSlide would show wrongly (`tiff_tags`).
     """
     path = Path(path)
-    handle = _open_with_openslide(path)
+    file = slide_file(path) if path.is_dir() else path
+    handle = _open_with_openslide(file)
     picture: np.ndarray | None = None
     if handle is not None:
         properties, downsamples = _properties(handle), tuple(handle.level_downsamples)
         sizes = tuple((height, width) for width, height in handle.level_dimensions)
-        refuse_unfaithful(path, properties.get("openslide.vendor", ""), sizes)
+        refuse_unfaithful(file, properties.get("openslide.vendor", ""), sizes)
     else:
         picture, properties = _read_picture(path)
         sizes, downsamples = ((picture.shape[0], picture.shape[1]),), (1.0,)
-    scale = find_mpp(path, properties, option=mpp, table=mpp_table, override=mpp_override)
+    scale = find_mpp(
+        path, properties, option=mpp, table=mpp_table, annotation=annotation_mpp, override=mpp_override
+    )
     slide = Slide(
         path=path,
         size_level0=sizes[0],
@@ -113,6 +126,8 @@ def open_slide(
         vendor=properties.get("openslide.vendor", "picture"),
         objective_power=_power(properties),
         notes=scale.notes,
+        fingerprint=properties.get("openslide.quickhash-1"),
+        _file=file,
         _openslide_downsamples=downsamples,
         _picture=picture,
     )
@@ -121,9 +136,9 @@ def open_slide(
 
 
 def is_slide(path: str | Path) -> bool:
-    """Whether OpenSlide takes a file for a slide, or its name says that it should have been one."""
+    """Whether OpenSlide takes a file for a slide, or its name says so; also the folder of DICOM files."""
     path = Path(path)
-    if path.suffix.lower() in SLIDE_SUFFIXES:
+    if path.suffix.lower() in SLIDE_SUFFIXES or holds_dicom(path):
         return True
     try:
         return path.is_file() and openslide.OpenSlide.detect_format(path) is not None
@@ -140,6 +155,8 @@ def _open_with_openslide(path: Path) -> openslide.OpenSlide | None:
     try:
         return openslide.OpenSlide(path) if openslide.OpenSlide.detect_format(path) else None
     except openslide.OpenSlideError as error:
+        if has_no_levels(path, error):
+            raise no_levels(path) from error
         raise UserError(
             f"{path} is a slide that OpenSlide cannot open ({error}). It may be cut off: compare its size "
             "with the original's, and copy or download it again."
@@ -159,10 +176,10 @@ def downsample_at(slide: Slide, mpp: float) -> tuple[float, float]:
     """Level-0 pixels to a pixel at `mpp`, (row, col).
 
     Raises:
-      UserError: `mpp` is no positive number.
+      UserError: `mpp` is no positive number, or out of all proportion.
     """
-    if not (math.isfinite(mpp) and mpp > 0):
-        raise UserError(f"mpp {mpp!r} is no positive number of micrometres a pixel")
+    if not POSSIBLE_MPP[0] <= mpp <= MAX_WORKING_MPP:
+        raise UserError(f"mpp {mpp!r} is no positive number of um/px at which a slide can be read")
     return mpp / slide.mpp[0], mpp / slide.mpp[1]
 
 
@@ -202,7 +219,7 @@ def open_handle(slide: Slide) -> openslide.OpenSlide:
     handles = slide._handles
     if handles.handle is None or handles.process != os.getpid():
         try:
-            handles.handle, handles.process = openslide.OpenSlide(slide.path), os.getpid()
+            handles.handle, handles.process = openslide.OpenSlide(slide._file), os.getpid()
         except (openslide.OpenSlideError, OSError) as error:
             raise UserError(f"{slide.path} could be opened before but cannot be now: {error}") from error
     return handles.handle
@@ -259,4 +276,12 @@ def _read_picture(path: Path) -> tuple[np.ndarray, dict[str, str]]:
         tags = getattr(picture, "tag_v2", {})
         unit = {2: "inch", 3: "centimeter"}.get(tags.get(296, 2))
         found = {"XResolution": tags.get(282), "YResolution": tags.get(283), "ResolutionUnit": unit}
+        found["ImageDescription"] = _as_utf8(tags.get(270))
     return pixels, {f"tiff.{name}": str(value) for name, value in found.items() if value is not None}
+
+
+def _as_utf8(text: str | None) -> str | None:
+    """A tag's text, which Pillow takes for Latin-1: the micro sign of OME-XML has two bytes."""
+    with contextlib.suppress(UnicodeError):
+        return text.encode("latin-1").decode("utf-8") if isinstance(text, str) else None
+    return text

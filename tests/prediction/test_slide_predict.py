@@ -120,7 +120,7 @@ def test_the_class_map_is_right_and_opens_elsewhere(slide, done):
         shown = np.asarray(opened.read_region((0, 0), 0, (400, 300)))[..., :3]
     np.testing.assert_array_equal(shown, np.array(CLASSES.colours)[codes])
     reopened = open_slide(out / "case 1.ome.tif")
-    assert reopened.mpp == pytest.approx((4, 4)) and reopened.mpp_source == "tiff-resolution"
+    assert reopened.mpp == pytest.approx((4, 4)) and reopened.mpp_source == "ome"
 
 
 def test_outlines_have_the_right_names_and_places(slide, done):
