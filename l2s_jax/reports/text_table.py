@@ -1,9 +1,9 @@
 """A table with notes, and its forms: Markdown, LaTeX, CSV."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from l2s_jax.system.csv_text import rows_text
 
 PLUS_MINUS = "±"
 MISSING = "–"
@@ -134,9 +134,7 @@ def _latex(text: str) -> str:
 def to_csv(table: TextTable) -> str:
     """Comma-separated values; the notes of a row stand in full in a last column, each behind its column."""
     meaning = dict(table.notes)
-    out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*table.header, "notes"])
+    rows = [[*table.header, "notes"]]
     for row in table.rows:
         notes = [
             f"{name}: {meaning[mark]}"
@@ -144,5 +142,5 @@ def to_csv(table: TextTable) -> str:
             for mark in entry.marks
         ]
         texts = (entry.text.replace("−", "-") for entry in row)
-        writer.writerow([*texts, "; ".join(notes)])
-    return out.getvalue()
+        rows.append([*texts, "; ".join(notes)])
+    return rows_text(rows)
