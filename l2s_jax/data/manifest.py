@@ -12,6 +12,7 @@
   allowed optional, names of the classes that can occur in the patch, separated by semicolons; without it an
           image-level patch is taken to hold its label and the background only
 
+Every field is text as it stands, `NA` and `020` included; rows of nothing but commas are passed over.
 `classes.toml` is described in `l2s_jax.data.classes`.
 """
 
@@ -27,6 +28,7 @@ from typing import Any, cast
 from l2s_jax.data.classes import CLASSES, Classes, parse_classes, write_classes
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import write_text
+from l2s_jax.system.texts import alike, control_fault, listed, shown, told_apart
 from l2s_jax.types import IGNORE_LABEL, SPLITS, Split
 
 PATCHES = "patches.csv"
@@ -35,6 +37,7 @@ STAIN = "stain.json"
 REQUIRED_COLUMNS = ("image", "mask", "label", "group", "split")
 OPTIONAL_COLUMNS = ("mpp", "source")
 ALLOWED = "allowed"
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 __all__ = [
     "CLASSES",
@@ -140,17 +143,37 @@ def _records(content: bytes, path: Path) -> Iterator[tuple[int, dict[str, Any]]]
         raise UserError(f"{path} holds NUL bytes: it is no CSV file")
     reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
-        header = reader.fieldnames or ()
-        missing = [column for column in REQUIRED_COLUMNS if column not in header]
-        if missing:
-            raise UserError(
-                f"{path}: column(s) {', '.join(missing)} missing from the header "
-                f"(found: {', '.join(header) or 'nothing'})"
-            )
+        reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+        _require_columns(path, reader.fieldnames)
         for record in reader:
-            yield reader.line_num, record
+            if _is_filled(record):
+                yield reader.line_num, record
     except csv.Error as error:
         raise UserError(f"{path} near line {reader.line_num + 1} is no valid CSV: {error}") from error
+
+
+def _is_filled(record: dict[str, Any]) -> bool:
+    """Whether anything stands in a row; a spreadsheet leaves rows of nothing but commas."""
+    own = (text for key, text in record.items() if isinstance(key, str))
+    return any((text or "").strip() for text in (*own, *record.get(None, ())))  # type: ignore[call-overload]
+
+
+def _require_columns(path: Path, header: Sequence[str]) -> None:
+    missing = [column for column in REQUIRED_COLUMNS if column not in header]
+    if missing:
+        by = next((name for mark, name in _SEPARATORS.items() if any(mark in one for one in header)), None)
+        hint = (
+            f". Its fields are separated by {by}, expected commas: save it as CSV (comma delimited), UTF-8"
+            if by
+            else ""
+        )
+        raise UserError(
+            f"{path}: column(s) {', '.join(missing)} missing from the header "
+            f"(found: {listed(header) or 'nothing'}){hint}"
+        )
+    doubled = sorted({name for name in header if name and header.count(name) > 1})
+    if doubled:
+        raise UserError(f"{path}: column(s) {', '.join(doubled)} stand in the header twice. Take one out")
 
 
 def _parse_row(
@@ -159,8 +182,11 @@ def _parse_row(
     """One CSV record as a `PatchRow`, or the faults that stop it from being one."""
     value = {key: (text or "").strip() for key, text in record.items() if isinstance(key, str)}
     faults = []
-    if None in record:
+    if any(text.strip() for text in record.get(None, ())):  # type: ignore[call-overload]
         faults.append("more fields than the header has (quote a name that contains a comma)")
+    for column in ("image", "mask", "group", "source"):
+        if fault := control_fault(value.get(column, "")):
+            faults.append(f"{column} {fault}")
     if not value["image"]:
         faults.append("no image")
     if not value["mask"] and not value["label"]:
@@ -170,7 +196,7 @@ def _parse_row(
         if value["label"] in classes.names:
             label = classes.names.index(value["label"])
         else:
-            faults.append(f"label {value['label']!r} is none of the classes ({', '.join(classes.names)})")
+            faults.append(f"label {_no_class(value['label'], classes)}")
     if not value["group"]:
         faults.append("no group: name the patient or slide, so that splits cannot leak")
     if value["split"] not in SPLITS:
@@ -189,6 +215,16 @@ def _parse_row(
     return PatchRow(line, image, paths["mask"], label, value["group"], split, mpp, source, allowed), []
 
 
+def _no_class(name: str, classes: Classes) -> str:
+    """That a name is none of the classes, and how it differs from the one that it may be meant to be."""
+    near = alike(name, classes.names)
+    if near is not None:
+        return (
+            f"{shown(name)} is none of the classes: {told_apart(name, near)} differ. Write it as the class is"
+        )
+    return f"{shown(name)} is none of the classes ({listed(classes.names)})"
+
+
 def _parse_mpp(text: str, faults: list[str]) -> float | None:
     if not text:
         return None
@@ -205,10 +241,7 @@ def _parse_allowed(text: str, label: int, classes: Classes, faults: list[str]) -
     names = [name.strip() for name in text.split(";") if name.strip()]
     unknown = [name for name in names if name not in classes.names]
     if unknown:
-        faults.append(
-            f"{ALLOWED}: {', '.join(map(repr, unknown))} none of the classes ({', '.join(classes.names)}; "
-            "separate them by semicolons)"
-        )
+        faults += [f"{ALLOWED}: {_no_class(name, classes)} (separate them by semicolons)" for name in unknown]
         return ()
     codes = tuple(sorted({classes.names.index(name) for name in names}))
     if codes and label != IGNORE_LABEL and label not in codes:

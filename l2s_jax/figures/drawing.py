@@ -4,6 +4,7 @@ import base64
 import io
 import math
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from PIL import Image
 from skimage.segmentation import find_boundaries
 
 from l2s_jax.data.manifest import Classes
+from l2s_jax.figures.texts import label_text, plain_texts
 from l2s_jax.system.files import atomic_path
 from l2s_jax.types import IGNORE_PIXEL
 
@@ -32,7 +34,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 def save_figure(figure: Figure, path: Path, dpi: int = 120) -> None:
     """Writes a figure as PNG or SVG by the path's suffix, whole or not at all."""
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, plain_texts(figure):
         figure.savefig(temporary, dpi=dpi, format=path.suffix[1:])
 
 
@@ -60,7 +62,7 @@ def overlay(image: np.ndarray, codes: np.ndarray, classes: Classes) -> np.ndarra
 def legend(classes: Classes) -> list[Patch]:
     """One coloured patch a class."""
     return [
-        Patch(facecolor=(r / 255, g / 255, b / 255), edgecolor="black", linewidth=0.5, label=name)
+        Patch(facecolor=(r / 255, g / 255, b / 255), edgecolor="black", linewidth=0.5, label=label_text(name))
         for name, (r, g, b) in zip(classes.names, classes.colours, strict=True)
     ]
 
@@ -86,7 +88,7 @@ def draw_samples(
         for row, picture in enumerate(shown):
             axes[row, column].imshow(picture)
             axes[row, column].set(xticks=[], yticks=[])
-        axes[0, column].set_title(captions[column], fontsize=8)
+        axes[0, column].set_title(label_text(captions[column]), fontsize=8)
         if truth is None:
             axes[1, column].text(0.5, 0.5, "no mask", transform=axes[1, column].transAxes, ha="center")
     for row, name in enumerate(("picture", "truth", "prediction")):
@@ -158,7 +160,7 @@ def draw_confusion(matrix: np.ndarray, names: Sequence[str], title: str) -> Figu
             colour = "white" if share[row, column] > 0.55 else "black"
             text = f"{100 * share[row, column]:.1f}%\n{compact(matrix[row, column])}"
             axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
-    ticks = range(len(names))
+    ticks, names = range(len(names)), [label_text(name) for name in names]
     axes.set_xticks(ticks, names, rotation=30, ha="right", fontsize=8)
     axes.set_yticks(ticks, names, fontsize=8)
     axes.set(xlabel="predicted", ylabel="truth")
@@ -179,7 +181,8 @@ def png_of(picture: np.ndarray | Figure, dpi: int = 120) -> bytes:
     """A picture u8[H,W,3] or a figure as PNG bytes."""
     buffer = io.BytesIO()
     if isinstance(picture, Figure):
-        picture.savefig(buffer, format="png", dpi=dpi)
+        with plain_texts(picture):
+            picture.savefig(buffer, format="png", dpi=dpi)
     else:
         Image.fromarray(picture).save(buffer, format="PNG")
     return buffer.getvalue()
@@ -187,7 +190,7 @@ def png_of(picture: np.ndarray | Figure, dpi: int = 120) -> bytes:
 
 def inline_png(png: bytes, alt: str) -> str:
     """An HTML image element that holds its picture, so that a page opens without a network."""
-    return f'<img alt="{alt}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
 
 
 def spread_evenly(n: int, most: int) -> list[int]:

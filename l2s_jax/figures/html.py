@@ -124,8 +124,11 @@ def page(title: str, sections: Iterable[tuple[str, str]], *, style: str = "", sc
 
 
 def anchor(text: str) -> str:
-    """A text as an id: letters, digits, points and hyphens are kept, all else becomes an underscore."""
-    return "".join(c if c.isalnum() or c in "-." else "_" for c in text)
+    """A text as an id: letters, digits, points and hyphens are kept, a space becomes an underscore.
+
+    All else becomes its number between two underscores, so that `A+` and `A=` are not the same place.
+    """
+    return "".join(c if c.isalnum() or c in "-." else "_" if c == " " else f"_{ord(c):x}_" for c in text)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -5,8 +5,9 @@ import re
 from html import escape
 from typing import Any
 
-import matplotlib
 from matplotlib.figure import Figure
+
+from l2s_jax.figures.texts import plain_texts
 
 SETTINGS: Any = {"svg.hashsalt": "l2s_jax", "svg.fonttype": "path"}
 """Text as outlines: the same in every browser, whatever fonts it has."""
@@ -15,7 +16,7 @@ SETTINGS: Any = {"svg.hashsalt": "l2s_jax", "svg.fonttype": "path"}
 def svg_of(figure: Figure) -> str:
     """A figure as an SVG file: no date, and the same ids each time."""
     buffer = io.StringIO()
-    with matplotlib.rc_context(SETTINGS):
+    with plain_texts(figure, SETTINGS):
         figure.savefig(buffer, format="svg", metadata={"Date": None}, dpi=120)
     return buffer.getvalue()
 

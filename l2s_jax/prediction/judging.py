@@ -11,6 +11,7 @@ from l2s_jax.data.pictures import read_image, read_mask
 from l2s_jax.models.forward import Forward
 from l2s_jax.prediction.metrics import confusion_matrix, per_class, spread, summary
 from l2s_jax.prediction.tiles import Tiling, batched, enlarge, predict_picture
+from l2s_jax.system.csv_text import table_text
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import write_json, write_text
 from l2s_jax.types import IGNORE_LABEL
@@ -150,18 +151,20 @@ def write_evaluation(
     result = figures(judged, classes)
     write_json(folder / "metrics.json", {**context, **result})
     table = pd.DataFrame(result["per_class"], index=pd.Index(classes.names, name="class"))
-    write_text(folder / "per_class.csv", table.to_csv(float_format="%.6g"))
+    write_text(folder / "per_class.csv", table_text(table, index=True))
     matrix = pd.DataFrame(result["confusion_matrix"], classes.names, classes.names)
-    write_text(folder / "confusion_matrix.csv", matrix.rename_axis("truth \\ predicted").to_csv())
+    write_text(
+        folder / "confusion_matrix.csv", table_text(matrix.rename_axis("truth \\ predicted"), index=True)
+    )
     images = pd.DataFrame(_per_image(judged, classes))
-    write_text(folder / "per_image.csv", images.to_csv(index=False, float_format="%.6g"))
+    write_text(folder / "per_image.csv", table_text(images))
     groups = [
         {"group": name, "pixels": int(matrix.sum()), **own_figures(matrix, classes)}
         for name, matrix in group_matrices(judged).items()
     ]
     columns = ["group", "pixels", *own_figures(np.zeros((len(classes),) * 2), classes)]
     table = pd.DataFrame(groups, columns=columns)
-    write_text(folder / "per_group.csv", table.to_csv(index=False, float_format="%.6g"))
+    write_text(folder / "per_group.csv", table_text(table))
 
 
 def _per_image(judged: Sequence[Judged], classes: Classes) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from l2s_jax.figures.drawing import compact, new_figure
+from l2s_jax.figures.texts import label_text
 from l2s_jax.reports.names import CELL, SETTINGS, in_order, method_text, percent_text
 
 COLUMN = {"segmentation": "confusion", "classification": "classifier_confusion"}
@@ -123,7 +124,7 @@ def _draw(axes, matrix: np.ndarray, classes: Sequence[str], title: str) -> None:
             colour = "white" if share[row, column] > 0.55 else "black"
             text = f"{100 * share[row, column]:.0f}%\n{compact(matrix[row, column])}"
             axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=6, color=colour)
-    ticks = np.arange(len(classes)) + 0.5
+    ticks, classes = np.arange(len(classes)) + 0.5, [label_text(name) for name in classes]
     axes.set_xticks(ticks, classes, rotation=35, ha="right", fontsize=6.5)
     axes.set_yticks(ticks, classes, fontsize=6.5)
     axes.set_title(title, fontsize=7.5)

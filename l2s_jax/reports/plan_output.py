@@ -16,6 +16,7 @@ from l2s_jax.reports.planning import CONFIDENCE, TARGETS, Answer, FittedMethod, 
 from l2s_jax.reports.reading import Results, read_results
 from l2s_jax.reports.study_table import cell_id
 from l2s_jax.reports.text_table import MISSING, ON_TEST, Entry, Notes, TextTable
+from l2s_jax.system.csv_text import table_text
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import write_text
 
@@ -53,7 +54,7 @@ def plan_masks(
     found = read_results(results)
     answers, fitted = plan_of(found, metric, targets, seed)
     folder = Path(out) if out is not None else found.folder / "report"
-    write_text(folder / f"{STEM}.csv", answers_table(answers).to_csv(index=False, float_format="%.6g"))
+    write_text(folder / f"{STEM}.csv", table_text(answers_table(answers)))
     if fitted:
         write_text(folder / f"{STEM}.svg", svg_of(draw_plan(fitted, answers, metric, look_of(found.cells))))
     for line in [*found.notes, *map(describe, answers)]:

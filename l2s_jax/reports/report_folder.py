@@ -44,6 +44,7 @@ from l2s_jax.reports.reading import Results
 from l2s_jax.reports.study_table import study_table
 from l2s_jax.reports.summary import failures_html, summary_facts, summary_notes
 from l2s_jax.reports.text_table import TextTable, to_csv, to_latex, to_markdown
+from l2s_jax.system.csv_text import table_text
 from l2s_jax.system.files import write_text
 
 PAGE = "report.html"
@@ -100,7 +101,7 @@ def write_report(
         sections.append(("What the networks do", _samples(samples, folder)))
     means = pd.concat([study.means for study in studies], ignore_index=True)
     printed = pd.concat([with_printed(study.means, study.name) for study in studies], ignore_index=True)
-    write_text(folder / "cells.csv", printed.to_csv(index=False, float_format="%.6g"))
+    write_text(folder / "cells.csv", table_text(printed))
     shown = list(dict.fromkeys(name for study in studies for name in study.metrics))
     sections += [
         ("Every mean and its runs", means_html(means[means["metric"].isin(shown) & (means["n"] > 0)])),
@@ -228,7 +229,7 @@ def _plan(study: _Study, results: Results, folder: Path) -> str:
     known = metric_columns(study.cells)
     metric = next((metric for metric in study.metrics if metric in known), known[0])
     answers, fitted = plan_of(results, metric)
-    write_text(folder / "plan_masks.csv", answers_table(answers).to_csv(index=False, float_format="%.6g"))
+    write_text(folder / "plan_masks.csv", table_text(answers_table(answers)))
     text = table_html(plan_table(answers, metric))
     if fitted:
         caption = (
@@ -246,7 +247,7 @@ def _confusions(study: _Study, results: Results, folder: Path) -> str:
         return html.paragraph("Left out: the results hold no confusion matrices.", "note")
     names = {key[0]: _class_names(results, len(one.matrix)) for key, one in matrices.items()}
     rows = confusion_rows(matrices, names)
-    write_text(folder / f"confusion{study.mark}.csv", rows.to_csv(index=False, float_format="%.6g"))
+    write_text(folder / f"confusion{study.mark}.csv", table_text(rows))
     text = ""
     for dataset in in_order(key[0] for key in matrices):
         own = {key: value for key, value in matrices.items() if key[0] == dataset}

@@ -1,9 +1,9 @@
 """A table with notes, and its forms: Markdown, LaTeX, CSV."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from l2s_jax.system.csv_text import rows_text
 
 PLUS_MINUS = "±"
 MISSING = "–"
@@ -56,11 +56,11 @@ class Notes:
 def to_markdown(table: TextTable) -> str:
     """GitHub's Markdown; labels flush left, numbers flush right, notes below."""
     rule = ["---" if number < table.labels else "---:" for number in range(len(table.header))]
-    lines = [_markdown_row(table.header), _markdown_row(rule)]
+    lines = [_markdown_row(list(map(_plain_markdown, table.header))), _markdown_row(rule)]
     for row in table.rows:
         lines.append(_markdown_row([_markdown(entry) for entry in row]))
     notes = [f"<sup>{mark}</sup> {_plain_markdown(text)}" for mark, text in table.notes]
-    head = f"**{table.title}**\n\n{_plain_markdown(table.caption)}"
+    head = f"**{_plain_markdown(table.title)}**\n\n{_plain_markdown(table.caption)}"
     return "\n\n".join([head, "\n".join(lines), *notes]) + "\n"
 
 
@@ -73,8 +73,14 @@ def _markdown(entry: Entry) -> str:
     return _plain_markdown(entry.text) + marks
 
 
+def _on_one_line(text: str) -> str:
+    """A name from a table made elsewhere may hold a line break, which would begin another row."""
+    return " ".join(text.splitlines())
+
+
 def _plain_markdown(text: str) -> str:
-    for character in "\\*_|<`":
+    text = _on_one_line(text)
+    for character in "\\*_|<`$[]~&":
         text = text.replace(character, f"\\{character}")
     return text
 
@@ -116,6 +122,7 @@ LATEX = str.maketrans(
         "_": r"\_",
         "^": r"\textasciicircum{}",
         "~": r"\textasciitilde{}",
+        "|": r"\textbar{}",
         "<": r"\textless{}",
         ">": r"\textgreater{}",
         "±": r"$\pm$",
@@ -128,15 +135,16 @@ LATEX = str.maketrans(
 
 
 def _latex(text: str) -> str:
-    return text.translate(LATEX)
+    text = _on_one_line(text)
+    # Behind the end of a row these two would be its options.
+    first = f"{{{text[0]}}}" if text[:1] in ("[", "*") else text[:1].translate(LATEX)
+    return first + text[1:].translate(LATEX)
 
 
 def to_csv(table: TextTable) -> str:
     """Comma-separated values; the notes of a row stand in full in a last column, each behind its column."""
     meaning = dict(table.notes)
-    out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*table.header, "notes"])
+    rows = [[*table.header, "notes"]]
     for row in table.rows:
         notes = [
             f"{name}: {meaning[mark]}"
@@ -144,5 +152,5 @@ def to_csv(table: TextTable) -> str:
             for mark in entry.marks
         ]
         texts = (entry.text.replace("−", "-") for entry in row)
-        writer.writerow([*texts, "; ".join(notes)])
-    return out.getvalue()
+        rows.append([*texts, "; ".join(notes)])
+    return rows_text(rows)

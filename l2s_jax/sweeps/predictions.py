@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from l2s_jax.data.manifest import Manifest, PatchRow, read_manifest
 from l2s_jax.figures.drawing import legend, new_figure, overlay, spread_evenly
 from l2s_jax.figures.svg import svg_of
+from l2s_jax.figures.texts import LONGEST
 from l2s_jax.models.forward import make_forward
 from l2s_jax.prediction.judging import Picture, read_pictures
 from l2s_jax.prediction.tiles import Tiling, enlarge, predict_picture
@@ -193,7 +194,7 @@ def draw_samples(
                           bbox={"facecolor": "black", "alpha": 0.65, "pad": 1, "linewidth": 0})  # fmt: skip
         for axes, percent in zip(panels[0, 1:], choice.percents, strict=True):
             axes.set_title(f"{percent_text(percent)}%", fontsize=8)
-    longest = max(map(len, manifest.classes.names))
+    longest = min(max(map(len, manifest.classes.names)), LONGEST)
     across = max(1, int(width / (0.55 + 0.06 * longest)))  # inches of a patch and of a letter at this size
     handles = legend(manifest.classes)
     figure.legend(handles=handles, loc="outside lower center", ncols=min(across, len(handles)), fontsize=7)

@@ -1,6 +1,7 @@
 """A finished run as one row of a sweep's results.csv."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,19 @@ from l2s_jax.sweeps.plan import PlannedRun
 
 POOLED = ("macro_f1", "micro_f1", "weighted_f1", "macro_f1_all", "accuracy", "mean_iou")
 OF_CLASSES = ("f1", "precision", "recall", "iou")
+
+
+def result_columns(classes: Sequence[str]) -> list[str]:
+    """The columns of `result_row`, known before anything has been trained."""
+    return [
+        *("run", "dataset", "study", "variant", "preset", "setting", "percent", "draw", "seed", "selection"),
+        *("n_mask", "n_label", "steps", "best_epoch", "validation_score", *POOLED, "bach_score"),
+        *("classifier_accuracy", "classifier_macro_f1"),
+        *(f"{kind}_{name}" for kind in OF_CLASSES for name in classes),
+        *("group_macro_f1_mean", "group_macro_f1_sd", "group_macro_f1_n", "group_ddof"),
+        *("n_test", "n_test_groups", "confusion", "classifier_confusion", "seconds", "device", "versions"),
+        *("config_hash", "manifest_sha256", "finished"),
+    ]
 
 
 def result_row(

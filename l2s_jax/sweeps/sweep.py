@@ -21,8 +21,9 @@ from l2s_jax.sweeps.estimate import duration, estimate
 from l2s_jax.sweeps.file import SweepFile, read_sweep
 from l2s_jax.sweeps.jobs import at_a_time, in_turn
 from l2s_jax.sweeps.plan import PlannedRun, describe_plan, plan_sweep, plan_table
-from l2s_jax.sweeps.row import result_row
-from l2s_jax.system.csv_rows import append_rows, complete_rows
+from l2s_jax.sweeps.row import result_columns, result_row
+from l2s_jax.system.csv_rows import append_rows, complete_rows, require_appendable
+from l2s_jax.system.csv_text import table_text
 from l2s_jax.system.errors import Unwritable, UserError
 from l2s_jax.system.files import locked, read_json, write_json, write_text
 from l2s_jax.system.progress import track
@@ -209,7 +210,7 @@ def run_one(
         contents.sha256,
     )
     shutil.rmtree(run_folder / LAST, ignore_errors=True)  # Adam's moments are of no more use
-    by_group = pd.read_csv(run_folder / "evaluation" / "test" / "per_group.csv")
+    by_group = complete_rows(run_folder / "evaluation" / "test" / "per_group.csv")[0]
     return row, [{"run": run.run, **record} for record in by_group.to_dict("records")]
 
 
@@ -226,7 +227,7 @@ def _forget_groups(path: Path, run: str) -> None:
     """Takes out what a run left that was killed between its groups and its row of results.csv."""
     table = complete_rows(path)[0]
     if len(table) and (table["run"] == run).any():
-        write_text(path, table[table["run"] != run].to_csv(index=False, lineterminator="\n"))
+        write_text(path, table_text(table[table["run"] != run]))
 
 
 def _finished_run(folder: Path, run: str) -> Path:
@@ -256,6 +257,7 @@ def check_begun(folder: Path, contents: Manifest, say: Callable[[str], None] = p
     Raises:
       UserError: its results are of another manifest.
     """
+    require_appendable(folder / RESULTS, result_columns(contents.classes.names))
     results, cut = complete_rows(folder / RESULTS)
     if cut:
         say(f"{folder / RESULTS} ends in half a line, which is dropped: that run's figures are made again")
@@ -295,9 +297,12 @@ def open_sweep(
     plan = plan_table(experiment, planned)
     before = complete_rows(folder / PLAN)[0]
     if len(before):
-        before = before.astype({"percent": float, "draw": int})
+        try:
+            before = before.astype({"percent": float, "draw": int})
+        except (KeyError, ValueError) as error:
+            raise UserError(f"{folder / PLAN} was changed ({error}). Move it away") from error
         plan = pd.concat([before, plan]).drop_duplicates(list(CELL_KEYS), keep="last")
-    write_text(folder / PLAN, plan.to_csv(index=False, float_format="%.10g"))
+    write_text(folder / PLAN, table_text(plan, float_format="%.10g"))
 
 
 def list_runs(planned: Sequence[PlannedRun], finished: set[str]) -> list[str]:

@@ -1,6 +1,5 @@
 """CSV files that gain a row with each result."""
 
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock
 
+from l2s_jax.system.csv_text import decoded, guarded, read_text_rows, rows_text, table_text
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import unwritable, write_text
 
@@ -24,15 +24,31 @@ def replace_row(path: Path, row: dict[str, Any], key: str) -> None:
     Raises:
       UserError: the file has other columns, cannot be read or cannot be written.
     """
-    rows = pd.DataFrame([row])
+    text = table_text(pd.DataFrame([row]))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.parent / f".{path.name}.lock"):
             if path.exists():
-                rows = pd.concat([_others(path, rows, key), rows])
-            write_text(path, rows.to_csv(index=False, float_format="%.6g"))
+                header, (new,), _ = read_text_rows(text, path)
+                before = _rows_before(path, header)
+                at = header.index(key)
+                text = rows_text([header, *(old for old in before if old[at] != new[at]), new])
+            write_text(path, text)
     except OSError as error:
         raise unwritable(path, error) from error
+
+
+def _rows_before(path: Path, header: list[str]) -> list[list[str]]:
+    try:
+        found, before, _ = read_text_rows(decoded(path.read_bytes(), path), path)
+    except UserError as error:
+        raise UserError(f"cannot read {path}: {error}. Move it away") from error
+    if found != header:
+        raise UserError(
+            f"{path} has other columns, {', '.join(found)}: it is of another run or version. "
+            "Move it away or choose another output folder"
+        )
+    return before
 
 
 def append_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -42,14 +58,14 @@ def append_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
     Args:
       path: the file; made where it does not exist.
-      rows: column names and values, the same columns each time.
+      rows: column names and values, the same columns each time. No name has a line break in it.
 
     Raises:
       UserError: the file has other columns or cannot be written.
     """
     if not rows:
         return
-    text = pd.DataFrame(list(rows)).to_csv(index=False, float_format="%.10g", lineterminator="\n")
+    text = table_text(pd.DataFrame(list(rows)), float_format="%.10g")
     header, body = text.split("\n", 1)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,15 +75,44 @@ def append_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
             file.truncate(before.rfind(b"\n") + 1)
             found = before.split(b"\n", 1)[0].decode("utf-8", "replace") if b"\n" in before else ""
             if found and found != header:
-                raise UserError(
-                    f"{path} has other columns, {found}: it is of another sweep or version. "
-                    "Move it away or choose another output folder"
-                )
+                raise UserError(_other_columns(path, found))
             file.write((body if found else text).encode())
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         raise unwritable(path, error) from error
+
+
+def require_appendable(path: Path, columns: Sequence[str]) -> None:
+    """Raises `UserError` at once where `append_rows` would refuse a row of these columns later on."""
+    if not path.exists():
+        return
+    try:
+        with path.open("rb") as file:
+            line = file.readline()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    found = line.decode("utf-8", "replace")
+    if found.endswith("\n") and found != rows_text([columns]):
+        raise UserError(_other_columns(path, found.rstrip("\r\n")) + _by_a_spreadsheet(found, columns))
+
+
+def _other_columns(path: Path, found: str) -> str:
+    return (
+        f"{path} has other columns, {found[:300]}{'...' if len(found) > 300 else ''}: it is of another sweep "
+        "or version. Move it away or choose another output folder"
+    )
+
+
+def _by_a_spreadsheet(found: str, columns: Sequence[str]) -> str:
+    """What to think where a header is ours but for marks that other programs leave."""
+    bare = [name.strip().strip('"') for name in found.lstrip("\ufeff").replace(";", ",").split(",")]
+    if bare[: len(columns)] != [guarded(name) for name in columns]:
+        return ""
+    return (
+        ". It looks as if another program had saved it (a spreadsheet): that can change numbers, dates and "
+        "names such as 1e5. Put back the file as it was"
+    )
 
 
 def complete_rows(path: Path) -> tuple[pd.DataFrame, bool]:
@@ -79,20 +124,7 @@ def complete_rows(path: Path) -> tuple[pd.DataFrame, bool]:
     try:
         content = path.read_bytes() if path.exists() else b""
         whole = content[: content.rfind(b"\n") + 1]
-        table = pd.read_csv(io.BytesIO(whole), dtype=str, keep_default_na=False) if whole else pd.DataFrame()
-    except (OSError, ValueError) as error:
+        header, rows, _ = read_text_rows(decoded(whole, path), path)
+    except (OSError, UserError) as error:
         raise UserError(f"cannot read {path}: {error}. Move it away") from error
-    return table, len(whole) < len(content)
-
-
-def _others(path: Path, rows: pd.DataFrame, key: str) -> pd.DataFrame:
-    try:
-        before = pd.read_csv(path, dtype={key: str})
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {error}. Move it away") from error
-    if list(before.columns) != list(rows.columns):
-        raise UserError(
-            f"{path} has other columns, {', '.join(before.columns)}: it is of another run or version. "
-            "Move it away or choose another output folder"
-        )
-    return before[before[key] != rows[key].iloc[0]]
+    return pd.DataFrame(rows, columns=header, dtype=object), len(whole) < len(content)

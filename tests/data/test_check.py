@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from l2s_jax.data.check import SHOWN, check_manifest, require_valid
+from l2s_jax.data.classes import write_classes
 from l2s_jax.data.pictures import write_png
 from l2s_jax.system.errors import UserError
 
@@ -330,3 +332,102 @@ def test_three_pictures_that_unfold_to_79_megapixels_take_the_memory_of_one(tmp_
     write_rows(tmp_path, [f"i{number}.png,,a,g{number},train" for number in range(3)])
     out = subprocess.run([sys.executable, "-c", MEMORY, tmp_path], capture_output=True, text=True, check=True)
     assert float(out.stdout) < 420
+
+
+def write_scales(folder, scales):
+    fields = [row.split(",")[:5] for row in rows_of(folder)]
+    rows = [",".join([*row, mpp]) for row, mpp in zip(fields, scales, strict=True)]
+    (folder / "patches.csv").write_text("image,mask,label,group,split,mpp\n" + "\n".join(rows) + "\n")
+
+
+def test_patches_of_several_scales_are_a_problem_unless_they_are_asked_for(folder):
+    write_scales(folder, 4 * ["0.25", "0.5", "2"])
+    (problem,) = check_manifest(folder).problems
+    assert "0.25 (4, from line 2), 0.5 (4, from line 3), 2 (4, from line 4)" in problem
+    assert "mixed_scales = true" in problem
+    (folder / "classes.toml").write_text("mixed_scales = true\n" + CLASSES)
+    report = check_manifest(folder)
+    assert report.ok and not report.warnings
+    write_classes(folder, report.manifest.classes)
+    assert check_manifest(folder).ok
+
+
+def test_scales_of_one_kind_of_scanner_are_one(folder):
+    write_scales(folder, 4 * ["0.2500", "0.2525", "0.2600"])
+    assert check_manifest(folder).ok
+
+
+def test_an_mpp_that_some_patches_lack_is_said(folder):
+    write_scales(folder, 4 * ["0.25", "", "0.25"])
+    (warning,) = check_manifest(folder).warnings
+    assert "mpp is given for 8 of 12 patches (not in line 3)" in warning
+
+
+def test_a_scale_that_the_file_contradicts_is_said(folder):
+    rows = rows_of(folder)
+    for number in (0, 3):
+        tifffile.imwrite(
+            folder / f"i{number}.tif",
+            picture(number),
+            photometric="rgb",
+            resolution=(20000, 20000),
+            resolutionunit="CENTIMETER",
+        )
+        rows[number] = rows[number].replace(f"i{number}.png", f"i{number}.tif")
+    write_rows(folder, rows)
+    assert not check_manifest(folder).warnings
+    write_scales(folder, 12 * ["0.25"])
+    (warning,) = check_manifest(folder).warnings
+    assert warning.startswith("patches.csv line 2 and 1 more: ") and "states 0.5 um/px" in warning
+    assert "says 0.25" in warning
+    write_scales(folder, 12 * ["0.5"])
+    assert not check_manifest(folder).warnings
+
+
+@pytest.mark.parametrize("near", ["G0", "g-0", "g00", "g0-01Z-00-DX1", "\uff470"])
+def test_groups_that_may_be_one_patient_are_named(folder, near):
+    change_row(folder, 4, "g4", near)
+    report = check_manifest(folder)
+    (warning,) = report.warnings
+    assert report.ok and "train and test" in warning and "'g0'" in warning and repr(near) in warning
+
+
+def test_names_that_look_alike_are_shown_so_that_they_differ(folder):
+    change_row(folder, 0, "g0", "Andr\u00e9")
+    change_row(folder, 4, "g4", "Andre\u0301")
+    (warning,) = check_manifest(folder).warnings
+    assert r"'Andr\xe9'" in warning and r"'Andre\u0301'" in warning
+
+
+def test_the_same_empty_tile_in_two_splits_is_no_leak(folder):
+    for number in (0, 2, 4, 6):
+        write_png(folder / f"i{number}.png", np.full((SIDE, SIDE, 3), 244, np.uint8))
+    report = check_manifest(folder)
+    assert report.ok
+    (warning,) = report.warnings
+    assert warning.startswith("patches.csv line 2 and 3 more: ") and "one colour throughout" in warning
+
+
+def test_no_line_is_longer_than_people_read(folder):
+    """A warning of 29 kB once: 3,000 copies of one picture."""
+    rows = []
+    for number in range(300):
+        (folder / f"c{number}.png").hardlink_to(folder / "i0.png")
+        rows.append(f"c{number}.png,m0.png,a,p{number},train")
+    rows += [f"c{number}.png,m0.png,a,{number}p,{'test' if number else 'val'}" for number in range(2)]
+    write_rows(folder, rows_of(folder)[1:] + rows)
+    report = check_manifest(folder)
+    assert max(map(len, report.problems + report.warnings)) < 500
+    (problem,) = report.problems
+    assert "(train)" in problem and "(val)" in problem and "(test)" in problem and "more" in problem
+
+
+def test_classes_that_are_easily_taken_for_each_other_are_said(folder):
+    text = CLASSES.replace('"b"', '"A"').replace("[0, 0, 255]", "[255, 0, 0]")
+    (folder / "classes.toml").write_text(text)
+    write_rows(folder, [row.replace(",b,", ",A,") for row in rows_of(folder)])
+    report = check_manifest(folder)
+    assert report.ok
+    by_case, by_colour = report.warnings
+    assert "'a' and 'A'" in by_case and "two classes" in by_case
+    assert "[255, 0, 0]" in by_colour

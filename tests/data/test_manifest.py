@@ -153,6 +153,19 @@ def test_a_byte_order_mark_is_no_part_of_the_header(tmp_path):
         ("background = 'c'\n" + TWO, "background 'c' is none"),
         ("ignore_value = 1\n" + TWO, "ignore_value 1"),
         (TWO + TWO, "is given to two classes"),
+        (TWO.replace('"a"', r'"a\nb"'), "U\\+000A"),
+        (TWO.replace('"a"', r'"a\u202eb"'), "U\\+202E"),
+        (TWO.replace('"a"', r'"a\u0085"').replace("\n[[", "x\n[["), "TOML|U\\+0085"),
+        (TWO.replace('"a"', r'"\u00e9"').replace('"b"', r'"e\u0301"'), r"xe9.*u0301.*look the same"),
+        (TWO.replace('"a"', r'"\u212b"').replace('"b"', r'"\u00c5"'), r"u212b.*xc5.*look the same"),
+        ("mixed_scales = 1\n" + TWO, "mixed_scales must be true or false"),
+        (TWO + "pixel_value = 1.0\n", "pixel_value must be a number"),
+        (TWO + "pixel_value = true\n", "pixel_value must be a number"),
+        ("ignore_value = 65536\n" + TWO, "ignore_value 65536"),
+        ("background = 1\n" + TWO, "background 1 is none"),
+        (TWO.replace("[255, 0, 0]", "[-1, 0, 0]"), "colour must be three numbers"),
+        (TWO.replace("[255, 0, 0]", '"red"'), "colour must be three numbers"),
+        (TWO[:-9], "not valid TOML"),
         (
             "".join(f'[[class]]\nname = "{n}"\ncolour = [0, 0, 0]\n' for n in range(255)),
             "255 classes; at most 254",
@@ -277,3 +290,74 @@ def test_straddling_groups():
     assert straddling_groups([row("a", "train"), row("a", "test"), row("b", "val")]) == {
         "a": ["test", "train"]
     }
+
+
+TEXTS = ("None", "NA", "nan", "01", "1e5", "True", "020", "null", "-inf", "=1+1", "+x", "@a", "-", "'=x")
+
+
+def test_text_that_other_readers_guess_at_comes_back_as_it_is(tmp_path):
+    """Formulas too: patches.csv is for programs, and what stands in it is never changed."""
+    classes = Classes(TEXTS, tuple((code, 0, 0) for code in range(len(TEXTS))), tuple(range(len(TEXTS))))
+    rows = [
+        PatchRow(
+            code + 2, tmp_path / f"{name}.png", tmp_path / name, code, name, "train", None, name, (code,)
+        )
+        for code, name in enumerate(TEXTS)
+    ]
+    write_classes(tmp_path, classes)
+    write_patches(tmp_path, classes, rows)
+    found = read_manifest(tmp_path)
+    assert found.classes == classes and found.patches == tuple(rows)
+
+
+@pytest.mark.parametrize("separator, name", [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
+def test_other_separators_are_named(tmp_path, separator, name):
+    text = "\ufeff" + (HEADER + "i.png,,a,g,train\n").replace(",", separator)
+    with pytest.raises(UserError, match=f"separated by {name}, expected commas.*CSV"):
+        read_manifest(folder_with(tmp_path, text))
+
+
+def test_rows_of_commas_that_a_spreadsheet_leaves_are_passed_over(tmp_path):
+    text = HEADER.replace("\n", ",,\n") + "i.png,,a,g,train,,\n,,,,,,\n , ,,,\n,,,,,,,,\nj.png,,b,h,test,,,\n"
+    manifest = read_manifest(folder_with(tmp_path, text.replace("\n", "\r\n")))
+    assert [(row.line, row.group) for row in manifest.patches] == [(2, "g"), (6, "h")]
+
+
+def test_a_header_with_spaces_is_read_and_one_with_a_column_twice_refused(tmp_path):
+    text = HEADER.replace(",", " , ") + "i.png,,a,g,train\n"
+    assert len(read_manifest(folder_with(tmp_path, text)).patches) == 1
+    with pytest.raises(UserError, match="label stand in the header twice"):
+        read_manifest(folder_with(tmp_path, "label," + text))
+
+
+@pytest.mark.parametrize("column", ["image", "mask", "group", "source"])
+@pytest.mark.parametrize("letter", ["\n", "\x07", "\u2028", "\u202e"])
+def test_control_characters_are_refused(tmp_path, column, letter):
+    fields = {"image": "i.png", "mask": "m.png", "label": "a", "group": "g", "split": "val", "source": "s"}
+    fields[column] = f"x{letter}y"
+    text = ",".join(fields) + "\n" + ",".join(f'"{field}"' for field in fields.values()) + "\n"
+    with pytest.raises(UserError, match=rf"{column} 'x.*y' holds the control character U\+{ord(letter):04X}"):
+        read_manifest(folder_with(tmp_path, text))
+
+
+def test_names_of_other_scripts_are_welcome(tmp_path):
+    classes = TWO.replace('"a"', '"ورم می\u200cشود"').replace('"b"', '"腫瘍 $x^$ <b>&_"')
+    text = HEADER + "i.png,,ورم می\u200cشود,חולה,train\nj.png,,腫瘍 $x^$ <b>&_,患者,test\n"
+    assert len(read_manifest(folder_with(tmp_path, text, classes)).patches) == 2
+
+
+@pytest.mark.parametrize(
+    "label, shown", [("e\u0301", r"'e\u0301'"), ("\u00c9", r"'\xc9'"), ("E\u0301", r"'E\u0301'")]
+)
+def test_a_label_that_is_nearly_a_class_is_shown_beside_it(tmp_path, label, shown):
+    classes = TWO.replace('"a"', '"\u00e9"')
+    with pytest.raises(UserError, match="line 2") as error:
+        read_manifest(folder_with(tmp_path, HEADER + f"i.png,,{label},g,train\n", classes))
+    assert shown in str(error.value) and r"'\xe9'" in str(error.value)
+
+
+def test_a_message_does_not_list_two_hundred_classes(tmp_path):
+    classes = "".join(f'[[class]]\nname = "class{n}"\ncolour = [{n}, 0, 0]\n' for n in range(250))
+    with pytest.raises(UserError, match="class9 and 240 more") as error:
+        read_manifest(folder_with(tmp_path, HEADER + "i.png,,c,g,train\n", classes))
+    assert len(str(error.value)) < 400

@@ -16,7 +16,9 @@ from l2s_jax.figures.drawing import (
     save_figure,
     spread_evenly,
 )
-from l2s_jax.figures.html import page, table
+from l2s_jax.figures.html import anchor, page, table
+from l2s_jax.figures.svg import inline, svg_of
+from l2s_jax.figures.texts import label_text
 from l2s_jax.types import IGNORE_PIXEL
 
 CLASSES = Classes(("glass", "gland"), ((255, 255, 255), (0, 200, 0)), (0, 1), background=0)
@@ -102,3 +104,46 @@ def test_pages_hold_their_pictures_and_escape_their_text():
 def test_samples_are_spread_over_the_set():
     assert spread_evenly(3, 8) == [0, 1, 2]
     assert spread_evenly(100, 3) == [0, 50, 99]
+
+
+NAMES = (
+    "$x^$", "$", "$$", r"$\frac{$", "_hidden", "a<b>&c", "x" * 300, r"\alpha{", "%d %s", "腫瘍", "ورم",
+    "חולה", "a\nb", "\x07bell", "é", "e\u0301", "🙂", "-1", "{0}",
+)  # fmt: skip
+
+
+def test_names_are_letters_in_every_figure(tmp_path, rng):
+    """Dollar signs are no formula, an underscore hides nothing, and no name is too long."""
+    classes = Classes(NAMES, tuple((n, 0, 0) for n in range(len(NAMES))), tuple(range(len(NAMES))))
+    confusion = draw_confusion(np.eye(len(NAMES)), NAMES, "$x^$ of $y_$")
+    codes = np.arange(16 * 16, dtype=np.uint8).reshape(16, 16) % len(NAMES)
+    image = rng.integers(0, 256, (16, 16, 3)).astype(np.uint8)
+    samples = draw_samples([image] * 3, [codes] * 3, [codes] * 3, classes, ["$x^$", "_a", "n" * 200])
+    for figure in (confusion, samples):
+        save_figure(figure, tmp_path / "f.png", dpi=40)
+        svg = svg_of(figure)
+        assert "<!-- $x^$" in svg and "<!--  _" in svg
+        element = inline(svg, "f", 'a "<$x^$>"')
+        assert "&lt;$x^$&gt;" in element
+    (shown,) = samples.legends
+    labels = [text.get_text() for text in shown.get_texts()]
+    assert labels == list(map(label_text, NAMES)) and len(labels) == len(NAMES)
+    assert max(map(len, labels)) <= 32
+
+
+def test_labels_are_cut_in_the_middle_and_stay_on_one_line():
+    assert label_text("tumour") == "tumour"
+    assert label_text("_x") == " _x"
+    assert label_text("a\nb\x07c") == "a b c"
+    long = [label_text("carcinoma in situ of the breast, grade " + end) for end in ("I", "II")]
+    assert long[0] != long[1] and all(len(one) == 32 for one in long)
+
+
+def test_anchors_of_different_names_differ():
+    names = ("A+", "A=", "A-", "A ", "A_", "a", "A&", "Ä")
+    assert len({anchor(name) for name in names}) == len(names)
+    assert anchor("every run") == "every_run"
+
+
+def test_an_alt_text_ends_no_attribute():
+    assert 'onerror="' not in inline_png(b"", 'x" onerror="y')

@@ -1,4 +1,7 @@
+import csv
+import io
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -163,6 +166,28 @@ def test_forms_escape_what_they_must():
     assert r"x\_1\textsuperscript{a} & 5.0 $\pm$ 1.0 \\" in latex and r"50\% \& more" in latex
     assert latex.count("{") == latex.count("}")
     assert to_csv(TABLE) == "name,n,notes\nx_1,5.0 ± 1.0,name: why | not\n"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["$x^$", "a|b", "[b", "*c", "a\nb", "a\r\nb", "<i>d</i>", "%", "&amp;", r"\input{x}", "~_^{}#", "=1+1"],
+)
+def test_no_name_is_markup(name):
+    table = TextTable("t", name, name, (name, "n"), ((Entry(name, ("a",)), Entry("1")),), (("a", name),))
+    markdown = to_markdown(table)
+    (row,) = [line for line in markdown.splitlines() if line.startswith("| ") and line.endswith("| 1 |")]
+    assert len(re.findall(r"(?<!\\)\|", row)) == 3
+    for letter in "$<*[~&":
+        assert not re.search(
+            rf"(?<!\\){re.escape(letter)}(?!sup>|/sup>|\*)", re.sub(r"\*\*(.*)\*\*\n", r"\1", markdown)
+        )
+    latex = to_latex(table)
+    body = latex[latex.index(r"\midrule") : latex.index(r"\bottomrule")]
+    assert body.count("\n") == 2 and not re.search(r"^[*\[]", body, re.M)
+    plain = re.sub(r"\\[$%&#_{}]|\\text\w+\{\}|\$\\\w+\$", "", body.replace(r"\textsuperscript{a}", ""))
+    assert not re.search(r"[$%#_^~]|\\input", plain) and plain.count("&") == 1
+    header, cells, *_ = csv.reader(io.StringIO(to_csv(table), newline=""))
+    assert header[0].lstrip("'") == cells[0].lstrip("'") == name and not cells[0].startswith("=")
 
 
 def test_notes_are_lettered_in_order():

@@ -27,6 +27,7 @@ from l2s_jax.slides.mpp import read_mpp_table
 from l2s_jax.slides.ome_tiff import read_strips
 from l2s_jax.slides.overview import find_tissue
 from l2s_jax.slides.slide import Slide, downsample_at, open_slide
+from l2s_jax.system.csv_text import table_text
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import write_json, write_text
 from l2s_jax.types import IGNORE_PIXEL
@@ -239,7 +240,7 @@ def write_slide_evaluation(
         for name, matrices in judged.items()
         for region, matrix in matrices.items()
     ]
-    write_text(folder / "per_slide.csv", pd.DataFrame(slides).to_csv(index=False, float_format="%.6g"))
+    write_text(folder / "per_slide.csv", table_text(pd.DataFrame(slides)))
     tables = []
     for region in REGIONS:
         table = pd.DataFrame(result[region]["per_class"], index=pd.Index(classes.names, name="class"))
@@ -247,7 +248,7 @@ def write_slide_evaluation(
         matrix = np.array(result[region]["confusion_matrix"])
         drawing = draw_confusion(matrix, classes.names, f"pixels of the {region}")
         save_figure(drawing, folder / f"confusion_{region}.png")
-    write_text(folder / "per_class.csv", pd.concat(tables).to_csv(float_format="%.6g"))
+    write_text(folder / "per_class.csv", table_text(pd.concat(tables), index=True))
 
 
 def describe(result: dict[str, Any]) -> list[str]:
