@@ -147,7 +147,7 @@ def _parse(name: str, arguments: list[str]) -> Any:
     else:
         options = typed_options(read_table(file), _optional(command), file) if file else {}
         default = command(**_required(command), **options)
-    for described in (command, TrainConfig):
+    for described in (command, *TrainConfig.__bases__):
         _join_help_lines(described)
     return tyro.cli(command, prog=f"l2s {name}", args=arguments, default=default)
 

@@ -144,7 +144,7 @@ BAD = {
     "not a run": (["evaluate", "{tmp}", "{data}"], 2, "holds no trained network"),
     "unknown option": (["train", "{data}", "--out", "{tmp}/run", "--percant", "5"], 2, "percant"),
     "senseless value": (
-        ["train", "{data}", "--out", "{tmp}/run", "--percent", "500"], 2, "between 0.0 and 100",
+        ["train", "{data}", "--out", "{tmp}/run", "--percent", "500"], 2, "percent = 500.0 must be 0 to 100",
     ),
     "no number": (["train", "{data}", "--out", "{tmp}/run", "--epochs", "many"], 2, "many"),
     "a file in the way": (
