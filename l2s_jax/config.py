@@ -23,7 +23,7 @@ class SubsetOptions:
     """S: masks only. S+C: percent of the masks, 100-percent of the labels. S+C*: percent of the masks, all
     labels. The classification study: S2+C2, S2+C2* and S2*+C2 (section 3.3)."""
     percent: Annotated[float, Range(0, 100)] = 100.0
-    """s: the share of the mask patches that is used, 0 to 100. In the classification study c, 0 to 50: the
+    """s: the share of the mask patches that is used. In the classification study c, 0 to 50: the
     share of all labels, of which the training split is taken to hold half and the test split the other."""
     draw: Annotated[int, Range(0, MOST)] = 0
     """Which random subset of the mask patches: nested over percent, the same in every setting."""
@@ -57,14 +57,14 @@ class TeacherOptions:
     each: the new run learns from them as from masks (self-training). Not in the paper."""
     teacher_confidence: Annotated[float, Range(0, 1)] = 0.0
     """Places where the teacher gives its class less than this share of the probability of the classes that
-    can be there are ignored, 0 to 1."""
+    can be there are ignored."""
     teacher_background: Literal["likeliest", "share"] = "likeliest"
     """Where a teacher draws background: `likeliest`, where it takes it for likelier than the classes that can
     be there; `share`, where it takes it for likeliest, in as much of the patches of a label as the chosen
     masks of that label show."""
     teacher_keep: Annotated[float, Range(0, 1, open_low=True)] = 1.0
     """With `share`: how much of what is drawn background, and of what is not, is kept, the places where it is
-    surest; the others are ignored. Above 0, to 1."""
+    surest; the others are ignored."""
     teacher_shift: Annotated[int, Range(0, MOST, multiple_of=PATCH_MULTIPLE)] = 0
     """A teacher looks at a patch 25 times, moved each way by this many pixels, half as many and none, and
     takes the mean of what it sees at a place; a multiple of 16. What it believes of a place for where in the
@@ -89,7 +89,7 @@ class LossOptions:
     presence_weight: Annotated[float, Range(0, 1_000_000)] = 0.0
     """Weight of the presence loss on image-level patches: the label is somewhere in the patch."""
     presence_share: Annotated[float, Range(0, 1)] = 0.1
-    """Share of an image-level patch in which the presence loss looks for its label, 0 to 1."""
+    """Share of an image-level patch in which the presence loss looks for its label."""
     labels_from: Annotated[int, Range(0, MOST)] = 0
     """Label patches take no part before this step: masks first, labels later. Not in the paper."""
 
@@ -104,7 +104,7 @@ class OptimiserOptions:
     """Batches: `shuffled` draws from the union (the paper); `balanced` keeps mask_share of each batch for
     mask patches."""
     mask_share: Annotated[float, Range(0, 1)] = 0.5
-    """Share of mask patches in a `balanced` batch, 0 to 1."""
+    """Share of mask patches in a `balanced` batch."""
     batch_size: Annotated[int, Range(1, 1_000_000)] = 20
     """Patches a step (section 2.3)."""
     learning_rate: Annotated[float, Range(0, 10, open_low=True, open_high=True)] = 1e-4
