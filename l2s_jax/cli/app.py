@@ -114,9 +114,8 @@ def _command(arguments: list[str]) -> "Command":
     unknown = " ".join(arguments[: 2 if wanted else 1])
     if wrong or (wanted and not asked and len(arguments) > 1):
         near = difflib.get_close_matches(unknown, COMMANDS, n=1)
-        meant = f"; did you mean {near[0]}?" if near else ""
-        print(f"l2s: no such command: {unknown}{meant}\n", file=sys.stderr)
-        print(_overview(wanted or COMMANDS), file=sys.stderr)
+        next_step = f"; did you mean {near[0]}?" if near else f"\n\n{_overview(wanted or COMMANDS)}"
+        print(f"l2s: no such command: {unknown}{next_step}", file=sys.stderr)
     else:
         print(_overview(wanted or COMMANDS))
     sys.exit(0 if asked and not wrong else 2)

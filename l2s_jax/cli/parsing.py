@@ -10,6 +10,7 @@ types by hand, since cattrs takes "5" for a number and msgspec tells the first f
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
@@ -132,6 +133,7 @@ def _in_help(allowed: Range) -> str:
     return f"(at least {allowed.low})" if allowed.low > 0 else ""
 
 
+@cache
 def _texts(owner: type) -> dict[str, str]:
     return {param.arg_name: param.description or "" for param in parse_from_object(owner).params}
 

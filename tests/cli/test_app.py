@@ -16,6 +16,8 @@ from l2s_jax.cli.app import _parse
 from l2s_jax.cli.commands import COMMANDS, summary
 from l2s_jax.cli.parsing import default_of, file_options
 from l2s_jax.config import PRESETS, TrainConfig
+from l2s_jax.prepare.options import BachOptions
+from l2s_jax.prepare.presets import BACH_PRESETS
 from l2s_jax.runs.folder import CONFIG
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.toml import typed_options
@@ -110,6 +112,43 @@ def test_overview_version_and_unknown_commands(capsys):
     assert l2s("--version") == 0 and "l2s_jax" in capsys.readouterr().out
     assert l2s("segment") == 2 and "no such command: segment" in capsys.readouterr().err
     assert l2s("prepare") == 2 and "prepare phantom" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words, parts",
+    [
+        (["trian", "data"], ["no such command: trian", "train?"]),
+        (["prepare", "bahc", "x"], ["no such command: prepare bahc", "prepare bach?"]),
+        (["train", "data", "--out", "r", "--percant", "5"], ["--percant", "--percent FLOAT"]),
+        (["train", "data", "--out", "r", "--epochs", "many"], ["--epochs", "'many'", "--epochs INT"]),
+        (["train", "data", "--out", "r", "--preset", "nature"], ["'nature'", "--preset", "labelset"]),
+        (["train", "data", "--out", "r", "--config"], ["--config", "Missing value"]),
+        (["train", "data"], ["--out PATH", "Run folder", "required"]),
+        (["train", "--out", "r"], ["MANIFEST", "patches.csv", "required"]),
+        (["prepare", "bach", "a", "b", "--rename", "Tumour"], ["--rename", "'Tumour'", "NAME=CLASS"]),
+    ],
+)
+def test_wrong_words_are_told_with_what_was_expected(words, parts, capsys):
+    assert l2s(*words) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert all(part in said for part in parts), said
+
+
+def test_a_file_holds_presets_and_tables_too(tmp_path):
+    file = tmp_path / "c.toml"
+    file.write_text("preset = 'release'\nmin_foreground = 0.5\nrename = { DCIS = 'in situ' }\n")
+    words = ["a", "b", "--config", str(file)]
+    options = _parse("prepare bach", words).part(BachOptions)
+    assert options == replace(BACH_PRESETS["release"], min_foreground=0.5, rename={"DCIS": "in situ"})
+    options = _parse("prepare bach", [*words, "--preset", "paper", "--rename", "Fat=normal"]).part(
+        BachOptions
+    )
+    assert options == BachOptions(min_foreground=0.5, rename={"Fat": "normal"})
+    file.write_text("rename = ['DCIS=in situ']\npreset = 'nature'\nfolder = 'a'\n")
+    with pytest.raises(UserError) as caught:
+        _parse("prepare bach", words)
+    for part in ("rename = ", "a table, each text", "preset = 'nature'", "paper, release", "'folder'"):
+        assert part in str(caught.value)
 
 
 def as_toml(value):
