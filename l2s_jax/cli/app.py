@@ -66,6 +66,8 @@ def run(arguments: list[str]) -> int:
     except UserError as error:
         print(f"l2s: {error}{advice(error, arguments[0])}", file=sys.stderr)
         return error.exit_code
+    except SystemExit as end:  # help was asked for, or tyro has said what is wrong
+        return end.code if isinstance(end.code, int) else 0
     except KeyboardInterrupt:
         print("l2s: interrupted", file=sys.stderr)
         return 130
