@@ -9,7 +9,6 @@ scales, in bands, up to the slide's full resolution: 3.6 billion pixels. All on 
 """
 
 import cProfile
-import dataclasses
 import pstats
 import shutil
 import sys
@@ -63,15 +62,16 @@ def cut(slide: Path, xml: Path, out: Path, mpp: float) -> int:
     from functools import partial
 
     from l2s_jax.prepare.cutting import cut_source
-    from l2s_jax.prepare.extraction import PAPER
+    from l2s_jax.prepare.options import ExtractionOptions
     from l2s_jax.prepare.sources import Job, Source
     from l2s_jax.slides.annotations.class_names import BACH_CLASSES, bach_table
     from l2s_jax.slides.sheets import read_slide_sheet
 
+    options = ExtractionOptions()
     shutil.rmtree(out, ignore_errors=True)
-    read = partial(read_slide_sheet, slide, xml, bach_table(), mpp, PAPER.morphology)
+    read = partial(read_slide_sheet, slide, xml, bach_table(), mpp, options.morphology)
     source = Source("A01", "A01", "train", (slide, xml), read)
-    record = cut_source(source, Job(out, BACH_CLASSES, dataclasses.replace(PAPER), "centred"))
+    record = cut_source(source, Job(out, BACH_CLASSES, options, "centred"))
     return len(record["rows"])
 
 

@@ -3,29 +3,31 @@
 import dataclasses
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from l2s_jax.system.errors import UserError
+from l2s_jax.system.ranges import Range, out_of_range
 from l2s_jax.types import PATCH_MULTIPLE, Setting, Split
 
 Preset = Literal["paper", "release", "labelset"]
 
+MOST = 2**31 - 1
+"""Steps, seeds and pixels are int32 on the device."""
+
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """Options of a training run. The defaults are the preset `paper`."""
+class SubsetOptions:
+    """Which patches of the training split a run learns from."""
 
     setting: Setting = "S+C*"
     """S: masks only. S+C: percent of the masks, 100-percent of the labels. S+C*: percent of the masks, all
     labels. The classification study: S2+C2, S2+C2* and S2*+C2 (section 3.3)."""
-    percent: float = 100.0
-    """s: the share of the mask patches that is used, 0 to 100. In the classification study c, 0 to 50: the
+    percent: Annotated[float, Range(0, 100)] = 100.0
+    """s: the share of the mask patches that is used. In the classification study c, 0 to 50: the
     share of all labels, of which the training split is taken to hold half and the test split the other."""
-    draw: int = 0
+    draw: Annotated[int, Range(0, MOST)] = 0
     """Which random subset of the mask patches: nested over percent, the same in every setting."""
-    seed: int = 0
-    """Initialisation, order of the patches and augmentation."""
-    min_per_class: int = 0
+    min_per_class: Annotated[int, Range(0, 1_000_000)] = 0
     """At least this many mask patches and label patches of each class, whatever percent says (release: 1)."""
     counts: Literal["paper", "release"] = "paper"
     """How many patches of N are s percent: `paper`, floor(s N) masks and N - floor(s N) labels (Fig. 5);
@@ -33,71 +35,99 @@ class TrainConfig:
     stratified: bool = True
     """Keep classes even in every subset (the release: on BACH only)."""
 
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """The network and the weights that it begins from."""
+
     weights: str = "auto"
     """Encoder weights: `auto` (ImageNet, from the cache folder or a download), `random`, or a torchvision
     ResNet-18 file (.safetensors, or .pth with the torch extra). Or the folder of a run, to start from its
     network; from its encoder alone where the classes or the head differ."""
+    head: Literal["a3", "max"] = "a3"
+    """Classifier: `a3` is Table A.3; `max` is the release's spatial maximum of the low-resolution logits."""
+
+
+@dataclass(frozen=True)
+class TeacherOptions:
+    """A run whose network labels the pixels of image-level patches. Not in the paper."""
+
     teacher: str = ""
     """Folder of a run whose network draws masks for the image-level patches, of the classes that can be in
     each: the new run learns from them as from masks (self-training). Not in the paper."""
-    teacher_confidence: float = 0.0
+    teacher_confidence: Annotated[float, Range(0, 1)] = 0.0
     """Places where the teacher gives its class less than this share of the probability of the classes that
-    can be there are ignored, 0 to 1."""
+    can be there are ignored."""
     teacher_background: Literal["likeliest", "share"] = "likeliest"
     """Where a teacher draws background: `likeliest`, where it takes it for likelier than the classes that can
     be there; `share`, where it takes it for likeliest, in as much of the patches of a label as the chosen
     masks of that label show."""
-    teacher_keep: float = 1.0
+    teacher_keep: Annotated[float, Range(0, 1, open_low=True)] = 1.0
     """With `share`: how much of what is drawn background, and of what is not, is kept, the places where it is
-    surest; the others are ignored. Above 0, to 1."""
-    teacher_shift: int = 0
+    surest; the others are ignored."""
+    teacher_shift: Annotated[int, Range(0, MOST, multiple_of=PATCH_MULTIPLE)] = 0
     """A teacher looks at a patch 25 times, moved each way by this many pixels, half as many and none, and
     takes the mean of what it sees at a place; a multiple of 16. What it believes of a place for where in the
     patch it lies then cancels. 0: it looks at the patch as it is, in the eight turns and flips."""
-    head: Literal["a3", "max"] = "a3"
-    """Classifier: `a3` is Table A.3; `max` is the release's spatial maximum of the low-resolution logits."""
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """What the patches are asked for, and how much it counts."""
+
     routing: Literal["split", "all"] = "split"
     """`split`: each loss sees its own patches (section 2.2). `all`: both see every patch, image-level patches
     with a mask filled with their label (release)."""
-    step: Literal["summed", "alternate"] = "summed"
-    """`summed`: one step on L_seg + L_cls (section 2.3). `alternate`: one each, masks first (section 2.2)."""
     class_weights: Literal["inverse", "proportional", "index", "none"] = "inverse"
     """Weights of both cross entropies: inverse frequency over its largest, the paper's literal
     `proportional`, the release's `index` (0, 1, 2, ... on Gleason2019 and DigestPath2019), or none."""
-    cls_weight: float = 1.0
+    cls_weight: Annotated[float, Range(0, 1_000_000)] = 1.0
     """Weight of the classifier's cross entropy L_cls beside L_seg (section 2.2: 1)."""
-    set_weight: float = 0.0
+    set_weight: Annotated[float, Range(0, 1_000_000)] = 0.0
     """Weight of the label-set loss on image-level patches: every pixel is of the label or of the background
     (or of the classes in the manifest's column `allowed`). Not in the paper."""
-    presence_weight: float = 0.0
+    presence_weight: Annotated[float, Range(0, 1_000_000)] = 0.0
     """Weight of the presence loss on image-level patches: the label is somewhere in the patch."""
-    presence_share: float = 0.1
-    """Share of an image-level patch in which the presence loss looks for its label, 0 to 1."""
-    labels_from: int = 0
+    presence_share: Annotated[float, Range(0, 1)] = 0.1
+    """Share of an image-level patch in which the presence loss looks for its label."""
+    labels_from: Annotated[int, Range(0, MOST)] = 0
     """Label patches take no part before this step: masks first, labels later. Not in the paper."""
+
+
+@dataclass(frozen=True)
+class OptimiserOptions:
+    """Batches, steps and their arithmetic."""
+
+    step: Literal["summed", "alternate"] = "summed"
+    """`summed`: one step on L_seg + L_cls (section 2.3). `alternate`: one each, masks first (section 2.2)."""
     composition: Literal["shuffled", "balanced"] = "shuffled"
     """Batches: `shuffled` draws from the union (the paper); `balanced` keeps mask_share of each batch for
     mask patches."""
-    mask_share: float = 0.5
-    """Share of mask patches in a `balanced` batch, 0 to 1."""
-
-    learning_rate: float = 1e-4
-    """Adam's step size (section 2.3)."""
-    batch_size: int = 20
+    mask_share: Annotated[float, Range(0, 1)] = 0.5
+    """Share of mask patches in a `balanced` batch."""
+    batch_size: Annotated[int, Range(1, 1_000_000)] = 20
     """Patches a step (section 2.3)."""
-    epochs: int = 100
+    learning_rate: Annotated[float, Range(0, 10, open_low=True, open_high=True)] = 1e-4
+    """Adam's step size (section 2.3)."""
+    epochs: Annotated[int, Range(1, 10_000_000)] = 100
     """Passes over the chosen patches (section 2.3)."""
-    steps: int | None = None
+    steps: Annotated[int | None, Range(1, MOST)] = None
     """Train for this many steps instead of `epochs`: runs with few and many patches then cost the same."""
-
     precision: Literal["default", "float32", "tf32", "bfloat16"] = "default"
     """Arithmetic of the training step. `default` is JAX's: float32 on CPUs, TensorFloat-32 in the products on
     GPUs that have it. `float32` and `tf32` ask for one of them; `bfloat16` has the activations of encoder and
     decoder in bfloat16. Weights, batch statistics, losses and Adam are float32 always, validation too."""
+    seed: Annotated[int, Range(0, MOST)] = 0
+    """Initialisation, order of the patches and augmentation."""
+
+
+@dataclass(frozen=True)
+class AugmentationOptions:
+    """What happens to pictures on their way into the network."""
 
     augment: Literal["none", "rotate", "dihedral"] = "dihedral"
     """Image and mask together: quarter turns (`rotate`, the release), flips too (`dihedral`), or none."""
-    augment_shift: int = 0
+    augment_shift: Annotated[int, Range(0, MOST)] = 0
     """Image and mask together are shifted by up to this many pixels each way, mirrored at the edge. Not in
     the paper: few masks would teach the network in which part of a patch things lie."""
     colour_jitter: bool = True
@@ -107,19 +137,45 @@ class TrainConfig:
     norm_eval: Literal["same", "imagenet"] = "same"
     """At validation and prediction. `imagenet` with norm=dataset is the release's mismatch on BACH."""
 
-    validate_every: int = 1
+
+@dataclass(frozen=True)
+class ValidationOptions:
+    """When a run is judged, and which of its epochs is kept."""
+
+    validate_every: Annotated[int, Range(1, 10_000_000)] = 1
     """Epochs between two validations; each also writes a checkpoint."""
-    validate_steps: int = 0
+    validate_steps: Annotated[int, Range(0, 10_000_000)] = 0
     """At least about this many steps between two validations, where few patches make short epochs."""
     select: Literal["validation", "test-maximum"] = "validation"
     """Which epoch is kept: the best on the validation split, or, as in the release and with its preset only,
     the best on the test split itself, whose figures then flatter."""
-    checkpoint_minutes: float = 10.0
+
+
+@dataclass(frozen=True)
+class ResourceOptions:
+    """Memory, threads and checkpoints: they do not change what is learned."""
+
+    checkpoint_minutes: Annotated[float, Range(0, 1_000_000)] = 10.0
     """Within an epoch that takes longer than this, a checkpoint every so many minutes."""
-    loader_threads: int = 2
+    loader_threads: Annotated[int, Range(1, 256)] = 2
     """Threads that decode and gather batches; the batches do not depend on it."""
-    memory_gib: float = 2.0
+    memory_gib: Annotated[float, Range(0, 1_000_000)] = 2.0
     """Pictures are decoded once into memory when they fit this many GiB, else at every epoch."""
+
+
+# A dataclass takes the fields of its last base first.
+@dataclass(frozen=True)
+class TrainConfig(
+    ResourceOptions,
+    ValidationOptions,
+    AugmentationOptions,
+    OptimiserOptions,
+    LossOptions,
+    TeacherOptions,
+    NetworkOptions,
+    SubsetOptions,
+):
+    """Options of a training run. The defaults are the preset `paper`."""
 
 
 PRESETS: dict[Preset, TrainConfig] = {
@@ -146,58 +202,24 @@ def selection_split(config: TrainConfig) -> Split:
 
 def validate(config: TrainConfig) -> None:
     """Raises `UserError` naming every option whose value makes no sense."""
-    faults = []
-    for name, low, high in (
-        ("percent", 0.0, 100.0),
-        ("mask_share", 0.0, 1.0),
-        ("batch_size", 1, 1_000_000),
-        ("epochs", 1, 10_000_000),
-        ("validate_every", 1, 10_000_000),
-        ("validate_steps", 0, 10_000_000),
-        ("loader_threads", 1, 256),
-        ("min_per_class", 0, 1_000_000),
-        ("labels_from", 0, 2**31 - 1),
-        ("augment_shift", 0, 2**31 - 1),
-        ("seed", 0, 2**31 - 1),
-        ("draw", 0, 2**31 - 1),
-        ("memory_gib", 0.0, 1e6),
-        ("checkpoint_minutes", 0.0, 1e6),
-        ("cls_weight", 0.0, 1e6),
-        ("set_weight", 0.0, 1e6),
-        ("presence_weight", 0.0, 1e6),
-        ("presence_share", 0.0, 1.0),
-        ("teacher_confidence", 0.0, 1.0),
-    ):
-        value = getattr(config, name)
-        if not low <= value <= high:
-            faults.append(f"{name} = {value!r} must lie between {low} and {high}")
-    if config.steps is not None and config.steps < 1:
-        faults.append(f"steps = {config.steps!r} must be at least 1")
+    faults = out_of_range(config)
     if config.routing == "all" and config.set_weight + config.presence_weight > 0:
         faults.append(
             "set_weight and presence_weight need routing = 'split': with 'all' every patch has a mask"
         )
     if config.routing == "all" and config.teacher:
         faults.append("teacher needs routing = 'split': with 'all' every patch has a mask")
-    if not 0 <= config.teacher_shift < 2**31 or config.teacher_shift % PATCH_MULTIPLE:
-        faults.append(
-            f"teacher_shift = {config.teacher_shift!r} must be a multiple of {PATCH_MULTIPLE}, at least 0"
-        )
-    if not 0 < config.teacher_keep <= 1:
-        faults.append(f"teacher_keep = {config.teacher_keep!r} must lie above 0 and not above 1")
     if config.teacher_keep < 1 and config.teacher_background != "share":
         faults.append("teacher_keep needs teacher_background = 'share', which ranks the places")
     if config.select == "test-maximum":
         faults += _no_release(config)
     if config.composition == "balanced" and config.batch_size < 2:
         faults.append(f"composition = 'balanced' needs room for both kinds: batch_size = {config.batch_size}")
-    if not 0 < config.learning_rate < 10:
-        faults.append(f"learning_rate = {config.learning_rate!r} must lie between 0 and 10")
     if faults:
         raise UserError("\n".join(["options that make no sense:", *faults]))
 
 
-TEACHING = ("teacher_confidence", "teacher_background", "teacher_keep", "teacher_shift")
+TEACHING = tuple(field.name for field in dataclasses.fields(TeacherOptions) if field.name != "teacher")
 """Options that say how a teacher draws."""
 
 

@@ -1,12 +1,17 @@
+import ast
+import inspect
 from dataclasses import fields, replace
+from typing import get_type_hints
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from l2s_jax import config as config_module
 from l2s_jax.config import PRESETS, TrainConfig, config_hash, validate
 from l2s_jax.runs.config_file import read_config, write_config
 from l2s_jax.system.errors import UserError
+from l2s_jax.system.ranges import Range, ranges_of
 
 PAPER = PRESETS["paper"]
 
@@ -21,13 +26,37 @@ def test_presets_say_what_the_audit_says():
 
 
 def test_every_option_is_documented():
-    import ast
-    import inspect
+    classes = [
+        node for node in ast.parse(inspect.getsource(config_module)).body if isinstance(node, ast.ClassDef)
+    ]
+    documented = set()
+    for node in classes:
+        for option, follower in zip(node.body, node.body[1:], strict=False):
+            if isinstance(option, ast.AnnAssign):
+                assert isinstance(follower, ast.Expr), option.target.id
+                documented.add(option.target.id)
+    assert documented == {field.name for field in fields(TrainConfig)}
 
-    body = ast.parse(inspect.getsource(TrainConfig)).body[0].body
-    for option, follower in zip(body, body[1:], strict=False):
-        if isinstance(option, ast.AnnAssign):
-            assert isinstance(follower, ast.Expr), option.target.id
+
+def test_every_number_has_a_range_and_is_held_to_it():
+    numbers = {name for name, hint in get_type_hints(TrainConfig).items() if hint in (int, float, int | None)}
+    assert numbers == set(ranges_of(TrainConfig))
+    for name, allowed in ranges_of(TrainConfig).items():
+        for wrong in (allowed.low - 1, allowed.high + 1, float("nan")):
+            with pytest.raises(UserError) as caught:
+                validate(replace(PAPER, **{name: wrong}))
+            assert f"{name} = {wrong!r} must be {allowed}" in str(caught.value)
+
+
+@given(st.integers(-40, 40), st.integers(-40, 40), st.booleans(), st.booleans(), st.sampled_from([None, 16]))
+def test_a_range_holds_what_its_text_says(low, high, open_low, open_high, multiple_of):
+    allowed = Range(low, high, open_low, open_high, multiple_of)
+    inside = {n for n in range(-50, 50) if n in allowed}
+    ends = ({low} if open_low else set()) | ({high} if open_high else set())
+    assert inside == {n for n in range(low, high + 1) if n not in ends and n % (multiple_of or 1) == 0}
+    assert str(abs(low)) in str(allowed) and str(abs(high)) in str(allowed) and float("nan") not in allowed
+    assert ("multiple of 16" in str(allowed)) == (multiple_of is not None)
+    assert ("above" in str(allowed), "below" in str(allowed)) == (open_low, open_high)
 
 
 @given(st.floats(0, 100), st.integers(1, 500), st.sampled_from(["S", "S+C", "S+C*"]), st.booleans())
@@ -50,7 +79,7 @@ def test_hash_changes_with_every_option():
     [
         ("percant = 5", "unknown option 'percant'"),
         ("percent = 'five'", "percent = 'five' must be a number"),
-        ("percent = 101", "must lie between 0.0 and 100.0"),
+        ("percent = 101", "percent = 101.0 must be 0 to 100"),
         ("setting = 'S+D'", "one of S, S\\+C, S\\+C\\*"),
         ("epochs = 1.5", "a whole number"),
         ("epochs = true", "a whole number"),

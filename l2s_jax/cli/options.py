@@ -1,16 +1,127 @@
-"""What the subcommands of `l2s` share."""
+"""What the subcommands of `l2s` share: how they are built, and the options that several of them have."""
 
 import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import tyro
 
+from l2s_jax.system.names import without_unnameable
+
 Config = Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")]
 Manifest = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MANIFEST")]
+Run = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+Folder = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER")]
+Out = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
+Results = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RESULTS")]
+
+Options = TypeVar("Options")
 
 
-def options_of(command: Any, *without: str) -> dict[str, Any]:
-    """A command's fields as keyword arguments of the library function behind it."""
-    names = [field.name for field in dataclasses.fields(command) if field.name not in ("config", *without)]
-    return {name: getattr(command, name) for name in names}
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A subcommand: its fields are options. Those of a base class `...Options` are a group of its help.
+
+    A field `preset` chooses the defaults of all others among `presets`.
+    """
+
+    presets: ClassVar[Mapping[Any, Any]] = {}
+
+    config: Config = None
+    """Options from a TOML file; they win over a preset, the command line wins over both."""
+
+    def run(self) -> int:
+        """Does what the command says; the exit code."""
+        raise NotImplementedError
+
+    def part(self, options: type[Options]) -> Options:
+        """The options of one class, for the library function that takes them."""
+        return options(**self.values(options))
+
+    def values(self, options: Any) -> dict[str, Any]:
+        """The same as keyword arguments."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(options)}
+
+    def own(self, *without: str) -> dict[str, Any]:
+        """The options that stand in the command's own class as keyword arguments."""
+        names = [name for name in type(self).__annotations__ if name not in without]
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class JaxCommand(Command):
+    """A subcommand that computes with JAX."""
+
+    compile_cache: bool = True
+    """Keep compiled programs in the user's cache folder for the next start."""
+
+    def set_up(self) -> None:
+        """Sets JAX up. To be called before anything is computed."""
+        from l2s_jax.system.jax_setup import set_up_jax
+
+        set_up_jax(self.compile_cache)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TilingOptions:
+    """How pictures larger than a patch are covered with overlapping tiles."""
+
+    stride: int | None = None
+    """Pixels between tiles; half a patch by default."""
+    weighting: Literal["gaussian", "uniform"] = "gaussian"
+    """How the pixels of overlapping tiles count."""
+    batch_size: int = 20
+    """Tiles a batch; does not change the result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StainOptions:
+    """Stains of what is predicted."""
+
+    stain: Literal["run", "off"] = "run"
+    """Give pictures and slides the stains that the run was trained on; or leave them as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NameOptions:
+    """What the names in annotations mean."""
+
+    rename: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """The class that a name stands for, beside the classes' own: Tumour=invasive "Normal tissue=normal"."""
+    ignore: tuple[str, ...] = ()
+    """Names in the annotations whose regions are of no known class, and not scored."""
+
+
+def nameable(paths: Sequence[Path]) -> list[Path]:
+    """The files whose names can stand in results; says on standard error which can't."""
+    kept, refused = without_unnameable(paths)
+    for message in refused:
+        print(f"l2s: {message}", file=sys.stderr)
+    return kept
+
+
+def preset_help(words: Mapping[Any, str], presets: Mapping[Any, Any]) -> str:
+    """The text of `--preset`: a line for each, with the options that it sets otherwise than the first.
+
+    Args:
+      words: names of presets to what they are.
+      presets: names to dataclasses of options.
+    """
+    first = dataclasses.asdict(next(iter(presets.values())))
+    lines = []
+    for name, preset in presets.items():
+        changed = {key: value for key, value in dataclasses.asdict(preset).items() if value != first[key]}
+        flags = " ".join(_as_words(key, value) for key, value in changed.items())
+        lines.append(f"`{name}`: {words[name]}" + (f" ({flags})" if flags else ""))
+    return "\n".join(lines)
+
+
+def _as_words(name: str, value: Any) -> str:
+    """An option as it stands on the command line."""
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{flag}" if value else f"--no-{flag}"
+    return f"--{flag} {value}"

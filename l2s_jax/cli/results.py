@@ -2,19 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
-from l2s_jax.cli.options import Config
-from l2s_jax.system.jax_setup import set_up_jax
-
-Results = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RESULTS")]
+from l2s_jax.cli.options import Command, JaxCommand, Results
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """Run an experiment: settings x percents x draws on a manifest, one row of results.csv a finished run."""
+@dataclass(frozen=True, kw_only=True)
+class Sweep(JaxCommand):
+    """Run an experiment: settings x percents x draws, one row of results.csv a finished run."""
 
     file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SWEEP.toml")]
     """What to run; experiments/ has one for each data set."""
@@ -31,14 +28,10 @@ class Sweep:
     rounding."""
     allow_outside: bool = False
     """Accept paths in the manifest that lead out of its folder."""
-    compile_cache: bool = True
-    """Keep compiled programs in the user's cache folder for the next start."""
-    config: Config = None
-    """Options from a TOML file; the command line wins."""
 
     def run(self) -> int:
         """Runs what is not finished; ends with 1 where runs failed."""
-        set_up_jax(self.compile_cache)
+        self.set_up()
         from l2s_jax.sweeps.sweep import sweep
 
         sweep(
@@ -53,8 +46,8 @@ class Sweep:
         return 0
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, kw_only=True)
+class Report(Command):
     """Tables, figures and one page from the results of a sweep, beside the paper's printed values."""
 
     results: Results
@@ -71,8 +64,6 @@ class Report:
     """Look at these draws only."""
     pictures: bool = True
     """Draw predictions on test pictures, where the run folders are there; they show the data."""
-    config: Config = None
-    """Options from a TOML file; the command line wins."""
 
     def run(self) -> int:
         """Writes the report."""
@@ -90,8 +81,8 @@ class Report:
         return 0
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, kw_only=True)
+class Plan(Command):
     """How many masks are needed: the share that reaches 90, 95 and 99% of the full-mask score."""
 
     results: Results
@@ -104,8 +95,6 @@ class Plan:
     """Where plan_masks.csv and plan_masks.svg go; RESULTS/report by default."""
     seed: int = 0
     """Of the resampling."""
-    config: Config = None
-    """Options from a TOML file; the command line wins."""
 
     def run(self) -> int:
         """Prints the answers, and writes them down."""
@@ -113,6 +102,3 @@ class Plan:
 
         plan_masks(self.results, self.metric, self.target, out=self.out, seed=self.seed)
         return 0
-
-
-RESULT_COMMANDS: dict[str, Any] = {"sweep": Sweep, "report": Report, "plan": Plan}

@@ -2,38 +2,51 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
-from l2s_jax.cli.options import Config, Manifest, options_of
-from l2s_jax.config import Preset, TrainConfig
-from l2s_jax.prediction.slides.options import SlideOptions, slide_options_of
+from l2s_jax.cli.options import (
+    Command,
+    JaxCommand,
+    Manifest,
+    Out,
+    Run,
+    StainOptions,
+    TilingOptions,
+    nameable,
+    preset_help,
+)
+from l2s_jax.config import PRESETS, Preset, TrainConfig
+from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.system.errors import UserError
-from l2s_jax.system.jax_setup import set_up_jax
 from l2s_jax.types import Split
 
+PRESET_WORDS: dict[Preset, str] = {
+    "paper": "what the paper says",
+    "release": "what its authors' released code does instead",
+    "labelset": "this package's own objective, which needs fewer masks: a label says which classes its "
+    "patch can hold",
+}
 
-@dataclass(frozen=True)
-class Train:
-    """Train a segmentation network on a manifest, from masks and image-level labels."""
 
-    manifest: Manifest
-    """Folder with patches.csv and classes.toml."""
-    out: Path
-    """Run folder: config, metrics, checkpoints, curves, samples and report.html; with --seeds, of such."""
-    training: tyro.conf.OmitArgPrefixes[TrainConfig]
-    preset: Preset = "paper"
-    """`paper`: what the paper says. `release`: what its authors' released code does."""
-    config: Config = None
-    """Options from a TOML file; they win over the preset, the command line wins over both."""
+@dataclass(frozen=True, kw_only=True)
+class SeedsOptions:
+    """Several networks as one program, instead of one with --seed."""
+
     seeds: tuple[int, ...] = ()
-    """Train one network a seed as one program, in OUT/seed0 and so on, instead of one with --seed."""
+    """Train one network a seed, in OUT/seed0 and so on."""
     own_draws: bool = False
     """With --seeds: take the seed for the draw too, so that each learns from a subset of its own."""
     strategy: Literal["auto", "vmap", "unroll", "map"] = "auto"
     """With --seeds: how they share the program. `auto` measures; `unroll` gives each the very result that it
     would have alone, on a CPU; the others but for rounding."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceOptions:
+    """Several devices, and several processes."""
+
     devices: int | Literal["all"] = 1
     """Spread seeds and batches over so many devices, or `all`."""
     coordinator: str | None = None
@@ -43,16 +56,27 @@ class Train:
     """With --coordinator HOST:PORT: how many processes there are."""
     process: int | None = None
     """With --coordinator HOST:PORT: which of them this is, from 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(JaxCommand, DeviceOptions, SeedsOptions, TrainConfig):
+    """Train a segmentation network on a manifest, from masks and image-level labels."""
+
+    manifest: Manifest
+    """Folder with patches.csv and classes.toml."""
+    out: Path
+    """Run folder: config, metrics, checkpoints, curves, samples and report.html; with --seeds, of such."""
+    preset: Annotated[Preset, tyro.conf.arg(help=preset_help(PRESET_WORDS, PRESETS))] = "paper"
     resume: bool = False
     """Go on with what is in --out from the last checkpoint."""
     allow_outside: bool = False
     """Accept paths in the manifest that lead out of its folder."""
-    compile_cache: bool = True
-    """Keep compiled programs in the user's cache folder for the next start."""
+
+    presets = PRESETS
 
     def run(self) -> int:
         """Trains, or goes on training."""
-        set_up_jax(self.compile_cache)
+        self.set_up()
         devices = self.devices
         if self.coordinator is not None:
             from l2s_jax.system.processes import start_processes
@@ -67,7 +91,7 @@ class Train:
             train_many(
                 self.manifest,
                 self.out,
-                self.training,
+                self.part(TrainConfig),
                 self.seeds,
                 own_draws=self.own_draws,
                 strategy=self.strategy,
@@ -83,7 +107,7 @@ class Train:
             train(
                 self.manifest,
                 self.out,
-                self.training,
+                self.part(TrainConfig),
                 devices=devices,
                 resume=self.resume,
                 allow_outside=self.allow_outside,
@@ -91,11 +115,11 @@ class Train:
         return 0
 
 
-@dataclass(frozen=True)
-class Evaluate:
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(JaxCommand, TilingOptions):
     """Measure a run on one split of a manifest: F1, IoU, accuracy, confusion matrix."""
 
-    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    folder: Run
     """Run folder."""
     manifest: Manifest
     """Folder with patches.csv and classes.toml, of the same classes."""
@@ -103,81 +127,65 @@ class Evaluate:
     """Which rows of the manifest."""
     out: Path | None = None
     """Where the figures go; RUN/evaluation/SPLIT by default."""
-    stride: int | None = None
-    """Pixels between tiles of pictures larger than a patch; half a patch by default."""
-    weighting: Literal["gaussian", "uniform"] = "gaussian"
-    """How the pixels of overlapping tiles count."""
-    batch_size: int = 20
-    """Patches a batch; does not change the result."""
     allow_outside: bool = False
     """Accept paths in the manifest that lead out of its folder."""
-    compile_cache: bool = True
-    """Keep compiled programs in the user's cache folder for the next start."""
-    config: Config = None
-    """Options from a TOML file; the command line wins."""
 
     def run(self) -> int:
         """Evaluates."""
-        set_up_jax(self.compile_cache)
+        self.set_up()
         from l2s_jax.prediction.predict import evaluate
 
-        evaluate(self.folder, self.manifest, **options_of(self, "folder", "manifest", "compile_cache"))
+        evaluate(
+            self.folder,
+            self.manifest,
+            split=self.split,
+            out=self.out,
+            allow_outside=self.allow_outside,
+            **self.values(TilingOptions),
+        )
         return 0
 
 
-@dataclass(frozen=True)
-class Predict(SlideOptions):
+@dataclass(frozen=True, kw_only=True)
+class Predict(JaxCommand, SlideOptions, StainOptions, TilingOptions):
     """Segment pictures and whole slides with a trained run: class maps, overlays, outlines, areas."""
 
-    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    folder: Run
     """Run folder."""
     images: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGE...")]
     """Slides, and pictures of any size at the scale of the training patches."""
     out: Path
     """Output folder; slides that are finished in it are not done again."""
-    stride: int | None = None
-    """Pixels between tiles; half a patch by default."""
-    weighting: Literal["gaussian", "uniform"] = "gaussian"
-    """How the pixels of overlapping tiles count."""
-    batch_size: int = 20
-    """Tiles a batch; does not change the result."""
-    stain: Literal["run", "off"] = "run"
-    """Give pictures and slides the stains that the run was trained on; or leave them as they are."""
-    compile_cache: bool = True
-    """Keep compiled programs in the user's cache folder for the next start."""
-    config: Config = None
-    """Options from a TOML file; the command line wins."""
 
     def run(self) -> int:
         """Predicts."""
         if not self.images:
             raise UserError("no picture or slide named: l2s predict RUN IMAGE... --out FOLDER")
-        set_up_jax(self.compile_cache)
+        self.set_up()
         from l2s_jax.prediction.predict import predict
 
+        images = nameable(self.images)
+        if not images:
+            return 1
         predict(
             self.folder,
-            self.images,
+            images,
             self.out,
-            stride=self.stride,
-            weighting=self.weighting,
-            batch_size=self.batch_size,
             stain=self.stain,
-            slides=slide_options_of(self),
+            slides=self.part(SlideOptions),
+            **self.values(TilingOptions),
         )
-        return 0
+        return 0 if len(images) == len(self.images) else 1
 
 
-@dataclass(frozen=True)
-class Export:
+@dataclass(frozen=True, kw_only=True)
+class Export(Command):
     """Write a trained network as .safetensors (torchvision's names) and as a StableHLO program."""
 
-    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    folder: Run
     """Run folder."""
-    out: tyro.conf.Positional[Path]
+    out: Out
     """Output folder."""
-    config: Config = None
-    """Options from a TOML file; the command line wins."""
 
     def run(self) -> int:
         """Exports."""
@@ -186,6 +194,3 @@ class Export:
         for path in export_run(self.folder, self.out):
             print(f"written: {path}")
         return 0
-
-
-RUN_COMMANDS: dict[str, Any] = {"train": Train, "evaluate": Evaluate, "predict": Predict, "export": Export}

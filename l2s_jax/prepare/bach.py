@@ -12,28 +12,25 @@ about 6.7 x 5.0 um/px at 128. The challenge has photos of one patient under diff
 list they count as patients of their own, which does not matter as long as all of them are training patches.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from l2s_jax.data.pictures import read_image
-from l2s_jax.prepare.extraction import PAPER, ExtractionOptions
 from l2s_jax.prepare.layouts import folders_named, listed, pictures_in, plain_name, read_pairs, require_folder
-from l2s_jax.prepare.pipeline import Prepared, Work, prepare_sources
+from l2s_jax.prepare.options import WORKING_MPP, BachOptions, WorkOptions, extraction_of
+from l2s_jax.prepare.pipeline import Prepared, prepare_sources
+from l2s_jax.prepare.presets import BACH_PRESETS, Preset, named
 from l2s_jax.prepare.sources import Job, Source
 from l2s_jax.slides.annotations.class_names import BACH_CLASSES, bach_table
-from l2s_jax.slides.annotations.of_slide import OutlinesFrom
 from l2s_jax.slides.mpp import read_mpp_table
 from l2s_jax.slides.sheets import FILTERS, Resample, Sheet, read_slide_sheet, resized
 from l2s_jax.system.errors import UserError
 from l2s_jax.types import IGNORE_PIXEL, SPLITS, Split
 
 DATASET = "ICIAR BACH 2018"
-WORKING_MPP = 7.5
-"""um/px of the paper's 1.25x: 0.467 um/px, every 16th pixel."""
-
 _PAPER: dict[Split, tuple[str, ...]] = {
     "train": ("A01", "A02", "A03"),
     "val": ("A08",),
@@ -58,70 +55,51 @@ SLIDE_SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".v
 def prepare_bach(
     folder: str | Path,
     out: str | Path,
-    *,
-    mpp: float = WORKING_MPP,
-    split: Literal["paper", "printed"] = "paper",
-    splits_file: str | Path | None = None,
-    class_ids: Mapping[str, str] | None = None,
-    rename: Mapping[str, str] | None = None,
-    ignore: Sequence[str] = (),
-    photos: bool = True,
-    patients: str | Path | None = None,
-    slide_mpp: float | None = None,
-    mpp_table: str | Path | None = None,
-    outlines_from: OutlinesFrom | None = None,
-    extraction: ExtractionOptions = PAPER,
-    resample: Resample = "antialias",
-    work: Work | None = None,
+    options: BachOptions | Preset = "paper",
+    work: WorkOptions = WorkOptions(),  # noqa: B008, frozen
 ) -> Prepared:
     """Makes a manifest of BACH: centred patches of the training slides, photos, val and test slides whole.
 
     Args:
       folder: the unpacked challenge.
       out: folder that is made.
-      mpp: working scale, um/px.
-      split: which slides are for what, see `SPLIT_TABLES`.
-      splits_file: CSV with the columns slide,split instead, for slides of other names.
-      class_ids: {Annotation Id: class name}, for files with an Annotation element for each class and no
-        other name for it.
-      rename: {name in the annotations: class name}, beside BACH's own wordings.
-      ignore: names in the annotations whose regions are of no known class: 255 in masks, not learned and not
-        scored. QuPath's `Ignore*` is one of them where any is given.
-      photos: use part A.
-      patients: CSV with the columns photo,patient; photos of one patient become one group.
-      slide_mpp: level-0 um/px of slides where neither slide, table nor XML says.
-      mpp_table: CSV with the columns slide,mpp.
-      outlines_from: where annotations count from on slides with bounds, see `read_slide_annotations`.
-      extraction: how patches are cut; `extraction.RELEASE` is what the authors' code does.
-      resample: how photos are squeezed; slides are always read with antialiasing.
-      work: stains, workers, overwriting.
+      options: or the name of a preset; `replace(BACH_PRESETS["release"], patch_size=64)` is the release but
+        for one option.
+      work: workers, overwriting.
 
     Raises:
       UserError: nothing of the layout is there, slides of no split, or see `prepare_sources`.
     """
-    folder, work = require_folder(folder), work or Work()
+    folder, chosen = require_folder(folder), named(options, BACH_PRESETS)
+    extraction = extraction_of(chosen)
     # The paper's masks know every pixel; only who ignores something gets masks with unknown ones.
-    classes = replace(BACH_CLASSES, ignore_value=IGNORE_PIXEL) if ignore else BACH_CLASSES
-    table = bach_table(classes, synonyms=rename, ids=class_ids, ignored=ignore, ignore_star=bool(ignore))
-    scales = read_mpp_table(mpp_table) if mpp_table is not None else None
+    classes = replace(BACH_CLASSES, ignore_value=IGNORE_PIXEL) if chosen.ignore else BACH_CLASSES
+    table = bach_table(
+        classes,
+        synonyms=chosen.rename,
+        ids=chosen.class_ids,
+        ignored=chosen.ignore,
+        ignore_star=bool(chosen.ignore),
+    )
+    scales = read_mpp_table(chosen.mpp_table) if chosen.mpp_table is not None else None
     read = partial(
         read_slide_sheet,
         table=table,
-        mpp=mpp,
-        morphology=extraction.morphology,
-        slide_mpp=slide_mpp,
+        mpp=chosen.mpp,
+        morphology=chosen.morphology,
+        slide_mpp=chosen.slide_mpp,
         mpp_table=scales,
-        outlines_from=outlines_from,
+        outlines_from=chosen.outlines_from,
     )
     reading: dict[str, Any] = {
-        "class_ids": dict(class_ids or {}),
-        "rename": dict(rename or {}),
-        "ignore": sorted(ignore),
-        "slide_mpp": slide_mpp or 0.0,
-        "outlines_from": outlines_from or "as assumed",
+        "class_ids": dict(chosen.class_ids),
+        "rename": dict(chosen.rename),
+        "ignore": sorted(chosen.ignore),
+        "slide_mpp": chosen.slide_mpp or 0.0,
+        "outlines_from": chosen.outlines_from or "as assumed",
     }
     slides, found = find_slides(folder)
-    assigned, missing = assign_splits(slides, split, splits_file)
+    assigned, missing = assign_splits(slides, chosen.split, chosen.splits_file)
     sources = [
         Source(
             name,
@@ -135,8 +113,8 @@ def prepare_bach(
     ]
     shown = {part: listed((one.name for one in sources if one.split == part), 20) for part in SPLITS}
     found += [f"slides for {part}: {names or 'none'}" for part, names in shown.items()] + missing
-    if photos:
-        photo_sources, said = find_photos(folder, extraction.size, patients, resample)
+    if chosen.photos:
+        photo_sources, said = find_photos(folder, chosen.patch_size, chosen.patients, chosen.resample)
         sources, found = sources + photo_sources, found + said
     if not sources:
         raise UserError(
@@ -145,21 +123,23 @@ def prepare_bach(
         )
     recipe = {
         "what": "bach",
-        "mpp": mpp,
-        "split": split if splits_file is None else "of a file",
-        "photos": photos,
-        "resample": resample,
+        "mpp": chosen.mpp,
+        "split": chosen.split if chosen.splits_file is None else "of a file",
+        "photos": chosen.photos,
     }
     reading |= {
         "splits": {source.name: source.split for source in sources if source.name in slides},
-        "patients": {one.name: one.group for one in sources if patients and one.name not in slides},
+        "patients": {one.name: one.group for one in sources if chosen.patients and one.name not in slides},
         "mpp_table": {name: list(value) for name, value in (scales or {}).items()},
     }
     job = Job(Path(out), classes, extraction, "centred")
     found.insert(
-        0, f"BACH at {mpp:g} um/px ({WORKING_MPP} is the paper's 1.25x), patches of {extraction.size}"
+        0,
+        f"BACH at {chosen.mpp:g} um/px ({WORKING_MPP} is the paper's 1.25x), patches of {chosen.patch_size}",
     )
-    return prepare_sources(out, sources, job, recipe, work, dataset=DATASET, reading=reading, found=found)
+    return prepare_sources(
+        out, sources, job, recipe, chosen, work, dataset=DATASET, reading=reading, found=found
+    )
 
 
 def find_slides(folder: Path) -> tuple[dict[str, tuple[Path, Path]], list[str]]:

@@ -11,11 +11,11 @@ from threadpoolctl import threadpool_limits
 
 from l2s_jax.prepare.extraction import (
     PICTURE_TOO_SMALL,
-    ExtractionOptions,
     Patches,
     make_patches,
     mask_patches,
 )
+from l2s_jax.prepare.options import ExtractionOptions
 from l2s_jax.types import IGNORE_PIXEL
 
 EIGHT_NEIGHBOURS = np.ones((3, 3), bool)
@@ -54,11 +54,11 @@ def extract_centred(
     with threadpool_limits(1):
         centres = [region_centres(region, options) for region in found]
     regions = np.repeat(np.arange(len(found)), [len(some) for some in centres])
-    if found and min(mask.shape) < options.size:
+    if found and min(mask.shape) < options.patch_size:
         labels = np.array([region.code for region in found])[regions]
         nowhere, why = np.zeros((len(regions), 2)), [PICTURE_TOO_SMALL] * len(regions)
         return make_patches(nowhere, labels, np.ones(len(regions)), why, regions)
-    origins = push_inside(np.concatenate([np.zeros((0, 2)), *centres]), mask.shape, options.size)
+    origins = push_inside(np.concatenate([np.zeros((0, 2)), *centres]), mask.shape, options.patch_size)
     return mask_patches(mask, origins, regions, tissue, background, options)
 
 
@@ -91,7 +91,7 @@ def region_centres(region: Region, options: ExtractionOptions) -> np.ndarray:
     longest = int(extent.max())
     if options.small_region == "nextpow2":
         longest = 1 << (longest - 1).bit_length()
-    if longest > options.size:
+    if longest > options.patch_size:
         return start + _split(region, options)
     if options.centre == "box":
         return (start + extent / 2)[None]
@@ -101,7 +101,7 @@ def region_centres(region: Region, options: ExtractionOptions) -> np.ndarray:
 def centre_count(region: Region, options: ExtractionOptions) -> int:
     """Into how many a large region is split: ceil(1 + area / size^2)."""
     area = region.area if options.kmeans_area == "region" else region.inside.size
-    return math.ceil(1 + area / options.size**2)
+    return math.ceil(1 + area / options.patch_size**2)
 
 
 def _split(region: Region, options: ExtractionOptions) -> np.ndarray:

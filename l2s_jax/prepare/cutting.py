@@ -119,7 +119,7 @@ def _cut(source: Source, job: Job, sheet: Sheet) -> Record:
     if sheet.mask is None:
         return _write_label_only(source, job, sheet)
     found = extract(sheet, job)
-    kept, size = found.kept(), job.extraction.size
+    kept, size = found.kept(), job.extraction.patch_size
     if source.split != "train":
         kept = kept.where(kept.is_mask)
     if len(kept) == 0:
@@ -143,7 +143,7 @@ def _cut(source: Source, job: Job, sheet: Sheet) -> Record:
 def _nothing(source: Source, job: Job, sheet: Sheet, found: Patches) -> Record:
     """The record of a picture none of whose tiles can be used; an annotated slide must give some."""
     height, width = sheet.image.shape[:2]
-    size = job.extraction.size
+    size = job.extraction.patch_size
     reasons = [f"{reason} ({count})" for reason, count in found.dropped_counts().items()]
     why = ", ".join(reasons) or "nothing is annotated on it"
     if min(height, width) < size:

@@ -12,7 +12,6 @@ from other readers of the set, not from its documentation. What it finds is in t
 
 import re
 from collections import Counter
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -22,15 +21,14 @@ from PIL import Image
 
 from l2s_jax.data.classes import Classes
 from l2s_jax.data.pictures import read_image
-from l2s_jax.prepare.extraction import PAPER, ExtractionOptions
-from l2s_jax.prepare.layouts import folders_named, listed, pictures_in, plain_name, require_folder
-from l2s_jax.prepare.pipeline import Prepared, Work, prepare_sources
-from l2s_jax.prepare.sources import Job, Source
-from l2s_jax.prepare.splits import FRACTIONS, split_groups
+from l2s_jax.prepare.annotated_pictures import AnnotatedPicture, PictureSet, prepare_pictures
+from l2s_jax.prepare.layouts import folders_named, listed, pictures_in, require_folder
+from l2s_jax.prepare.options import DigestPathOptions, WorkOptions
+from l2s_jax.prepare.pipeline import Prepared
+from l2s_jax.prepare.presets import DIGESTPATH_PRESETS, Preset, named
 from l2s_jax.slides.sheets import Resample, Sheet, resized_sheet
 from l2s_jax.system.errors import UserError
 
-DATASET = "DigestPath2019"
 POSITIVE = ("tissue-train-pos-v1", "tissue-train-pos")
 NEGATIVE = ("tissue-train-neg-v1", "tissue-train-neg")
 MASK_SUFFIX = "_mask"
@@ -44,8 +42,7 @@ CLASSES = Classes(
 THRESHOLD = 128
 """A mask's lesion is what is at least this bright."""
 
-SLIDE_RULE = r"(.+?)_\d{4}-\d{2}-\d{2}"
-"""The slide is what stands before a date: D201705413_2019-05-14 15_29_11-lv1-... is of D201705413."""
+DIGESTPATH2019 = PictureSet("digestpath2019", "DigestPath2019", CLASSES)
 
 
 class Found(NamedTuple):
@@ -59,63 +56,43 @@ class Found(NamedTuple):
 def prepare_digestpath(
     folder: str | Path,
     out: str | Path,
-    *,
-    size: int = 1024,
-    slide_rule: str = SLIDE_RULE,
-    exclude: tuple[str, ...] = (),
-    extraction: ExtractionOptions = PAPER,
-    resample: Resample = "antialias",
-    fractions: Sequence[float] = FRACTIONS,
-    seed: int = 0,
-    work: Work | None = None,
+    options: DigestPathOptions | Preset = "paper",
+    work: WorkOptions = WorkOptions(),  # noqa: B008, frozen
 ) -> Prepared:
     """Makes a manifest of DigestPath2019: tiles of training pictures, val and test whole, split by slide.
 
     Args:
       folder: the unpacked challenge.
       out: folder that is made.
-      size: side to which pictures are resized, in pixels (the paper's 1024).
-      slide_rule: regular expression with one group, matched at the start of names: the slide. Pictures whose
-        name it does not fit count as a slide of their own; how many is in the report.
-      exclude: pictures to leave out, by name without suffix.
-      extraction: how tiles are cut; `extraction.RELEASE` is what the authors' code does.
-      resample: how pictures are resized.
-      fractions: shares of train, val and test, by slide.
-      seed: of the split.
-      work: stains, workers, overwriting.
+      options: or the name of a preset; `replace(DIGESTPATH_PRESETS["release"], patch_size=64)` is the
+        release but for one option.
+      work: workers, overwriting.
 
     Raises:
-      UserError: nothing of the layout is there, a rule that is none, or see `prepare_sources`.
+      UserError: nothing of the layout is there, a rule that is none, or see `prepare_pictures`.
     """
-    folder, work = require_folder(folder), work or Work()
-    if size < extraction.size:
-        raise UserError(f"--size {size} is smaller than a patch of {extraction.size}")
-    pictures, found, failures = find_pictures(folder, exclude)
-    slides, said = slides_of([picture.name for picture in pictures], slide_rule)
-    lesion = [int(picture.mask is not None) for picture in pictures]
-    splits = split_groups(slides, lesion, fractions, seed)
-    sources = [
-        Source(
-            plain_name(picture.name),
+    chosen = named(options, DIGESTPATH_PRESETS)
+    found_pictures, found, failures = find_pictures(require_folder(folder), chosen.exclude)
+    slides, said = slides_of([picture.name for picture in found_pictures], chosen.slide_rule)
+    pictures = [
+        AnnotatedPicture(
+            picture.name,
             slide,
-            split,
+            int(picture.mask is not None),
             tuple(path for path in (picture.image, picture.mask) if path is not None),
-            partial(read_picture, picture.image, picture.mask, size, extraction.morphology, resample),
+            partial(read_picture, picture.image, picture.mask),
         )
-        for picture, slide, split in zip(pictures, slides, splits, strict=True)
+        for picture, slide in zip(found_pictures, slides, strict=True)
     ]
-    recipe = {
-        "what": "digestpath2019",
-        "size": size,
-        "slide_rule": slide_rule,
-        "exclude": sorted(exclude),
-        "resample": resample,
-        "fractions": list(fractions),
-        "seed": seed,
-    }
-    job = Job(Path(out), CLASSES, extraction, "tiles")
-    return prepare_sources(
-        out, sources, job, recipe, work, dataset=DATASET, found=[*found, *said], failures=failures
+    return prepare_pictures(
+        out,
+        pictures,
+        chosen,
+        work,
+        DIGESTPATH2019,
+        recipe={"slide_rule": chosen.slide_rule},
+        found=[*found, *said],
+        failures=failures,
     )
 
 

@@ -12,7 +12,6 @@ lack whole areas; no rule finds them, name them with `exclude`.
 """
 
 import re
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,15 +19,14 @@ import numpy as np
 
 from l2s_jax.data.classes import Classes
 from l2s_jax.data.pictures import read_image, read_mask_values
-from l2s_jax.prepare.extraction import PAPER, ExtractionOptions
-from l2s_jax.prepare.layouts import folders_named, listed, pictures_in, plain_name, require_folder
-from l2s_jax.prepare.pipeline import Prepared, Work, prepare_sources
-from l2s_jax.prepare.sources import Job, Source
-from l2s_jax.prepare.splits import FRACTIONS, split_groups
+from l2s_jax.prepare.annotated_pictures import AnnotatedPicture, PictureSet, prepare_pictures
+from l2s_jax.prepare.layouts import folders_named, listed, pictures_in, require_folder
+from l2s_jax.prepare.options import GleasonOptions, WorkOptions
+from l2s_jax.prepare.pipeline import Prepared
+from l2s_jax.prepare.presets import GLEASON_PRESETS, Preset, named
 from l2s_jax.slides.sheets import Resample, Sheet, resized_sheet
 from l2s_jax.system.errors import UserError
 
-DATASET = "Gleason2019"
 IMAGE_FOLDERS = ("Train Imgs", "Train Images", "train")
 MAP_SUFFIX = "_classimg_nonconvex"
 
@@ -38,6 +36,7 @@ CLASSES = Classes(
     pixel_values=(0, 1, 2, 3, 4),
     background=0,
 )
+GLEASON2019 = PictureSet("gleason2019", "Gleason2019", CLASSES)
 CODES = {0: 0, 1: 1, 3: 2, 4: 3, 5: 4, 6: 1}
 """Map value to class code."""
 
@@ -47,61 +46,30 @@ _CORE = re.compile(r"(slide\d+)_core\d+", re.IGNORECASE)
 def prepare_gleason(
     folder: str | Path,
     out: str | Path,
-    *,
-    map_number: int = 1,
-    size: int = 1024,
-    exclude: tuple[str, ...] = (),
-    extraction: ExtractionOptions = PAPER,
-    resample: Resample = "antialias",
-    fractions: Sequence[float] = FRACTIONS,
-    seed: int = 0,
-    work: Work | None = None,
+    options: GleasonOptions | Preset = "paper",
+    work: WorkOptions = WorkOptions(),  # noqa: B008, frozen
 ) -> Prepared:
     """Makes a manifest of Gleason2019: tiles of training cores, val and test cores whole, split by slide.
 
     Args:
       folder: the unpacked challenge.
       out: folder that is made.
-      map_number: whose maps, 1 to 6.
-      size: side to which cores are resized, in pixels. The paper gives none for this set; 1024 is its size
-        for DigestPath2019 and its inference script's for both.
-      exclude: cores to leave out (slide001_core003), for maps known to be broken.
-      extraction: how tiles are cut; `extraction.RELEASE` is what the authors' code does.
-      resample: how pictures are resized.
-      fractions: shares of train, val and test, by slide.
-      seed: of the split.
-      work: stains, workers, overwriting.
+      options: or the name of a preset; `replace(GLEASON_PRESETS["release"], patch_size=64)` is the release
+        but for one option.
+      work: workers, overwriting.
 
     Raises:
-      UserError: nothing of the layout is there, or see `prepare_sources`.
+      UserError: nothing of the layout is there, or see `prepare_pictures`.
     """
-    folder, work = require_folder(folder), work or Work()
-    if size < extraction.size:
-        raise UserError(f"--size {size} is smaller than a patch of {extraction.size}")
-    pairs, found = find_cores(folder, map_number, exclude)
-    names = list(pairs)
-    splits = split_groups([slide_of(name) for name in names], [0] * len(names), fractions, seed)
-    sources = [
-        Source(
-            plain_name(name),
-            slide_of(name),
-            split,
-            pairs[name],
-            partial(read_core, *pairs[name], size, extraction.morphology, resample),
-        )
-        for name, split in zip(names, splits, strict=True)
+    chosen = named(options, GLEASON_PRESETS)
+    pairs, found = find_cores(require_folder(folder), chosen.map_number, chosen.exclude)
+    cores = [
+        AnnotatedPicture(name, slide_of(name), 0, files, partial(read_core, *files))
+        for name, files in pairs.items()
     ]
-    recipe = {
-        "what": "gleason2019",
-        "map": map_number,
-        "size": size,
-        "exclude": sorted(exclude),
-        "resample": resample,
-        "fractions": list(fractions),
-        "seed": seed,
-    }
-    job = Job(Path(out), CLASSES, extraction, "tiles")
-    return prepare_sources(out, sources, job, recipe, work, dataset=DATASET, found=found)
+    return prepare_pictures(
+        out, cores, chosen, work, GLEASON2019, recipe={"map": chosen.map_number}, found=found
+    )
 
 
 def find_cores(

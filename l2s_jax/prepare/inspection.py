@@ -9,13 +9,14 @@ from l2s_jax.data.classes import CLASSES, Classes, parse_classes
 from l2s_jax.data.pictures import write_png
 from l2s_jax.figures.drawing import overlay, save_figure
 from l2s_jax.prepare.centred_extraction import extract_centred
-from l2s_jax.prepare.extraction import ExtractionOptions, Patches
+from l2s_jax.prepare.extraction import Patches
 from l2s_jax.prepare.inspection_figures import (
     draw_centred_and_tiled,
     draw_patches,
     draw_splitting,
     draw_tissue,
 )
+from l2s_jax.prepare.options import ExtractionOptions
 from l2s_jax.prepare.tile_extraction import extract_tiles
 from l2s_jax.slides.annotations.class_names import BACH_CLASSES, bach_table, class_table
 from l2s_jax.slides.annotations.of_slide import OutlinesFrom, read_slide_annotations
@@ -162,7 +163,7 @@ def _draw_extraction(
     lines = []
     for name, cut in (("centred", extract_centred), ("tiles", extract_tiles)):
         patches = cut(mask, tissue, classes.background, options)
-        save_figure(draw_patches(image, mask, patches, options.size, classes), out / f"{name}.png")
+        save_figure(draw_patches(image, mask, patches, options.patch_size, classes), out / f"{name}.png")
         lines.append(_describe_patches(name, patches))
     drawing = draw_centred_and_tiled(image, mask, options, classes)
     save_figure(drawing, out / "centred_and_tiled.png")

@@ -15,7 +15,8 @@ from PIL import Image
 from l2s_jax.data.classes import Classes
 from l2s_jax.figures.drawing import legend, new_figure, overlay
 from l2s_jax.prepare.centred_extraction import Region, find_regions, push_inside, region_centres
-from l2s_jax.prepare.extraction import ExtractionOptions, Patches
+from l2s_jax.prepare.extraction import Patches
+from l2s_jax.prepare.options import ExtractionOptions
 from l2s_jax.slides.tissue import OPENING, tissue_steps
 
 MOST_PIXELS = 1400
@@ -106,7 +107,7 @@ def draw_centred_and_tiled(
     if best is None:
         return _nothing("no region is small enough for one patch")
     region, centred, tiles, shares = best
-    size = options.size
+    size = options.patch_size
     best_tile = tiles[np.argmax(shares)]
     tinted = overlay(image, mask, classes)
     figure = new_figure(7, 7.4)
@@ -139,7 +140,7 @@ def draw_splitting(
     """
     regions = list(find_regions(mask, classes.background, options))
     large = [region for region in regions if len(region_centres(region, options)) > 1]
-    if not large or min(mask.shape) < options.size:
+    if not large or min(mask.shape) < options.patch_size:
         return _nothing("no region is larger than a patch")
     region = max(large, key=lambda one: one.area)
     centres = region_centres(region, options)
@@ -149,15 +150,15 @@ def draw_splitting(
     left, right = figure.subplots(1, 2)
     _show(left, _with_parts(image, region, parts))
     _show(right, overlay(image, mask, classes))
-    for origin in push_inside(centres, mask.shape, options.size):
-        _box(right, origin, options.size, GREEN, "solid")
+    for origin in push_inside(centres, mask.shape, options.patch_size):
+        _box(right, origin, options.patch_size, GREEN, "solid")
     for axes in (left, right):
         axes.plot(centres[:, 1], centres[:, 0], "o", color="white", markeredgecolor="black", markersize=5)
-        axes.set_xlim(cols.start - options.size / 2, cols.stop + options.size / 2)
-        axes.set_ylim(rows.stop + options.size / 2, rows.start - options.size / 2)
+        axes.set_xlim(cols.start - options.patch_size / 2, cols.stop + options.patch_size / 2)
+        axes.set_ylim(rows.stop + options.patch_size / 2, rows.start - options.patch_size / 2)
     areas = np.bincount(parts[parts >= 0], minlength=len(centres))
     left.set_title(f"{len(centres)} parts of {areas.min():,} to {areas.max():,} pixels", fontsize=9)
-    right.set_title(f"a patch of {options.size} pixels on each centre", fontsize=9)
+    right.set_title(f"a patch of {options.patch_size} pixels on each centre", fontsize=9)
     return figure
 
 
@@ -200,12 +201,12 @@ def _worst_tiled(
     """Of the small regions the one that tiles cut up most, with its patch, the tiles on it, their shares."""
     worst = None
     for region in find_regions(mask, classes.background, options):
-        centres, tiles = region_centres(region, options), _tiles_on(region, mask.shape, options.size)
+        centres, tiles = region_centres(region, options), _tiles_on(region, mask.shape, options.patch_size)
         if len(centres) > 1 or len(tiles) == 0:
             continue
-        shares = _shares(region, tiles, options.size)
+        shares = _shares(region, tiles, options.patch_size)
         if worst is None or shares.max() < worst[3].max():
-            worst = region, push_inside(centres, mask.shape, options.size)[0], tiles, shares
+            worst = region, push_inside(centres, mask.shape, options.patch_size)[0], tiles, shares
     return worst
 
 

@@ -1,11 +1,13 @@
 """From the sources of a slide data set to a manifest: reference stain, all sources, rows, report."""
 
 import hashlib
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,36 +17,21 @@ from l2s_jax.data.manifest import STAIN, Manifest, PatchRow, read_manifest, writ
 from l2s_jax.data.pictures import read_image, write_png
 from l2s_jax.prepare.cutting import Record, crops, cut_source, extract, require_usable
 from l2s_jax.prepare.folders import STAIN_OF_LABELS, STAIN_PICTURE, claim_folder
+from l2s_jax.prepare.options import PictureOptions, WorkOptions
 from l2s_jax.prepare.paper_counts import compared
 from l2s_jax.prepare.parallel import run_all
-from l2s_jax.prepare.sources import HeldOut, Job, Source, Stained
+from l2s_jax.prepare.sources import Job, Source, Stained
 from l2s_jax.stain.fit import Stainer, StainFit
 from l2s_jax.stain.reference_file import load_reference, save_reference
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import sha256_of_file
+from l2s_jax.system.names import without_unnameable
 from l2s_jax.types import PATCH_MULTIPLE, SPLITS, fits_network
 
 MOST_NOTES = 20
 
-
-@dataclass(frozen=True)
-class Work:
-    """How a data set is gone through; the same for all of them."""
-
-    stainer: Stainer | None = None
-    """`l2s_jax.stain.patches.MACENKO`, or None to leave stains as they are."""
-    stain_reference: Path | None = None
-    """Picture whose stains all others are given; by default a training patch is chosen."""
-    workers: int | None = None
-    """Processes; by default one a core, fewer where memory is short."""
-    scheduler: str | None = None
-    """Address of a Dask scheduler to use instead of processes."""
-    overwrite: bool = False
-    """Use an output folder that holds something else."""
-    stained: Stained = "all"
-    """Which pictures are given the reference's stains."""
-    held_out: HeldOut = "whole"
-    """What becomes of sources of val and test."""
+STAINED: dict[str, Stained] = {"macenko": "all", "cls-only": "labels"}
+"""Which pictures are given the reference's stains, by the option `stain`."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +48,8 @@ def prepare_sources(
     sources: Sequence[Source],
     job: Job,
     recipe: dict[str, Any],
-    work: Work,
+    options: PictureOptions,
+    work: WorkOptions,
     *,
     dataset: str,
     reading: dict[str, Any] | None = None,
@@ -75,8 +63,9 @@ def prepare_sources(
         is not finished is done.
       sources: of all splits, with unique names.
       job: what to do; its `out`, stains and key are filled in here.
-      recipe: options that decide the content; values that TOML can hold.
-      work: stains, workers, overwriting.
+      recipe: other options that decide the content; values that TOML can hold.
+      options: what is done to pictures.
+      work: workers, overwriting.
       dataset: its name in Fig. 5.
       reading: options of `Source.read`, see `claim_folder`.
       found: lines on what the adapter met, for the report.
@@ -86,17 +75,21 @@ def prepare_sources(
       UserError: the patch size is no multiple of 16; the folder holds something else or cannot be written; no
         source at all could be used; no stain reference.
     """
-    if not fits_network(job.extraction.size):
-        raise UserError(f"patch_size {job.extraction.size}: expected a multiple of {PATCH_MULTIPLE}")
+    if not fits_network(job.extraction.patch_size):
+        raise UserError(f"patch_size {job.extraction.patch_size}: expected a multiple of {PATCH_MULTIPLE}")
+    unnameable = [without_unnameable(source.files)[1] for source in sources]
+    sources = [source for source, refused in zip(sources, unnameable, strict=True) if not refused]
+    failures = [*failures, *itertools.chain(*unnameable)]
     names = Counter(source.name.casefold() for source in sources)
     if names and max(names.values()) > 1:
         raise UserError(f"two sources are named {names.most_common(1)[0][0]!r}: rename or leave out one")
-    recipe = _full_recipe(recipe, job, work)
+    recipe = _full_recipe(recipe, job, options)
     out = claim_folder(out, recipe, reading=reading, overwrite=work.overwrite)
     key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
-    job = replace(job, out=out, stainer=work.stainer, stained=work.stained, held_out=work.held_out, key=key)
-    if work.stainer is not None:
-        job = _with_reference(job, sources, work)
+    job = replace(job, out=out, held_out=options.held_out, key=key)
+    if options.stain != "off":
+        job = replace(job, stainer=_macenko(), stained=STAINED[options.stain])
+        job = _with_reference(job, sources, options.stain_reference)
     outcomes = run_all(partial(cut_source, job=job), sources, workers=work.workers, scheduler=work.scheduler)
     failed = [*failures, *(outcome.error for outcome in outcomes if outcome.error)]
     pairs = [(sources[one.number], one.result) for one in outcomes if not one.error]
@@ -108,33 +101,43 @@ def prepare_sources(
     return Prepared(read_manifest(out), tuple(report), tuple(failed))
 
 
-def _full_recipe(recipe: dict[str, Any], job: Job, work: Work) -> dict[str, Any]:
-    recipe |= {"extraction": asdict(job.extraction), "held_out": work.held_out, "stain": "off"}
-    if work.stainer is not None:
-        recipe["stain"] = f"macenko, {work.stained}"
-        if work.stain_reference is not None:
-            read_image(work.stain_reference)  # faults are told before the folder is touched
-            recipe["stain_reference"] = sha256_of_file(work.stain_reference)
+def _macenko() -> Stainer:
+    """How stains are normalised. Computes with JAX, which nothing here imports before stains are wanted."""
+    return import_module("l2s_jax.stain.patches").MACENKO
+
+
+def _full_recipe(recipe: dict[str, Any], job: Job, options: PictureOptions) -> dict[str, Any]:
+    recipe |= {
+        "extraction": asdict(job.extraction),
+        "resample": options.resample,
+        "held_out": options.held_out,
+        "stain": "off",
+    }
+    if options.stain != "off":
+        recipe["stain"] = f"macenko, {STAINED[options.stain]}"
+        if options.stain_reference is not None:
+            read_image(options.stain_reference)  # faults are told before the folder is touched
+            recipe["stain_reference"] = sha256_of_file(options.stain_reference)
     return recipe
 
 
-def _with_reference(job: Job, sources: Sequence[Source], work: Work) -> Job:
+def _with_reference(job: Job, sources: Sequence[Source], named: Path | None) -> Job:
     """The job with the reference's stains, which are written into the folder; those there are used again.
 
     `stain.json` means that a network trained on the manifest knows no other stains. Where only image-level
     patches are given them the file has another name, and slides are predicted as they are.
     """
-    assert work.stainer is not None
-    path = job.out / (STAIN if work.stained == "all" else STAIN_OF_LABELS)
+    assert job.stainer is not None
+    path = job.out / (STAIN if job.stained == "all" else STAIN_OF_LABELS)
     picture = job.out / STAIN_PICTURE
-    if work.stain_reference is not None:
-        write_png(picture, read_image(work.stain_reference))
-        name = work.stain_reference.name
+    if named is not None:
+        write_png(picture, read_image(named))
+        name = named.name
     elif not _is_of(path, picture):
-        image, name = choose_reference(sources, job, work.stainer)
+        image, name = choose_reference(sources, job, job.stainer)
         write_png(picture, image)
-    if work.stain_reference is not None or not _is_of(path, picture):
-        fit = work.stainer.fit(read_image(picture)[None])
+    if named is not None or not _is_of(path, picture):
+        fit = job.stainer.fit(read_image(picture)[None])
         save_reference(path, StainFit(*(np.asarray(part)[0] for part in fit)), name, sha256_of_file(picture))
     reference, _ = load_reference(path)
     return replace(job, reference=reference, key=f"{job.key} {sha256_of_file(path)}")
@@ -172,7 +175,7 @@ def choose_reference(sources: Sequence[Source], job: Job, stainer: Stainer) -> t
             origins, images = np.zeros((1, 2), int), sheet.image[None]
         else:
             origins = extract(sheet, job).kept().origins
-            images = crops(sheet.image, origins, job.extraction.size)
+            images = crops(sheet.image, origins, job.extraction.patch_size)
         if len(images) == 0:
             tried.append(f"{source.files[0]}: no patch")
             continue

@@ -11,17 +11,13 @@ from pathlib import Path
 from typing import Literal
 
 from l2s_jax.data.classes import Classes
-from l2s_jax.prepare.extraction import ExtractionOptions
+from l2s_jax.prepare.options import ExtractionOptions, HeldOut
 from l2s_jax.slides.sheets import Sheet
 from l2s_jax.stain.fit import Stainer, StainFit
 from l2s_jax.types import Split
 
 Stained = Literal["all", "labels"]
 """Which pictures are given the reference's stains: all, or (release, on BACH) only those without a mask."""
-
-HeldOut = Literal["whole", "patches"]
-"""Sources of val and test stay whole, to be predicted by tiles and scored on every pixel; or (release, on
-Gleason2019 and DigestPath2019) they become mask patches as the training sources do."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from l2s_jax.prepare.centred_extraction import push_inside
 from l2s_jax.prepare.extraction import (
     LITTLE_TISSUE,
     NO_CLASS,
-    ExtractionOptions,
     Patches,
     class_counts,
     join,
@@ -16,6 +15,7 @@ from l2s_jax.prepare.extraction import (
     mask_labels,
     mask_patches,
 )
+from l2s_jax.prepare.options import ExtractionOptions
 from l2s_jax.types import IGNORE_PIXEL
 
 ONE_CLASS = "one class, but less of it than the dominance"
@@ -52,7 +52,7 @@ def extract_tiles(
 def grid(shape: tuple[int, ...], options: ExtractionOptions) -> np.ndarray:
     """int64[N,2]: the origins of all whole tiles, in row order."""
     last = 0 if options.drop_last else 1
-    rows, cols = (np.arange(0, side - options.size + last, options.size) for side in shape)
+    rows, cols = (np.arange(0, side - options.patch_size + last, options.patch_size) for side in shape)
     return np.stack(np.meshgrid(rows, cols, indexing="ij"), -1).reshape(-1, 2)
 
 
@@ -64,11 +64,11 @@ def sort_tiles(
     options: ExtractionOptions,
 ) -> Patches:
     """Decides for each tile what it is. Arguments as `extract_tiles`, and int64[N,2] origins."""
-    counts = class_counts(mask, origins, options.size)
+    counts = class_counts(mask, origins, options.patch_size)
     known = counts.copy()
     known[:, IGNORE_PIXEL] = 0
     classes = (known > 0).sum(1)
-    share = known.max(1, initial=0) / options.size**2
+    share = known.max(1, initial=0) / options.patch_size**2
     is_label = (share >= options.dominance) & (classes > 0)
     is_mask = ~is_label & (classes == 2) & (options.seg_from == "grid")
     reasons = [
@@ -89,14 +89,14 @@ def extract_perimeter(
 
     Arguments as `extract_tiles`. A picture of one class has none.
     """
-    if min(mask.shape) < options.size:
+    if min(mask.shape) < options.patch_size:
         return make_patches([], [], [], [], [])
     centres = np.argwhere(class_borders(mask)) + 0.5
-    candidates = push_inside(centres, mask.shape, options.size)
+    candidates = push_inside(centres, mask.shape, options.patch_size)
     kept = np.zeros((0, 2), np.int64)
     for origin in candidates:
-        shared = np.maximum(options.size - np.abs(kept - origin), 0).prod(1)
-        if (shared < options.max_overlap * options.size**2).all():
+        shared = np.maximum(options.patch_size - np.abs(kept - origin), 0).prod(1)
+        if (shared < options.max_overlap * options.patch_size**2).all():
             kept = np.concatenate([kept, origin[None]])
     return mask_patches(mask, kept, np.full(len(kept), -1), tissue, background, options)
 

@@ -1,6 +1,7 @@
 """TOML files of options: read, and each value held against its type."""
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -47,6 +48,8 @@ def _fits(value: Any, hint: Any) -> bool:
         return any(type(value) is type(one) and value == one for one in get_args(hint))
     if get_origin(hint) is tuple:
         return isinstance(value, list) and _items_fit(value, get_args(hint))
+    if get_origin(hint) is Mapping:
+        return isinstance(value, dict) and all(_fits(part, get_args(hint)[1]) for part in value.values())
     if get_args(hint):
         return any(_fits(value, part) for part in _parts(hint))
     if hint is float:
@@ -66,7 +69,7 @@ def _converted(value: Any, hint: Any) -> Any:
         args = get_args(hint)
         hints = [args[0]] * len(value) if args[1:] == (...,) else args
         return tuple(map(_converted, value, hints))
-    if get_args(hint) and get_origin(hint) is not Literal:
+    if get_args(hint) and get_origin(hint) not in (Literal, Mapping):
         return _converted(value, next(part for part in _parts(hint) if _fits(value, part)))
     return hint(value) if hint in (float, Path) else value
 
@@ -84,6 +87,8 @@ def _describe(hint: Any) -> str:
         if args[1:] == (...,):
             return f"a list, each {_describe(args[0])}"
         return f"a list of {len(args)}: {', '.join(map(_describe, args))}"
+    if get_origin(hint) is Mapping:
+        return f"a table, each {_describe(get_args(hint)[1])}"
     if get_args(hint):
         return " or ".join(map(_describe, _parts(hint)))
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}

@@ -1,9 +1,9 @@
+import re
 import shutil
 import threading
 import time
-from dataclasses import MISSING, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -12,8 +12,12 @@ from safetensors.numpy import save_file
 from helpers.commands import l2s
 from helpers.runs import TINY
 from l2s_jax.cli import app as cli
-from l2s_jax.cli.app import COMMANDS, _parse
-from l2s_jax.config import PRESETS
+from l2s_jax.cli.app import _parse
+from l2s_jax.cli.commands import COMMANDS, summary
+from l2s_jax.cli.parsing import default_of, file_options
+from l2s_jax.config import PRESETS, TrainConfig
+from l2s_jax.prepare.options import BachOptions
+from l2s_jax.prepare.presets import BACH_PRESETS
 from l2s_jax.runs.folder import CONFIG
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.toml import typed_options
@@ -23,15 +27,60 @@ from l2s_jax.system.toml import typed_options
 def test_every_command_explains_itself(name, capsys):
     assert l2s(*name.split(), "--help") == 0
     out = capsys.readouterr().out
-    assert COMMANDS[name].__doc__.splitlines()[0][:30] in " ".join(out.split())
+    assert summary(name) == COMMANDS[name].__doc__.splitlines()[0]
+    assert summary(name)[:30] in " ".join(out.split())
+
+
+def help_of(name, columns, monkeypatch, capsys):
+    """Lines of a command's help, without its boxes."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert l2s(*name.split(), "--help") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= columns for line in lines if line not in COMMANDS[name].__doc__)
+    return [line.strip(" \u2502\u256d\u256e\u2570\u256f\u2500") for line in lines]
 
 
 def test_the_text_of_an_option_is_a_paragraph(monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "500")
-    assert l2s("train", "--help") == 0
-    lines = capsys.readouterr().out.splitlines()
-    (setting,) = [line for line in lines if "percent of the masks, all labels. The classification" in line]
-    assert "S: masks only." in setting and "(default: 'S+C*')" in setting
+    """Its lines break where the terminal ends, not where the source's do: there, before `all`."""
+    lines = help_of("train", 120, monkeypatch, capsys)
+    (routing,) = [line for line in lines if line.startswith("--routing")]
+    assert "`split`: each loss sees its own patches (section 2.2). `all`: both see every patch," in routing
+
+
+def test_help_reads_as_a_table_of_contents(monkeypatch, capsys):
+    lines = help_of("train", 80, monkeypatch, capsys)
+    titles = {line: number for number, line in enumerate(lines) if re.fullmatch(r"[\w ]+ options", line)}
+    groups = ("subset", "network", "teacher", "loss", "optimiser", "augmentation", "validation", "resource")
+    assert [title for title in titles if title.split()[0] in groups] == [f"{name} options" for name in groups]
+    place = {line.split()[0].strip(","): n for n, line in enumerate(lines) if line.startswith("--")}
+    order = ["--percent", "--weights", "--teacher-shift", "--set-weight", "--epochs", "--colour-jitter"]
+    assert [place[option] for option in order] == sorted(place[option] for option in order)
+    for option, title in zip(order, groups, strict=False):
+        assert place[option] > titles[f"{title} options"]
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if COMMANDS[name].presets])
+def test_every_preset_is_explained_with_what_it_sets(name, columns, monkeypatch, capsys):
+    text = " ".join(" ".join(help_of(name, columns, monkeypatch, capsys)).split())
+    presets = COMMANDS[name].presets
+    first = asdict(presets["paper"])
+    for preset, options in presets.items():
+        said = text.split(f"`{preset}`: ")[1].split("`")[0].split("(default:")[0]
+        assert len(said) > 10
+        named = {
+            word.strip("()").removeprefix("--").replace("-", "_") for word in said.split() if "--" in word
+        }
+        assert named == {key for key, value in asdict(options).items() if value != first[key]}
+
+
+def test_a_range_is_in_the_help_and_held(phantom, tmp_path, monkeypatch, capsys):
+    lines = help_of("train", 120, monkeypatch, capsys)
+    assert any("Adam's step size (section 2.3). (above 0 and below 10)" in line for line in lines)
+    assert l2s("train", phantom, "--out", tmp_path / "run", "--learning-rate", "10") == 2
+    assert "learning_rate = 10.0 must be above 0 and below 10" in capsys.readouterr().err
+    assert l2s("prepare", "bach", tmp_path, tmp_path / "out", "--min-foreground", "1.5") == 2
+    assert "min_foreground = 1.5 must be 0 to 1" in capsys.readouterr().err
 
 
 def test_threads_that_are_about_to_end_are_waited_for_and_no_others(monkeypatch):
@@ -65,6 +114,43 @@ def test_overview_version_and_unknown_commands(capsys):
     assert l2s("prepare") == 2 and "prepare phantom" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "words, parts",
+    [
+        (["trian", "data"], ["no such command: trian", "train?"]),
+        (["prepare", "bahc", "x"], ["no such command: prepare bahc", "prepare bach?"]),
+        (["train", "data", "--out", "r", "--percant", "5"], ["--percant", "--percent FLOAT"]),
+        (["train", "data", "--out", "r", "--epochs", "many"], ["--epochs", "'many'", "--epochs INT"]),
+        (["train", "data", "--out", "r", "--preset", "nature"], ["'nature'", "--preset", "labelset"]),
+        (["train", "data", "--out", "r", "--config"], ["--config", "Missing value"]),
+        (["train", "data"], ["--out PATH", "Run folder", "required"]),
+        (["train", "--out", "r"], ["MANIFEST", "patches.csv", "required"]),
+        (["prepare", "bach", "a", "b", "--rename", "Tumour"], ["--rename", "'Tumour'", "NAME=CLASS"]),
+    ],
+)
+def test_wrong_words_are_told_with_what_was_expected(words, parts, capsys):
+    assert l2s(*words) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert all(part in said for part in parts), said
+
+
+def test_a_file_holds_presets_and_tables_too(tmp_path):
+    file = tmp_path / "c.toml"
+    file.write_text("preset = 'release'\nmin_foreground = 0.5\nrename = { DCIS = 'in situ' }\n")
+    words = ["a", "b", "--config", str(file)]
+    options = _parse("prepare bach", words).part(BachOptions)
+    assert options == replace(BACH_PRESETS["release"], min_foreground=0.5, rename={"DCIS": "in situ"})
+    options = _parse("prepare bach", [*words, "--preset", "paper", "--rename", "Fat=normal"]).part(
+        BachOptions
+    )
+    assert options == BachOptions(min_foreground=0.5, rename={"Fat": "normal"})
+    file.write_text("rename = ['DCIS=in situ']\npreset = 'nature'\nfolder = 'a'\n")
+    with pytest.raises(UserError) as caught:
+        _parse("prepare bach", words)
+    for part in ("rename = ", "a table, each text", "preset = 'nature'", "paper, release", "'folder'"):
+        assert part in str(caught.value)
+
+
 def as_toml(value):
     """A default as a TOML file holds it."""
     if isinstance(value, tuple):
@@ -74,12 +160,9 @@ def as_toml(value):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_defaults_of_every_command_can_stand_in_a_file(name):
-    hints = {key: hint for key, hint in get_type_hints(COMMANDS[name]).items() if key != "training"}
-    defaults = {field.name: field.default for field in fields(COMMANDS[name])}
-    table = {
-        key: as_toml(value) for key, value in defaults.items() if value is not MISSING and value is not None
-    }
-    values = typed_options(table, hints, name)
+    defaults = default_of(COMMANDS[name], name, [])
+    table = {key: as_toml(value) for key, value in defaults.items() if key != "config" and value is not None}
+    values = typed_options(table, file_options(COMMANDS[name]), name)
     assert values == {key: defaults[key] for key in table}
 
 
@@ -111,9 +194,9 @@ def test_every_option_of_train_can_stand_in_a_file(tmp_path):
     command = _parse("train", asked)
     assert (command.seeds, command.strategy, command.devices) == ((3, 4), "unroll", "all")
     assert command.compile_cache and command.allow_outside
-    assert command.training == replace(PRESETS["release"], epochs=7)
+    assert command.part(TrainConfig) == replace(PRESETS["release"], epochs=7)
     command = _parse("train", [*asked, "--devices", "2", "--epochs", "9", "--preset", "labelset"])
-    assert command.devices == 2 and command.training == replace(PRESETS["labelset"], epochs=9)
+    assert command.devices == 2 and command.part(TrainConfig) == replace(PRESETS["labelset"], epochs=9)
     file.write_text("seeds = 3\ndevices = 'some'\nepochs = 1.5\n")
     with pytest.raises(UserError) as caught:
         _parse("train", asked)
@@ -144,7 +227,7 @@ BAD = {
     "not a run": (["evaluate", "{tmp}", "{data}"], 2, "holds no trained network"),
     "unknown option": (["train", "{data}", "--out", "{tmp}/run", "--percant", "5"], 2, "percant"),
     "senseless value": (
-        ["train", "{data}", "--out", "{tmp}/run", "--percent", "500"], 2, "between 0.0 and 100",
+        ["train", "{data}", "--out", "{tmp}/run", "--percent", "500"], 2, "percent = 500.0 must be 0 to 100",
     ),
     "no number": (["train", "{data}", "--out", "{tmp}/run", "--epochs", "many"], 2, "many"),
     "a file in the way": (
@@ -179,11 +262,9 @@ def test_bad_input_gives_one_message_and_the_right_code(case, trained, phantom, 
 
 
 def test_the_command_line_wins_over_the_file_and_the_file_over_the_preset(tmp_path):
-    from l2s_jax.cli.app import _parse
-
     (tmp_path / "c.toml").write_text("percent = 10.0\nhead = 'a3'\n")
     arguments = ["data", "--out", "run", "--preset", "release", "--config", str(tmp_path / "c.toml")]
-    training = _parse("train", [*arguments, "--percent", "20"]).training
+    training = _parse("train", [*arguments, "--percent", "20"])
     assert (training.percent, training.head, training.routing) == (20.0, "a3", "all")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.commands import l2s
 from helpers.dataset_generator import (
     BACH_MPP,
     BOXES,
@@ -30,17 +31,18 @@ from l2s_jax.data.check import check_manifest
 from l2s_jax.data.manifest import STAIN, read_manifest
 from l2s_jax.data.pictures import read_image, read_mask
 from l2s_jax.prepare.bach import SPLIT_TABLES, prepare_bach
-from l2s_jax.prepare.extraction import PAPER, RELEASE, ExtractionOptions
+from l2s_jax.prepare.options import BachOptions, WorkOptions, extraction_of
 from l2s_jax.prepare.paper_counts import compared, paper_counts
-from l2s_jax.prepare.pipeline import Work
-from l2s_jax.stain.patches import MACENKO, fit_pictures
+from l2s_jax.prepare.presets import BACH_PRESETS
+from l2s_jax.stain.patches import fit_pictures
 from l2s_jax.stain.reference_file import load_reference
 from l2s_jax.system.errors import UserError
 from l2s_jax.types import IGNORE_PIXEL
 
 SIZE = 32
-SMALL = ExtractionOptions(size=SIZE)
-HERE = Work(workers=1)
+SMALL = BachOptions(patch_size=SIZE, stain="off")
+HERE = WorkOptions(workers=1)
+RELEASE = replace(BACH_PRESETS["release"], patch_size=SIZE, stain="off")
 
 JPEG_ERROR = 6
 """Grey levels between a drawn pixel and what comes out of the JPEG pyramid at quality 98 (4:2:0 chroma in
@@ -57,7 +59,7 @@ def bach(tmp_path_factory):
 @pytest.fixture(scope="session")
 def prepared(bach, tmp_path_factory):
     out = tmp_path_factory.mktemp("prepared") / "out"
-    return out, prepare_bach(bach[0], out, extraction=SMALL, work=HERE)
+    return out, prepare_bach(bach[0], out, SMALL, HERE)
 
 
 def place_of(row):
@@ -141,7 +143,7 @@ def test_the_counts_of_the_paper():
 
 
 def test_the_printed_split(bach, tmp_path):
-    result = prepare_bach(bach[0], tmp_path / "o", extraction=SMALL, split="printed", photos=False, work=HERE)
+    result = prepare_bach(bach[0], tmp_path / "o", replace(SMALL, split="printed", photos=False), HERE)
     assert {row.group for row in result.manifest.of_split("train")} == {"A01", "A06", "A08"}
     assert not result.manifest.of_split("val") and len(result.manifest.of_split("test")) == 7
     assert not [row for row in result.manifest.patches if row.group.startswith("photo")]
@@ -152,9 +154,8 @@ def test_photos_of_one_patient_are_one_group(bach, tmp_path):
     result = prepare_bach(
         bach[0] / "ICIAR2018_BACH_Challenge" / "Photos",
         tmp_path / "o",
-        extraction=SMALL,
-        patients=tmp_path / "patients.csv",
-        work=HERE,
+        replace(SMALL, patients=tmp_path / "patients.csv"),
+        HERE,
     )
     assert [row.source for row in result.manifest.patches if row.group == "patient 7"] == [
         "n001.tif",
@@ -184,9 +185,8 @@ def add_slide(folder, name, boxes=BOXES, image=None, **options):
     return write_slide(folder / "WSI" / f"{name}.svs", Drawn(image, mask), boxes, **options)
 
 
-def prepare_own(folder, out, **options):
-    options = {"extraction": SMALL, "splits_file": folder / "splits.csv", "work": HERE} | options
-    return prepare_bach(folder, out, **options)
+def prepare_own(folder, out, work=HERE, base=SMALL, **options):
+    return prepare_bach(folder, out, replace(base, **{"splits_file": folder / "splits.csv"} | options), work)
 
 
 def test_slides_of_other_names_need_a_file_of_splits(own, tmp_path):
@@ -319,7 +319,7 @@ def test_other_names_are_given_a_meaning_or_left_out(own, tmp_path, capsys):
     masks = [read_mask(row.mask, manifest.classes) for row in manifest.patches]
     assert set(np.unique(np.concatenate(masks))) == {0, 2, 3, IGNORE_PIXEL}
     assert cli.run([*words, "--rename", "DCIS"]) == 2
-    assert "--rename 'DCIS': expected NAME=CLASS" in capsys.readouterr().err
+    assert re.search("--rename.*'DCIS': expected NAME=CLASS", capsys.readouterr().err)
 
 
 def test_started_again_it_does_only_what_is_not_finished(own, tmp_path):
@@ -347,13 +347,8 @@ def test_started_again_it_does_only_what_is_not_finished(own, tmp_path):
 def test_a_folder_made_otherwise_is_refused(own, tmp_path):
     prepare_own(own, tmp_path / "o")
     with pytest.raises(UserError, match="--overwrite"):
-        prepare_own(own, tmp_path / "o", extraction=replace(SMALL, min_foreground=0.5))
-    result = prepare_own(
-        own,
-        tmp_path / "o",
-        extraction=replace(SMALL, min_foreground=0.5),
-        work=Work(workers=1, overwrite=True),
-    )
+        prepare_own(own, tmp_path / "o", min_foreground=0.5)
+    result = prepare_own(own, tmp_path / "o", WorkOptions(workers=1, overwrite=True), min_foreground=0.5)
     assert result.manifest.patches
 
 
@@ -370,15 +365,15 @@ def test_a_scale_given_later_mends_what_failed(own, tmp_path):
 
 
 def test_overwriting_leaves_no_stains_of_another_kind(own, tmp_path):
-    prepare_own(own, tmp_path / "o", work=Work(MACENKO, workers=1))
+    prepare_own(own, tmp_path / "o", stain="macenko")
     assert (tmp_path / "o" / STAIN).exists()
-    prepare_own(own, tmp_path / "o", work=Work(workers=1, overwrite=True))
+    prepare_own(own, tmp_path / "o", WorkOptions(workers=1, overwrite=True))
     assert not (tmp_path / "o" / STAIN).exists()
 
 
 def test_the_release_cuts_otherwise(own, tmp_path):
     paper = prepare_own(own, tmp_path / "a").manifest.patches
-    release = prepare_own(own, tmp_path / "b", extraction=replace(RELEASE, size=SIZE)).manifest.patches
+    release = prepare_own(own, tmp_path / "b", base=RELEASE).manifest.patches
     assert {row.source for row in paper} != {row.source for row in release}
     recipe = (tmp_path / "b" / "prepared.toml").read_text()
     assert 'components = "any"' in recipe and "min_foreground = 0.0" in recipe
@@ -387,10 +382,10 @@ def test_the_release_cuts_otherwise(own, tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"extraction": ExtractionOptions(size=40)}, "multiple of 16"),
+        ({"patch_size": 40}, "multiple of 16"),
         ({"mpp": 0.001}, "Choose a coarser scale"),
         ({"mpp": -1.0}, "no positive number"),
-        ({"work": Work(workers=0)}, "--workers 0"),
+        ({"work": WorkOptions(workers=0)}, "--workers 0"),
     ],
 )
 def test_impossible_options(own, tmp_path, options, message):
@@ -411,7 +406,7 @@ def concentrations(rows):
 
 def test_stains_are_those_of_the_reference(bach, prepared, tmp_path):
     out = tmp_path / "o"
-    result = prepare_bach(bach[0], out, extraction=SMALL, work=Work(MACENKO, workers=1))
+    result = prepare_bach(bach[0], out, replace(SMALL, stain="macenko"), HERE)
     reference, _ = load_reference(out / "stain.json")
     rows, before = train_masks(result.manifest), train_masks(prepared[1].manifest)
     assert [row.source for row in rows] == [row.source for row in before]
@@ -434,7 +429,7 @@ def test_stains_are_those_of_the_reference(bach, prepared, tmp_path):
 
 def test_the_reference_is_always_the_same_patch(own, tmp_path):
     for name in "ab":
-        prepare_own(own, tmp_path / name, work=Work(MACENKO, workers=1))
+        prepare_own(own, tmp_path / name, stain="macenko")
     one, other = ((tmp_path / name / "stain_reference.png").read_bytes() for name in "ab")
     assert one == other
 
@@ -442,24 +437,24 @@ def test_the_reference_is_always_the_same_patch(own, tmp_path):
 def test_the_reference_can_be_named(own, tmp_path):
     image = draw_tissue(SIZE, SIZE, 77)
     Image.fromarray(image).save(tmp_path / "mine.png")
-    work = Work(MACENKO, tmp_path / "mine.png", workers=1)
-    result = prepare_own(own, tmp_path / "o", work=work)
+    named = {"stain": "macenko", "stain_reference": tmp_path / "mine.png"}
+    result = prepare_own(own, tmp_path / "o", **named)
     assert json.loads((tmp_path / "o" / "stain.json").read_text())["reference"] == "mine.png"
     target = fit_pictures(image[None]).max_concentration[0]
     found = concentrations(result.manifest.patches)
     np.testing.assert_allclose(found, np.tile(target, (len(found), 1)), rtol=0.08)
     Image.new("RGB", (64, 64), "white").save(tmp_path / "white.png")
     with pytest.raises(UserError, match="white.png cannot be the stain reference"):
-        prepare_own(own, tmp_path / "p", work=Work(MACENKO, tmp_path / "white.png", workers=1))
+        prepare_own(own, tmp_path / "p", **named | {"stain_reference": tmp_path / "white.png"})
     with pytest.raises(UserError, match="not found"):
-        prepare_own(own, tmp_path / "p", work=Work(MACENKO, tmp_path / "none.png", workers=1))
+        prepare_own(own, tmp_path / "p", **named | {"stain_reference": tmp_path / "none.png"})
 
 
 def test_no_patch_fit_for_a_reference_is_said(own, tmp_path):
     grey = np.full((HEIGHT, WIDTH, 3), (200, 120, 160), np.uint8)
     add_slide(own, "B1", image=grey)
     with pytest.raises(UserError, match="no patch with two stains"):
-        prepare_own(own, tmp_path / "o", work=Work(MACENKO, workers=1))
+        prepare_own(own, tmp_path / "o", stain="macenko")
 
 
 def test_the_command_prints_and_ends_with_1_where_a_slide_failed(own, tmp_path, capsys):
@@ -482,7 +477,7 @@ def prepared_on_the_command_line(bach, out, *options):
 
 def test_the_preset_of_the_release_on_the_command_line(bach, tmp_path, capsys):
     recipe = prepared_on_the_command_line(bach, tmp_path / "o", "--preset", "release")
-    assert recipe["extraction"] == asdict(replace(RELEASE, size=SIZE))
+    assert recipe["extraction"] == asdict(extraction_of(RELEASE))
     assert recipe["stain"] == "macenko, labels" and recipe["resample"] == "nearest"
     assert recipe["split"] == "printed" and recipe["reading"]["splits"]["A06"] == "train"
     assert "stains of image-level patches only normalised" in capsys.readouterr().out
@@ -506,11 +501,35 @@ VARIANTS = [
 
 @pytest.mark.parametrize("name, value", VARIANTS, ids=[name for name, _ in VARIANTS])
 def test_single_variants_of_the_release(name, value):
-    words = [f"--{name.replace('_', '-')}", str(value)]
-    command = cli._parse("prepare bach", ["folder", "out", *words])
-    assert command.extraction() == replace(PAPER, **{name: value})
-    back = cli._parse("prepare bach", ["folder", "out", "--preset", "release", *words]).extraction()
-    assert back == RELEASE  # each is the release's own value
+    words = ["folder", "out", f"--{name.replace('_', '-')}", str(value)]
+    paper = cli._parse("prepare bach", words).part(BachOptions)
+    assert paper == replace(BACH_PRESETS["paper"], **{name: value})
+    release = cli._parse("prepare bach", [*words, "--preset", "release"]).part(BachOptions)
+    assert release == BACH_PRESETS["release"]  # each is the release's own value
+
+
+@pytest.mark.parametrize("preset", BACH_PRESETS)
+def test_from_python_as_on_the_command_line(own, tmp_path, preset):
+    """Whole, by its name, and with a variant over it."""
+    options = replace(BACH_PRESETS[preset], patch_size=SIZE, splits_file=own / "splits.csv", mpp=8.0)
+    prepare_bach(own, tmp_path / "python", options, HERE)
+    words = ["prepare", "bach", own, tmp_path / "command", "--preset", preset, "--patch-size", SIZE]
+    l2s(*words, "--splits-file", own / "splits.csv", "--mpp", "8", "--workers", "1")
+    one, other = (contents(tmp_path / name) for name in ("python", "command"))
+    assert one == other and "patches.csv" in one and len(one) > 6
+
+
+def test_a_preset_by_its_name(own, tmp_path):
+    with pytest.raises(UserError, match="'relase' is none of paper, release"):
+        prepare_bach(own, tmp_path / "o", "relase")
+    with pytest.raises(UserError, match="B1 stand in no split"):
+        prepare_bach(own, tmp_path / "o", "release")  # its slides are BACH's
+
+
+def contents(folder):
+    """Bytes of every file of a manifest's folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def test_manifest_rows_are_in_the_order_of_the_sources(prepared):

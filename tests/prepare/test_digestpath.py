@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,14 +9,14 @@ from helpers.dataset_generator import digestpath_name, draw_tissue, write_digest
 from l2s_jax.cli import app as cli
 from l2s_jax.data.check import check_manifest
 from l2s_jax.data.pictures import read_mask
-from l2s_jax.prepare.digestpath import CLASSES, SLIDE_RULE, find_pictures, prepare_digestpath, slides_of
-from l2s_jax.prepare.extraction import ExtractionOptions
-from l2s_jax.prepare.pipeline import Work
+from l2s_jax.prepare.digestpath import CLASSES, find_pictures, prepare_digestpath, slides_of
+from l2s_jax.prepare.options import SLIDE_RULE, DigestPathOptions, WorkOptions
+from l2s_jax.prepare.presets import DIGESTPATH_PRESETS
 from l2s_jax.system.errors import UserError
 
 SIDE, SIZE, PATCH = 256, 128, 32
-HERE = Work(workers=1)
-OPTIONS = {"size": SIZE, "extraction": ExtractionOptions(size=PATCH), "work": HERE}
+HERE = WorkOptions(workers=1)
+OPTIONS = DigestPathOptions(size=SIZE, patch_size=PATCH, stain="off")
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_masks_are_recovered_without_the_ringing(digestpath, tmp_path):
     folder, truth = digestpath
     grey = np.asarray(Image.open(next(positive_folder(folder).glob("*_mask.jpg"))).convert("L"))
     assert len(np.unique(grey)) > 10  # the masks do ring
-    result = prepare_digestpath(folder, tmp_path / "o", **OPTIONS)
+    result = prepare_digestpath(folder, tmp_path / "o", OPTIONS, HERE)
     assert result.failures == () and check_manifest(tmp_path / "o").ok
     by_file = {file_name(name): drawn.mask[1::2, 1::2] for name, drawn in truth.items()}
     kinds = set()
@@ -61,7 +62,7 @@ def test_masks_are_recovered_without_the_ringing(digestpath, tmp_path):
 
 
 def test_pictures_of_a_slide_stay_together(digestpath, tmp_path):
-    result = prepare_digestpath(digestpath[0], tmp_path / "o", **OPTIONS)
+    result = prepare_digestpath(digestpath[0], tmp_path / "o", OPTIONS, HERE)
     assert f"12 slides by the rule {SLIDE_RULE!r} (paper: 324)" in result.report
     groups = {
         split: {row.group for row in result.manifest.of_split(split)} for split in ("train", "val", "test")
@@ -123,6 +124,17 @@ def test_bad_pictures_are_told_and_the_rest_goes_on(digestpath, tmp_path, capsys
     ):
         assert re.search(message, line), line
     assert "No problems." in printed
+
+
+@pytest.mark.parametrize("preset", DIGESTPATH_PRESETS)
+def test_from_python_as_on_the_command_line(digestpath, tmp_path, preset):
+    options = replace(DIGESTPATH_PRESETS[preset], size=SIZE, patch_size=PATCH, stain="off")
+    prepare_digestpath(digestpath[0], tmp_path / "python", options, HERE)
+    words = ["prepare", "digestpath2019", str(digestpath[0]), str(tmp_path / "command"), "--preset", preset]
+    words += ["--size", str(SIZE), "--patch-size", str(PATCH), "--stain", "off", "--workers", "1"]
+    assert cli.run(words) == 0
+    for name in ("patches.csv", "classes.toml", "prepared.toml"):
+        assert (tmp_path / "python" / name).read_text() == (tmp_path / "command" / name).read_text()
 
 
 def test_pictures_can_be_left_out(digestpath):

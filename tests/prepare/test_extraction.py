@@ -15,20 +15,19 @@ from l2s_jax.prepare.centred_extraction import centre_count, extract_centred, fi
 from l2s_jax.prepare.extraction import (
     LITTLE_TISSUE,
     NO_CLASS,
-    PAPER,
     PICTURE_TOO_SMALL,
-    RELEASE,
-    ExtractionOptions,
     join,
     mask_labels,
     overlapping_pairs,
 )
+from l2s_jax.prepare.options import ExtractionOptions
+from l2s_jax.prepare.presets import EXTRACTION_PRESETS
 from l2s_jax.prepare.tile_extraction import MANY_CLASSES, ONE_CLASS, class_borders, extract_tiles, grid
 from l2s_jax.system.errors import UserError
 from l2s_jax.types import IGNORE_LABEL, IGNORE_PIXEL
 
-SMALL = dataclasses.replace(PAPER, size=8)
-SMALL_RELEASE = dataclasses.replace(RELEASE, size=8, kmeans_step=2)
+SMALL = dataclasses.replace(ExtractionOptions(), patch_size=8)
+SMALL_RELEASE = dataclasses.replace(EXTRACTION_PRESETS["release"], patch_size=8, kmeans_step=2)
 MASKS = hnp.arrays(
     np.uint8,
     st.tuples(st.integers(1, 40), st.integers(1, 40)),
@@ -104,7 +103,7 @@ def test_the_box_s_area_splits_finer():
 def test_nextpow2_splits_what_would_fit():
     mask = blank()
     mask[20:32, 20:32] = 1  # 12 fits into 12, but is rounded up to 16
-    options = dataclasses.replace(SMALL, size=12)
+    options = dataclasses.replace(SMALL, patch_size=12)
     assert len(extract_centred(mask, None, 0, options)) == 1
     rounded = dataclasses.replace(options, small_region="nextpow2")
     assert len(extract_centred(mask, None, 0, rounded)) == math.ceil(1 + 144 / 144)
@@ -131,7 +130,7 @@ def test_kmeans_step_takes_multiples_of_the_picture_s_grid():
     patches = extract_centred(mask, None, 0, step)
     # rows 16, 24 and columns 16, 24, 32, 40: eight pixels for nine centres, so all pixels are used
     assert len(patches) == 9
-    patches = extract_centred(mask, None, 0, dataclasses.replace(SMALL, size=16, kmeans_step=8))
+    patches = extract_centred(mask, None, 0, dataclasses.replace(SMALL, patch_size=16, kmeans_step=8))
     assert len(patches) == 3
     # each centre is a mean of some of those rows (+ 0.5), less 8
     assert set(patches.origins[:, 0]) <= {8, 12, 16}
@@ -140,7 +139,7 @@ def test_kmeans_step_takes_multiples_of_the_picture_s_grid():
 def test_the_seed_fixes_the_split_and_changes_it():
     mask = blank(200, 200)
     mask[10:190, 10:190] = 1
-    options = dataclasses.replace(SMALL, size=32, kmeans_points=500)
+    options = dataclasses.replace(SMALL, patch_size=32, kmeans_points=500)
     first, again = (extract_centred(mask, None, 0, options).origins for _ in range(2))
     other = extract_centred(mask, None, 0, dataclasses.replace(options, seed=1)).origins
     np.testing.assert_array_equal(first, again)
@@ -151,7 +150,7 @@ def test_a_split_has_about_equal_areas():
     mask = blank(300, 300)
     rows, cols = np.mgrid[:300, :300]
     mask[(rows - 150) ** 2 + (cols - 150) ** 2 < 120**2] = 1
-    options = dataclasses.replace(SMALL, size=64)
+    options = dataclasses.replace(SMALL, patch_size=64)
     patches = extract_centred(mask, None, 0, options)
     assert len(patches) == math.ceil(1 + (mask == 1).sum() / 64**2)
     centres = patches.origins + 32
@@ -168,32 +167,32 @@ def test_every_region_has_patches_inside_the_picture(options, mask):
     patches = extract_centred(mask, None, 0, options)
     regions = list(find_regions(mask, 0, options))
     assert sorted(set(patches.regions.tolist())) == list(range(len(regions)))
-    if min(mask.shape) < options.size:
+    if min(mask.shape) < options.patch_size:
         assert (patches.dropped == PICTURE_TOO_SMALL).all()
         return
     assert (patches.origins >= 0).all()
-    assert (patches.origins + options.size <= mask.shape).all()
+    assert (patches.origins + options.patch_size <= mask.shape).all()
     for number, region in enumerate(regions):
         count = (patches.regions == number).sum()
         longest = max(region.inside.shape)
         if options.small_region == "nextpow2":
             longest = 2 ** math.ceil(math.log2(longest))
-        expected = 1 if longest <= options.size else min(centre_count(region, options), region.area)
+        expected = 1 if longest <= options.patch_size else min(centre_count(region, options), region.area)
         assert count == expected
 
 
 @settings(max_examples=60, deadline=None)
 @given(MASKS)
 def test_a_small_region_is_whole_in_its_patch(mask):
-    if min(mask.shape) < SMALL.size:
+    if min(mask.shape) < SMALL.patch_size:
         return
     patches = extract_centred(mask, None, 0, SMALL)
     for number, region in enumerate(find_regions(mask, 0, SMALL)):
-        if max(region.inside.shape) > SMALL.size:
+        if max(region.inside.shape) > SMALL.patch_size:
             continue
         (row, col), (rows, cols) = patches.origins[patches.regions == number][0], region.box
-        assert row <= rows.start and rows.stop <= row + SMALL.size
-        assert col <= cols.start and cols.stop <= col + SMALL.size
+        assert row <= rows.start and rows.stop <= row + SMALL.patch_size
+        assert col <= cols.start and cols.stop <= col + SMALL.patch_size
 
 
 @settings(max_examples=60, deadline=None)
@@ -287,7 +286,7 @@ def test_three_classes_with_a_dominant_one_are_an_image_level_patch():
 def test_exactly_ninety_per_cent_is_dominant(others, is_mask):
     mask = blank(10, 10)
     mask.flat[:others] = 1
-    tiles = extract_tiles(mask, None, 0, dataclasses.replace(PAPER, size=10))
+    tiles = extract_tiles(mask, None, 0, dataclasses.replace(ExtractionOptions(), patch_size=10))
     assert tiles.is_mask.tolist() == [is_mask]
 
 
@@ -428,7 +427,7 @@ def test_joined_patches_keep_their_rows():
 
 @pytest.mark.parametrize(
     ("option", "value", "message"),
-    [("size", 0, "size is 0; it must be at least 1"), ("dominance", 90, "dominance is 90; it is a share")],
+    [("patch_size", 0, "patch_size = 0 must be 1 to"), ("dominance", 90, "dominance = 90 must be 0 to 1")],
 )
 def test_impossible_options_are_refused(option, value, message):
     with pytest.raises(UserError, match=message):

@@ -10,14 +10,14 @@ from l2s_jax.cli import app as cli
 from l2s_jax.data.check import check_manifest
 from l2s_jax.data.manifest import read_manifest
 from l2s_jax.data.pictures import read_image, read_mask
-from l2s_jax.prepare.extraction import PAPER, ExtractionOptions
 from l2s_jax.prepare.gleason import CLASSES, codes_of_map, find_cores, prepare_gleason, slide_of
-from l2s_jax.prepare.pipeline import Work
+from l2s_jax.prepare.options import GleasonOptions, WorkOptions
+from l2s_jax.prepare.presets import DIGESTPATH_PRESETS, GLEASON_PRESETS
 from l2s_jax.system.errors import UserError
 
 SIDE, SIZE, PATCH = 256, 128, 32
-HERE = Work(workers=1)
-OPTIONS = {"size": SIZE, "extraction": ExtractionOptions(size=PATCH), "work": HERE}
+HERE = WorkOptions(workers=1)
+OPTIONS = GleasonOptions(size=SIZE, patch_size=PATCH, stain="off")
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def shrunk(mask):
 
 def test_maps_are_recovered(gleason, tmp_path):
     folder, truth = gleason
-    result = prepare_gleason(folder, tmp_path / "o", **OPTIONS)
+    result = prepare_gleason(folder, tmp_path / "o", OPTIONS, HERE)
     assert result.failures == () and check_manifest(tmp_path / "o").ok
     manifest = result.manifest
     assert manifest.classes == CLASSES and len(CLASSES) == 5
@@ -58,7 +58,7 @@ def test_maps_are_recovered(gleason, tmp_path):
 
 
 def test_cores_of_a_slide_stay_together(gleason, tmp_path):
-    manifest = prepare_gleason(gleason[0], tmp_path / "o", **OPTIONS).manifest
+    manifest = prepare_gleason(gleason[0], tmp_path / "o", OPTIONS, HERE).manifest
     groups = {split: {row.group for row in manifest.of_split(split)} for split in ("train", "val", "test")}
     assert [len(groups[split]) for split in groups] == [4, 2, 2]
     assert all(row.group == slide_of(row.image.stem) for row in manifest.of_split("val"))
@@ -133,9 +133,9 @@ def test_bad_cores_are_told_and_the_rest_goes_on(gleason, tmp_path, capsys):
 
 def test_sizes_and_folders_that_cannot_be(gleason, tmp_path):
     with pytest.raises(UserError, match="--size 16 is smaller than a patch of 32"):
-        prepare_gleason(gleason[0], tmp_path / "o", size=16, extraction=ExtractionOptions(size=32), work=HERE)
+        prepare_gleason(gleason[0], tmp_path / "o", replace(OPTIONS, size=16), HERE)
     with pytest.raises(UserError, match="Maps5_T/slide001_core003_classimg_nonconvex.png was found"):
-        prepare_gleason(gleason[0], tmp_path / "o", map_number=5)
+        prepare_gleason(gleason[0], tmp_path / "o", GleasonOptions(map_number=5))
     with pytest.raises(UserError, match="no Train Imgs/slide001_core003.jpg was found"):
         prepare_gleason(tmp_path / "set" / "Maps1_T", tmp_path / "o")
     assert not (tmp_path / "o").exists()
@@ -148,9 +148,21 @@ VARIANTS = [
 
 @pytest.mark.parametrize("name, value", VARIANTS, ids=[name for name, _ in VARIANTS])
 def test_single_variants_of_the_release(name, value):
-    words = ["folder", "out", f"--{name.replace('_', '-')}", str(value)]
-    for command in ("prepare gleason2019", "prepare digestpath2019"):
-        assert cli._parse(command, words).extraction() == replace(PAPER, **{name: value})
+    words = ["folder", "out", f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    for command, options in (("gleason2019", GLEASON_PRESETS), ("digestpath2019", DIGESTPATH_PRESETS)):
+        paper = options["paper"]
+        assert cli._parse(f"prepare {command}", words).part(type(paper)) == replace(paper, **{name: value})
+
+
+@pytest.mark.parametrize("preset", GLEASON_PRESETS)
+def test_from_python_as_on_the_command_line(gleason, tmp_path, preset):
+    options = replace(GLEASON_PRESETS[preset], size=SIZE, patch_size=PATCH, stain="off")
+    prepare_gleason(gleason[0], tmp_path / "python", options, HERE)
+    words = ["prepare", "gleason2019", str(gleason[0]), str(tmp_path / "command"), "--preset", preset]
+    words += ["--size", str(SIZE), "--patch-size", str(PATCH), "--stain", "off", "--workers", "1"]
+    assert cli.run(words) == 0
+    for name in ("patches.csv", "classes.toml", "prepared.toml"):
+        assert (tmp_path / "python" / name).read_text() == (tmp_path / "command" / name).read_text()
 
 
 def test_the_preset_of_the_release_measures_on_patches(gleason, tmp_path, capsys):

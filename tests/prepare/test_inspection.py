@@ -13,10 +13,8 @@ from l2s_jax.data.check import check_manifest
 from l2s_jax.data.pictures import read_mask
 from l2s_jax.phantom.slide_writing import write_bach_xml
 from l2s_jax.prepare.bach import prepare_bach
-from l2s_jax.prepare.extraction import ExtractionOptions
-from l2s_jax.prepare.pipeline import Work
+from l2s_jax.prepare.options import BachOptions, WorkOptions
 from l2s_jax.slides.slide import open_slide
-from l2s_jax.stain.patches import MACENKO
 
 DATA = Path(os.environ.get("L2S_DATA", Path(__file__).parents[3] / "shared" / "data"))
 REAL = DATA / "slides" / "CMU-1-Small-Region.svs"
@@ -93,7 +91,7 @@ def test_a_blank_picture_is_described(tmp_path, capsys):
         (["--annotations", "none.xml"], "cannot read none.xml"),
         (["--classes", "none.toml"], "cannot read the classes none.toml"),
         (["--mpp", "0.001"], "Choose a coarser scale"),
-        (["--patch-size", "0"], "must be at least 1"),
+        (["--patch-size", "0"], "patch_size = 0 must be 1 to"),
     ],
 )
 def test_what_cannot_be(slide, tmp_path, options, message, capsys):
@@ -121,8 +119,8 @@ def real(tmp_path_factory):
 def test_the_real_slide_becomes_patches(real, tmp_path):
     """2967 x 2220 level-0 pixels of 0.499 um are 198 x 148 at 7.5 um/px: patches of 32."""
     out = tmp_path / "o"
-    options = {"extraction": ExtractionOptions(32, 0.3), "splits_file": real / "splits.csv"}
-    result = prepare_bach(real, out, work=Work(MACENKO, workers=1), **options)
+    options = BachOptions(patch_size=32, min_foreground=0.3, splits_file=real / "splits.csv")
+    result = prepare_bach(real, out, options, WorkOptions(workers=1))
     assert result.failures == () and check_manifest(out).ok
     classes = result.manifest.classes
     pixels = sum(

@@ -11,7 +11,6 @@ from PIL import Image
 from l2s_jax.data.classes import Classes
 from l2s_jax.figures.drawing import save_figure
 from l2s_jax.prepare.centred_extraction import extract_centred, find_regions
-from l2s_jax.prepare.extraction import PAPER
 from l2s_jax.prepare.inspection_figures import (
     GREEN,
     RED,
@@ -23,12 +22,13 @@ from l2s_jax.prepare.inspection_figures import (
     draw_splitting,
     draw_tissue,
 )
+from l2s_jax.prepare.options import ExtractionOptions
 from l2s_jax.prepare.tile_extraction import extract_tiles
 
 CLASSES = Classes(
     ("normal", "benign", "invasive"), ((255, 255, 255), (255, 0, 0), (0, 0, 255)), (0, 1, 2), background=0
 )
-OPTIONS = dataclasses.replace(PAPER, size=16)
+OPTIONS = dataclasses.replace(ExtractionOptions(), patch_size=16)
 
 
 def slide():
@@ -72,7 +72,7 @@ def test_tissue_steps_are_in_reading_order():
     image, _ = slide()
     image[20:30, 20:30] = 255  # a hole
     image[90:92, 90:92] = (220, 150, 190)  # a speck
-    figure = draw_tissue(image, PAPER)
+    figure = draw_tissue(image, ExtractionOptions())
     titles = [axes.get_title() for axes in figure.axes]
     assert [title[:2] for title in titles] == [f"{n}." for n in range(1, 7)]
     shown = [np.asarray(axes.images[0].get_array()) for axes in figure.axes]
@@ -80,7 +80,7 @@ def test_tissue_steps_are_in_reading_order():
     assert [(shown[n] == white).sum() for n in (2, 3, 4)] == [80 * 128 - 100 + 4, 80 * 128 + 4, 80 * 128]
     assert titles[4] == f"5. opened: {80 / 96:.0%} tissue"
     assert (shown[5][81:] == white).all()
-    closed = draw_tissue(image, dataclasses.replace(PAPER, morphology="close"))
+    closed = draw_tissue(image, dataclasses.replace(ExtractionOptions(), morphology="close"))
     assert closed.axes[4].get_title().startswith("5. closed")
 
 
@@ -143,7 +143,7 @@ def test_figures_become_png_files(tmp_path):
     tiles = extract_tiles(mask, None, 0, OPTIONS)
     for name, figure in {
         "fig4": draw_patches(image, mask, tiles, 16, CLASSES),
-        "b7": draw_tissue(large, PAPER),
+        "b7": draw_tissue(large, ExtractionOptions()),
         "b8": draw_centred_and_tiled(image, mask, OPTIONS, CLASSES),
         "b9": draw_splitting(image, mask, OPTIONS, CLASSES),
     }.items():

@@ -1,4 +1,5 @@
 import hashlib
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -7,11 +8,9 @@ import pytest
 from helpers.dataset_generator import write_gleason
 from helpers.parallel_work import die_at, platform, square
 from l2s_jax.prepare import parallel
-from l2s_jax.prepare.extraction import ExtractionOptions
 from l2s_jax.prepare.gleason import prepare_gleason
+from l2s_jax.prepare.options import GleasonOptions, WorkOptions
 from l2s_jax.prepare.parallel import run_all
-from l2s_jax.prepare.pipeline import Work
-from l2s_jax.stain.patches import MACENKO
 from l2s_jax.system.errors import UserError
 
 
@@ -60,7 +59,7 @@ def digests(folder):
     }
 
 
-OPTIONS = {"size": 64, "extraction": ExtractionOptions(size=32)}
+OPTIONS = GleasonOptions(size=64, patch_size=32, stain="off")
 
 
 @pytest.fixture(scope="module")
@@ -68,19 +67,19 @@ def serial(tmp_path_factory):
     """A small Gleason2019, prepared in this process; without stains, since workers compile them anew."""
     folder = tmp_path_factory.mktemp("gleason")
     write_gleason(folder, 128)
-    prepare_gleason(folder, folder / "out", **OPTIONS, work=Work(workers=1))
+    prepare_gleason(folder, folder / "out", OPTIONS, WorkOptions(workers=1))
     return folder, digests(folder / "out")
 
 
 def test_processes_make_the_same_files(serial, tmp_path):
-    prepare_gleason(serial[0], tmp_path / "o", **OPTIONS, work=Work(workers=2))
+    prepare_gleason(serial[0], tmp_path / "o", OPTIONS, WorkOptions(workers=2))
     assert digests(tmp_path / "o") == serial[1]
 
 
 def test_processes_normalise_stains_alike(serial, tmp_path):
     for workers in (1, 2):
-        work = Work(MACENKO, workers=workers)
-        prepare_gleason(serial[0], tmp_path / str(workers), **OPTIONS, work=work)
+        options = replace(OPTIONS, stain="macenko")
+        prepare_gleason(serial[0], tmp_path / str(workers), options, WorkOptions(workers=workers))
     assert digests(tmp_path / "2") == digests(tmp_path / "1")
 
 
@@ -94,8 +93,7 @@ def cluster():
 
 
 def test_a_dask_cluster_makes_the_same_files(serial, cluster, tmp_path):
-    work = Work(scheduler=cluster)
-    prepare_gleason(serial[0], tmp_path / "o", **OPTIONS, work=work)
+    prepare_gleason(serial[0], tmp_path / "o", OPTIONS, WorkOptions(scheduler=cluster))
     assert digests(tmp_path / "o") == serial[1]
 
 

@@ -179,7 +179,7 @@ def test_what_is_left_out_leaves_the_shares_as_they_are(plan, pseudo_masks, mani
             counts = [(masks.codes[labels == label] == code).sum() for masks in (some, every)]
             assert abs(counts[0] - counts[1] / 2) <= 1
     for options, words in (
-        ({"teacher_keep": 0.0}, "must lie above 0"),
+        ({"teacher_keep": 0.0}, "must be above 0"),
         ({"teacher_keep": 0.5}, "needs teacher_background = 'share'"),
     ):
         with pytest.raises(UserError, match=words):

@@ -1,0 +1,31 @@
+from .config import PRESETS as PRESETS
+from .config import TrainConfig as TrainConfig
+from .data.check import check_manifest as check_manifest
+from .data.manifest import read_manifest as read_manifest
+from .phantom.patches import prepare_phantom as prepare_phantom
+from .prediction.predict import evaluate as evaluate
+from .prediction.predict import predict as predict
+from .prediction.slides.evaluate import evaluate_slides as evaluate_slides
+from .prediction.slides.options import SlideOptions as SlideOptions
+from .prepare.bach import prepare_bach as prepare_bach
+from .prepare.digestpath import prepare_digestpath as prepare_digestpath
+from .prepare.ebhi import prepare_ebhi as prepare_ebhi
+from .prepare.gleason import prepare_gleason as prepare_gleason
+from .prepare.options import BachOptions as BachOptions
+from .prepare.options import DigestPathOptions as DigestPathOptions
+from .prepare.options import GleasonOptions as GleasonOptions
+from .prepare.options import WorkOptions as WorkOptions
+from .prepare.presets import BACH_PRESETS as BACH_PRESETS
+from .prepare.presets import DIGESTPATH_PRESETS as DIGESTPATH_PRESETS
+from .prepare.presets import GLEASON_PRESETS as GLEASON_PRESETS
+from .reports.aggregation import aggregate as aggregate
+from .reports.plan_output import plan_masks as plan_masks
+from .runs.network import load_network as load_network
+from .sweeps.report import report as report
+from .sweeps.sweep import sweep as sweep
+from .system.errors import UserError as UserError
+from .training.train import train as train
+from .training.train import train_many as train_many
+from .training.train import train_together as train_together
+
+__version__: str

@@ -1,0 +1,110 @@
+"""The subcommands of `l2s` by name. Each is imported when it is asked for, so that `l2s --help` is quick."""
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from l2s_jax.cli.options import Command
+
+_TABLE = {
+    "prepare phantom": (
+        "data.PreparePhantom",
+        "Draw a phantom data set: H&E-like tissue with glands of three classes and known masks.",
+    ),
+    "prepare ebhi": (
+        "data.PrepareEbhi",
+        "Make a manifest of EBHI-Seg (Shi et al. 2023), 50/25/25 by slide group, stratified by class.",
+    ),
+    "prepare halves": (
+        "data.PrepareHalves",
+        "Make the manifest of a classification study: half of the image-level training patches become test.",
+    ),
+    "prepare bach": (
+        "prepare.PrepareBach",
+        "Make a manifest of BACH 2018: patches around the regions of WSI/*.xml, and Photos/.",
+    ),
+    "prepare gleason2019": (
+        "prepare.PrepareGleason",
+        "Make a manifest of Gleason2019: tiles of tissue cores and the maps of one expert.",
+    ),
+    "prepare digestpath2019": (
+        "prepare.PrepareDigestPath",
+        "Make a manifest of DigestPath2019: tiles of colonoscopy pictures with JPEG masks.",
+    ),
+    "check": (
+        "checks.Check",
+        "Read a manifest and every picture in it, and report all problems at once.",
+    ),
+    "train": (
+        "runs.Train",
+        "Train a segmentation network on a manifest, from masks and image-level labels.",
+    ),
+    "evaluate": (
+        "runs.Evaluate",
+        "Measure a run on one split of a manifest: F1, IoU, accuracy, confusion matrix.",
+    ),
+    "predict": (
+        "runs.Predict",
+        "Segment pictures and whole slides with a trained run: class maps, overlays, outlines, areas.",
+    ),
+    "export": (
+        "runs.Export",
+        "Write a trained network as .safetensors (torchvision's names) and as a StableHLO program.",
+    ),
+    "phantom-bach": (
+        "slides.PhantomBach",
+        "Draw a phantom of BACH as it is downloaded: annotated slides and photos, all of known truth.",
+    ),
+    "inspect": (
+        "slides.Inspect",
+        "Draw how a slide would be cut into patches, after the paper's Figs. 4, B.7, B.8 and B.9.",
+    ),
+    "evaluate-slides": (
+        "slides.EvaluateSlides",
+        "Predict annotated slides and measure: F1, IoU and BACH score, per slide and pooled.",
+    ),
+    "sweep": (
+        "results.Sweep",
+        "Run an experiment: settings x percents x draws, one row of results.csv a finished run.",
+    ),
+    "report": (
+        "results.Report",
+        "Tables, figures and one page from the results of a sweep, beside the paper's printed values.",
+    ),
+    "plan": (
+        "results.Plan",
+        "How many masks are needed: the share that reaches 90, 95 and 99% of the full-mask score.",
+    ),
+    "doctor": (
+        "checks.Doctor",
+        "Look at this installation: versions, devices, OpenSlide, weights, memory; say what to mend.",
+    ),
+}
+
+
+class _Commands(Mapping[str, "type[Command]"]):
+    """The commands' classes, each imported when it is looked up."""
+
+    def __getitem__(self, name: str) -> "type[Command]":
+        module, kind = _TABLE[name][0].split(".")
+        command: type[Command] = getattr(import_module(f"l2s_jax.cli.{module}"), kind)
+        return command
+
+    def __contains__(self, name: object) -> bool:
+        return name in _TABLE
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_TABLE)
+
+    def __len__(self) -> int:
+        return len(_TABLE)
+
+
+COMMANDS = _Commands()
+"""Names of one or two words to classes."""
+
+
+def summary(name: str) -> str:
+    """What a command does, in one line."""
+    return _TABLE[name][1]
