@@ -3,6 +3,7 @@
 # Python in it, and a comparison of what it printed with what was seen when the finding was written.
 #
 #   packages 'name==1.2.3' ...   installs them, and nothing else, in the temporary folder
+#   with_file NAME               puts a file of this folder beside the program
 #   seen <<'TEXT'                the output that was seen
 #   observe <<'PYTHON'           runs the program; ends the script: 0 held, 1 changed, 3 could not run
 #
@@ -41,8 +42,13 @@ seen() {
     cat >"$temporary/seen"
 }
 
+with_file() {
+    mkdir -p "$temporary/work"
+    cp "$(dirname "$0")/$1" "$temporary/work/"
+}
+
 observe() {
-    mkdir "$temporary/work"
+    mkdir -p "$temporary/work"
     cat >"$temporary/observe.py"
     # -I: neither this folder, nor PYTHONPATH, nor the user's own packages are on the path.
     (cd "$temporary/work" && "$temporary/venv/bin/python" -I -W ignore ../observe.py) \
