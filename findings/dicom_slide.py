@@ -24,7 +24,9 @@ def write_level(path, pixels, mpp, series, frame_of_reference, *, number=1, resa
     level.file_meta.MediaStorageSOPClassUID = level.SOPClassUID = VLWholeSlideMicroscopyImageStorage
     level.file_meta.MediaStorageSOPInstanceUID = level.SOPInstanceUID = generate_uid()
     kind = ["DERIVED" if resampled else "ORIGINAL", "PRIMARY", "VOLUME", "RESAMPLED" if resampled else "NONE"]
-    brightfield = item(CodeValue="111744", CodingSchemeDesignator="DCM", CodeMeaning="Brightfield illumination")
+    brightfield = item(
+        CodeValue="111744", CodingSchemeDesignator="DCM", CodeMeaning="Brightfield illumination"
+    )
     specimen = item(
         SpecimenIdentifier="S",
         SpecimenUID=generate_uid(),
@@ -95,7 +97,11 @@ def write_level(path, pixels, mpp, series, frame_of_reference, *, number=1, resa
         SpecimenDescriptionSequence=[specimen],
         NumberOfOpticalPaths=1,
         OpticalPathSequence=[
-            item(OpticalPathIdentifier="1", IlluminationTypeCodeSequence=[brightfield], IlluminationColorCodeSequence=[])
+            item(
+                OpticalPathIdentifier="1",
+                IlluminationTypeCodeSequence=[brightfield],
+                IlluminationColorCodeSequence=[],
+            )
         ],
         SharedFunctionalGroupsSequence=[shared],
         NumberOfFrames=height // TILE * (width // TILE),
