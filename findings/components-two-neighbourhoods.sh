@@ -8,7 +8,8 @@
 # Seen: 2026-11-29, scipy 1.17.1, scikit-image 0.26.0, OpenCV 5.0.0.
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
-packages 'scipy==1.17.1' 'scikit-image==0.26.0' 'opencv-python-headless==5.0.0.93' 'numpy==2.4.6'
+packages 'opencv-python-headless==5.0.0.93' 'pillow==13.0.0' 'scikit-image==0.26.0' 'scipy==1.17.1' \
+    'shapely==2.2.0' 'pycocotools==2.0.11' 'numpy==2.4.6'
 seen <<'TEXT'
 three blocks of 2 x 2 that touch at corners: scipy 3 objects, scikit-image 1, OpenCV 1
 objects of at most 5 pixels removed: 0 pixels left of the mask, 12 of the labelled mask

@@ -8,7 +8,7 @@
 # Seen: 2026-11-29, openslide-bin 4.0.1.2, files by pydicom 3.0.2.
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
-packages 'openslide-bin==4.0.1.2' 'openslide-python==1.4.7' 'pydicom==3.0.2' 'numpy==2.4.6'
+packages 'wsidicom==0.36.1' 'openslide-bin==4.0.1.2' 'openslide-python==1.4.7' 'pydicom==3.0.2' 'numpy==2.4.6'
 with_file dicom_slide.py
 seen <<'TEXT'
 level-1.dcm holds 384 x 256 pixels; opened: ((384, 256), (192, 128)), mpp 0.5

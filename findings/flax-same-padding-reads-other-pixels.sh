@@ -9,7 +9,7 @@
 # Seen: 2026-11-29, flax 0.12.8, jax 0.10.2; torch's rule written out in NumPy.
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
-packages 'flax==0.12.8' 'jax==0.10.2' 'jaxlib==0.10.2' 'numpy==2.4.6'
+packages 'jax==0.10.2' 'jaxlib==0.10.2' 'flax==0.12.8' 'optax==0.2.8' 'numpy==2.4.6'
 seen <<'TEXT'
 torch's rule, padding 1, first output: centre of the kernel on pixel (0, 0)
 flax SAME, first output: centre of the kernel on pixel (1, 1)

@@ -8,7 +8,7 @@
 # Seen: 2026-11-29, jax 0.10.2, optax 0.2.8.
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
-packages 'jax==0.10.2' 'jaxlib==0.10.2' 'optax==0.2.8' 'numpy==2.4.6'
+packages 'jax==0.10.2' 'jaxlib==0.10.2' 'flax==0.12.8' 'optax==0.2.8' 'numpy==2.4.6'
 seen <<'TEXT'
 label                0     2    -1   255
 cross-entropy     0.41  2.41  2.41   nan

@@ -10,7 +10,7 @@
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 packages 'opencv-python-headless==5.0.0.93' 'pillow==13.0.0' 'scikit-image==0.26.0' 'scipy==1.17.1' \
-    'numpy==2.4.6'
+    'shapely==2.2.0' 'pycocotools==2.0.11' 'numpy==2.4.6'
 seen <<'TEXT'
 columns kept of 0 to 15, reduced to 4
 OpenCV nearest        [0, 4, 8, 12]

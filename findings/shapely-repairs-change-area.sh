@@ -7,7 +7,8 @@
 # Seen: 2026-11-29, shapely 2.2.0.
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
-packages 'shapely==2.2.0' 'numpy==2.4.6'
+packages 'opencv-python-headless==5.0.0.93' 'pillow==13.0.0' 'scikit-image==0.26.0' 'scipy==1.17.1' \
+    'shapely==2.2.0' 'pycocotools==2.0.11' 'numpy==2.4.6'
 seen <<'TEXT'
 figure of eight: area 0, buffer(0) 25, make_valid 50, structure 50
 stroke over itself: area 650, buffer(0) 550, make_valid 450, structure 550

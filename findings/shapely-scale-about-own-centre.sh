@@ -7,7 +7,8 @@
 # Seen: 2026-11-29, shapely 2.2.0.
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
-packages 'shapely==2.2.0' 'numpy==2.4.6'
+packages 'opencv-python-headless==5.0.0.93' 'pillow==13.0.0' 'scikit-image==0.26.0' 'scipy==1.17.1' \
+    'shapely==2.2.0' 'pycocotools==2.0.11' 'numpy==2.4.6'
 seen <<'TEXT'
 (800, 800) to (1600, 1600), scaled by 1/8
 default: (1150.0, 1150.0, 1250.0, 1250.0)

@@ -6,7 +6,7 @@
 # Seen: 2026-11-29, surface-distance 0.1 with NumPy 2.4.6.
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
-packages 'surface-distance==0.1' 'numpy==2.4.6' 'scipy==1.17.1'
+packages 'medpy==0.5.2' 'surface-distance==0.1' 'scikit-image==0.26.0' 'scipy==1.17.1' 'numpy==2.4.6'
 seen <<'TEXT'
 both drawn: HD95 3.0, Dice 0.93
 truth empty: AttributeError
