@@ -6,7 +6,7 @@ DEMO ?= demo
 
 MINUTES ?= 10
 
-.PHONY: demo test test-versions soak bench lint clean
+.PHONY: demo test test-versions soak bench lint findings clean
 
 demo: $(VENV)/core
 	rm -rf $(DEMO)
@@ -32,6 +32,10 @@ lint: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# What other libraries do that one would guess wrong; outside CI. NEWEST=1 drops the pins.
+findings:
+	PYTHON=$(PYTHON) findings/run.sh
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'

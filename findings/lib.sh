@@ -3,6 +3,7 @@
 # Python in it, and a comparison of what it printed with what was seen when the finding was written.
 #
 #   packages 'name==1.2.3' ...   installs them, and nothing else, in the temporary folder
+#   with_file NAME               puts a file of this folder beside the program
 #   seen <<'TEXT'                the output that was seen
 #   observe <<'PYTHON'           runs the program; ends the script: 0 held, 1 changed, 3 could not run
 #
@@ -21,38 +22,47 @@ could_not_run() {
 packages() {
     "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
         could_not_run "$PYTHON is not Python 3.11 or newer"
-    "$PYTHON" -m venv "$temporary/venv" >"$temporary/log" 2>&1 || {
-        tail -n 3 "$temporary/log"
-        could_not_run "no virtual environment could be made"
-    }
     local wanted=("$@")
     if [ -n "${NEWEST:-}" ]; then
         wanted=("${@%%==*}")
     fi
-    PIP_DISABLE_PIP_VERSION_CHECK=1 "$temporary/venv/bin/pip" install --quiet --prefer-binary "${wanted[@]}" \
+    named=("${@%%==*}")
+    # run.sh names a folder in which findings with equal packages share an environment.
+    venv="${ENVIRONMENTS:-$temporary}/venv-$(printf '%s\n' "${wanted[@]}" | sort | cksum | cut -d ' ' -f 1)"
+    [ ! -e "$venv/complete" ] || return 0
+    "$PYTHON" -m venv --clear "$venv" >"$temporary/log" 2>&1 || {
+        tail -n 3 "$temporary/log"
+        could_not_run "no virtual environment could be made"
+    }
+    PIP_DISABLE_PIP_VERSION_CHECK=1 "$venv/bin/pip" install --quiet --prefer-binary "${wanted[@]}" \
         >"$temporary/log" 2>&1 || {
         tail -n 3 "$temporary/log"
         could_not_run "the packages could not be installed"
     }
-    named=("${@%%==*}")
+    touch "$venv/complete"
 }
 
 seen() {
     cat >"$temporary/seen"
 }
 
+with_file() {
+    mkdir -p "$temporary/work"
+    cp "$(dirname "$0")/$1" "$temporary/work/"
+}
+
 observe() {
-    mkdir "$temporary/work"
+    mkdir -p "$temporary/work"
     cat >"$temporary/observe.py"
     # -I: neither this folder, nor PYTHONPATH, nor the user's own packages are on the path.
-    (cd "$temporary/work" && "$temporary/venv/bin/python" -I -W ignore ../observe.py) \
+    (cd "$temporary/work" && "$venv/bin/python" -I -W ignore ../observe.py) \
         >"$temporary/now" 2>"$temporary/errors" || {
         tail -n 5 "$temporary/errors"
         echo "$finding: changed: the program no longer ends well ($(tail -n 1 "$temporary/errors"))"
         exit 1
     }
     local versions
-    versions="$("$temporary/venv/bin/python" -I -c '
+    versions="$("$venv/bin/python" -I -c '
 import sys
 from importlib.metadata import version
 print(", ".join(f"{name} {version(name)}" for name in sys.argv[1:]))' "${named[@]%%\[*}")"

@@ -8,8 +8,8 @@
 # Seen: 2026-11-29, tifffile 2026.3.3, Pillow 13.0.0, OpenCV 5.0.0, pyvips-binary 8.18.7.
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
-packages 'tifffile==2026.3.3' 'pillow==13.0.0' 'opencv-python-headless==5.0.0.93' 'pyvips-binary==8.18.7' \
-    'pyvips==3.2.0' 'numpy==2.4.6'
+packages 'opencv-python-headless==5.0.0.93' 'openslide-bin==4.0.1.2' 'openslide-python==1.4.7' \
+    'pyvips-binary==8.18.7' 'pyvips==3.2.0' 'tifffile==2026.3.3' 'pillow==13.0.0' 'numpy==2.4.6'
 seen <<'TEXT'
 stored 1, 0 in 1 bit: tifffile [1, 0], Pillow [0, 1], OpenCV grey [0, 255], unchanged [0, 255], libvips [0, 255]
 stored 4, 0 in 8 bit: tifffile [4, 0], Pillow [251, 255], OpenCV grey [251, 255], unchanged [251, 255], libvips [251, 255]

@@ -7,7 +7,8 @@
 # Seen: 2026-11-29, OpenCV 5.0.0, Pillow 13.0.0.
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
-packages 'opencv-python-headless==5.0.0.93' 'pillow==13.0.0' 'numpy==2.4.6'
+packages 'opencv-python-headless==5.0.0.93' 'pillow==13.0.0' 'scikit-image==0.26.0' 'scipy==1.17.1' \
+    'shapely==2.2.0' 'pycocotools==2.0.11' 'numpy==2.4.6'
 seen <<'TEXT'
 stored in 16 bits [0, 4, 127, 128, 300]
 OpenCV, grey [0, 0, 0, 0, 1]

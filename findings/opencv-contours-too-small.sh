@@ -9,7 +9,8 @@
 # Seen: 2026-11-29, OpenCV 5.0.0, scikit-image 0.26.0, shapely 2.2.0.
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
-packages 'opencv-python-headless==5.0.0.93' 'scikit-image==0.26.0' 'shapely==2.2.0' 'numpy==2.4.6'
+packages 'opencv-python-headless==5.0.0.93' 'pillow==13.0.0' 'scikit-image==0.26.0' 'scipy==1.17.1' \
+    'shapely==2.2.0' 'pycocotools==2.0.11' 'numpy==2.4.6'
 seen <<'TEXT'
 10 x 10 pixels: OpenCV 4 corners, area 81.0; scikit-image area 99.5
 4 x 1 pixels: OpenCV 2 corners, area 0.0; scikit-image area 3.5

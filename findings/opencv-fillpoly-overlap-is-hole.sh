@@ -7,7 +7,8 @@
 # Seen: 2026-11-29, OpenCV 5.0.0, pycocotools 2.0.11.
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
-packages 'opencv-python-headless==5.0.0.93' 'pycocotools==2.0.11' 'numpy==2.4.6'
+packages 'opencv-python-headless==5.0.0.93' 'pillow==13.0.0' 'scikit-image==0.26.0' 'scipy==1.17.1' \
+    'shapely==2.2.0' 'pycocotools==2.0.11' 'numpy==2.4.6'
 seen <<'TEXT'
 two overlapping squares, one call: 680 pixels, in the overlap 0
 two overlapping squares, two calls: 761 pixels, in the overlap 1

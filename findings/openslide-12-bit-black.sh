@@ -7,7 +7,8 @@
 # Seen: 2026-11-29, openslide-bin 4.0.1.2.
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
-packages 'openslide-bin==4.0.1.2' 'openslide-python==1.4.7' 'tifffile==2026.3.3' 'numpy==2.4.6'
+packages 'openslide-bin==4.0.1.2' 'openslide-python==1.4.7' 'tiffslide==3.0.1' 'tifffile==2026.3.3' \
+    'numpy==2.4.6'
 seen <<'TEXT'
 16 bits, brightest stored value 65535: OpenSlide shows white as 255, 256 levels of grey
 12 bits, brightest stored value 4095: OpenSlide shows white as 16, 17 levels of grey

@@ -8,7 +8,8 @@
 # Seen: 2026-11-29, openslide-bin 4.0.1.2 on ExtraSamples 0 (unspecified).
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
-packages 'openslide-bin==4.0.1.2' 'openslide-python==1.4.7' 'tifffile==2026.3.3' 'numpy==2.4.6'
+packages 'openslide-bin==4.0.1.2' 'openslide-python==1.4.7' 'tiffslide==3.0.1' 'tifffile==2026.3.3' \
+    'numpy==2.4.6'
 seen <<'TEXT'
 stored RGB [150, 100, 200], fourth channel 255: shown as [150, 100, 200, 255]
 stored RGB [150, 100, 200], fourth channel 120: shown as [62, 212, 169, 120]

@@ -8,8 +8,8 @@
 # Seen: 2026-11-29, openslide-bin 4.0.1.2 on tiles that pyvips-binary 8.18.7 wrote.
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
-packages 'openslide-bin==4.0.1.2' 'openslide-python==1.4.7' 'pyvips-binary==8.18.7' 'pyvips==3.2.0' \
-    'numpy==2.4.6' 'pillow==13.0.0'
+packages 'opencv-python-headless==5.0.0.93' 'openslide-bin==4.0.1.2' 'openslide-python==1.4.7' \
+    'pyvips-binary==8.18.7' 'pyvips==3.2.0' 'tifffile==2026.3.3' 'pillow==13.0.0' 'numpy==2.4.6'
 seen <<'TEXT'
 deflate tiles
   orientation 1, written as 1: as stored

@@ -9,8 +9,8 @@
 # Seen: 2026-11-29, versions below.
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
-packages 'opencv-python-headless==5.0.0.93' 'pillow==13.0.0' 'scikit-image==0.26.0' 'shapely==2.2.0' \
-    'pycocotools==2.0.11' 'numpy==2.4.6'
+packages 'opencv-python-headless==5.0.0.93' 'pillow==13.0.0' 'scikit-image==0.26.0' 'scipy==1.17.1' \
+    'shapely==2.2.0' 'pycocotools==2.0.11' 'numpy==2.4.6'
 seen <<'TEXT'
 square 10..20: shapely 100.0, pycocotools 100, scikit-image 121, Pillow 121, OpenCV 121
 square 10.5..20.5: shapely 100.0, pycocotools 100, scikit-image 100, Pillow 121, OpenCV 121

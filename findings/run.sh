@@ -12,7 +12,9 @@ else
 fi
 
 logs="$(mktemp -d)"
-trap 'rm -rf "$logs"' EXIT
+ENVIRONMENTS="$(mktemp -d)"
+export ENVIRONMENTS
+trap 'rm -rf "$logs" "$ENVIRONMENTS"' EXIT
 table=()
 held=0 changed=0 unable=0
 for name in "${names[@]}"; do

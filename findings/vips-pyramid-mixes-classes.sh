@@ -8,7 +8,8 @@
 # Seen: 2026-11-29, pyvips-binary 8.18.7.
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
-packages 'pyvips-binary==8.18.7' 'pyvips==3.2.0' 'tifffile==2026.3.3' 'numpy==2.4.6'
+packages 'opencv-python-headless==5.0.0.93' 'openslide-bin==4.0.1.2' 'openslide-python==1.4.7' \
+    'pyvips-binary==8.18.7' 'pyvips==3.2.0' 'tifffile==2026.3.3' 'pillow==13.0.0' 'numpy==2.4.6'
 seen <<'TEXT'
 default: codes by level [[0, 4], [0, 2, 4], [0, 3, 4], [0, 2, 4]]
 region_shrink=nearest: codes by level [[0, 4], [0, 4], [0, 4], [0, 4]]
