@@ -31,7 +31,7 @@ _HOME = {
     "train": "l2s_jax.training.train",
     "train_together": "l2s_jax.training.train",
     "train_many": "l2s_jax.training.train",
-    "evaluate": "l2s_jax.prediction.predict",
+    "evaluate": "l2s_jax.prediction.evaluate",
     "predict": "l2s_jax.prediction.predict",
     "evaluate_slides": "l2s_jax.prediction.slides.evaluate",
     "SlideOptions": "l2s_jax.prediction.slides.options",

@@ -119,7 +119,7 @@ class Evaluate:
     def run(self) -> int:
         """Evaluates."""
         set_up_jax(self.compile_cache)
-        from l2s_jax.prediction.predict import evaluate
+        from l2s_jax.prediction.evaluate import evaluate
 
         evaluate(self.folder, self.manifest, **options_of(self, "folder", "manifest", "compile_cache"))
         return 0

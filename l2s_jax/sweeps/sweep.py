@@ -15,7 +15,7 @@ import pandas as pd
 from l2s_jax.data.check import check_manifest, require_valid
 from l2s_jax.data.manifest import Manifest, read_manifest
 from l2s_jax.data.patch_set import load_patches
-from l2s_jax.prediction.predict import evaluate
+from l2s_jax.prediction.evaluate import evaluate
 from l2s_jax.runs.folder import CONFIG, ENVIRONMENT, FINISHED, LAST, MANIFEST, read_run_config
 from l2s_jax.sweeps.estimate import duration, estimate
 from l2s_jax.sweeps.file import SweepFile, read_sweep

@@ -15,7 +15,8 @@ from l2s_jax.data.manifest import STAIN, read_manifest, write_classes, write_pat
 from l2s_jax.data.pictures import read_image, read_mask, write_png
 from l2s_jax.models.forward import make_forward
 from l2s_jax.phantom.patches import phantom_slide
-from l2s_jax.prediction.predict import evaluate, predict
+from l2s_jax.prediction.evaluate import evaluate
+from l2s_jax.prediction.predict import predict
 from l2s_jax.prediction.predictor import load_predictor
 from l2s_jax.prediction.tiles import enlarge, predict_picture
 from l2s_jax.runs import checkpoints

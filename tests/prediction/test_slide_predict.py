@@ -26,7 +26,7 @@ from l2s_jax.prediction.slides.evaluate import evaluate_slides, find_annotation,
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.prediction.slides.outputs import write_outlines
 from l2s_jax.prediction.slides.predict import predict_slides
-from l2s_jax.prediction.slides.stains import fit_slide, in_stains_of
+from l2s_jax.prediction.stains import fit_slide, in_stains_of
 from l2s_jax.prediction.tiles import Tiling
 from l2s_jax.runs.folder import open_run, read_run_classes, training_groups
 from l2s_jax.slides.annotations.class_names import class_table

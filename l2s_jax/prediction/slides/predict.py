@@ -30,7 +30,7 @@ from l2s_jax.prediction.slides.record import (
     settings_of,
     warnings,
 )
-from l2s_jax.prediction.slides.stains import fit_slide, in_stains_of
+from l2s_jax.prediction.stains import slide_in_stains_of_run
 from l2s_jax.slides.mpp import read_mpp_table
 from l2s_jax.slides.overview import MAX_UNREADABLE, find_tissue, too_damaged
 from l2s_jax.slides.reading import UnreadableRegion, read_window
@@ -180,14 +180,7 @@ def make_job(
         options.entropy,
         options.readers,
     )
-    stain = "as they are: the run has no stain reference, or is not asked for it"
-    if predictor.reference is not None:
-        fit = fit_slide(job)
-        stain = "as they are: none were found in the tissue"
-        if fit.usable:
-            forward = in_stains_of(predictor.forward, fit, predictor.reference, predictor.tiling.batch_size)
-            job = job._replace(forward=forward)
-            stain = "normalised to the run's reference by one fit of the slide's tissue"
+    job, stain = slide_in_stains_of_run(predictor, job)
     return job if options.within == "tissue" else job._replace(area=None), stain
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from l2s_jax.data.classes import Classes
 from l2s_jax.prediction.slides.options import SlideOptions
+from l2s_jax.prediction.stains import NOT_FOUND
 from l2s_jax.prediction.tiles import Tiling
 from l2s_jax.slides.overview import Tissue
 from l2s_jax.slides.slide import Slide
@@ -119,7 +120,7 @@ def warnings(record: Record) -> list[str]:
             f"{record['unreadable_tiles']} tiles could not be decoded; {record['unreadable_mm2']:.4g} mm2 "
             f"that no other tile covers have no class ({IGNORE_PIXEL}). The file is damaged: copy it again"
         )
-    if record["stain"].endswith("found in the tissue"):
+    if record["stain"] == NOT_FOUND:
         lines.append("no two stains were found in its tissue, so its colours were not normalised")
     return lines
 
