@@ -10,13 +10,14 @@ from l2s_jax.config import selection_split
 from l2s_jax.data.check import check_manifest, require_valid
 from l2s_jax.data.manifest import Classes, Manifest
 from l2s_jax.figures.drawing import draw_confusion, save_figure
-from l2s_jax.prediction.judging import Picture, figures, judge, read_pictures, write_evaluation
+from l2s_jax.prediction.judging import EVALUATION, Picture, figures, judge, read_pictures, write_evaluation
 from l2s_jax.prediction.metrics import spread_text
 from l2s_jax.prediction.predictor import load_predictor
 from l2s_jax.prediction.stains import in_stains_of_run, stains_of_manifest
 from l2s_jax.prediction.tiles import Weighting
 from l2s_jax.runs.folder import read_run_config, training_groups
 from l2s_jax.system.errors import UserError
+from l2s_jax.system.outputs import Source, publishing, require_replaceable, source_of
 from l2s_jax.system.progress import track
 from l2s_jax.types import Split
 
@@ -52,9 +53,13 @@ def evaluate(
       say: receives what a person should read.
 
     Raises:
-      UserError: other classes, an empty split, or patients and slides that the run has learned from.
+      UserError: figures in `out` that are of another run, manifest or split, or were changed; other classes,
+        an empty split, or patients and slides that the run has learned from.
     """
     run = Path(run)
+    folder = Path(out) if out is not None else run / "evaluation" / split
+    sources = (source_of(run), source_of(manifest), Source(f"the split {split}"))
+    require_replaceable(folder, EVALUATION, sources)
     predictor = load_predictor(run, stride, weighting, batch_size)
     classes, tiling = predictor.classes, predictor.tiling
     report = check_manifest(manifest, allow_outside=allow_outside)
@@ -82,7 +87,6 @@ def evaluate(
         pictures = (one._replace(image=in_stains_of_run(predictor, one.image)[0]) for one in pictures)
     judging = judge(predictor.forward, pictures, len(classes), tiling)
     judged = list(track(judging, "evaluating", len(rows), "pictures"))
-    folder = Path(out) if out is not None else run / "evaluation" / split
     context: dict[str, Any] = {
         "run": str(run),
         "manifest": str(manifest),
@@ -91,15 +95,16 @@ def evaluate(
         "selection": config.select,
     }
     context |= {"stride": tiling.stride, "weighting": weighting, "stain": stain.text}
-    write_evaluation(folder, judged, classes, context)
     result = figures(judged, classes)
-    if result["n_masks"]:
-        drawing = draw_confusion(np.array(result["confusion_matrix"]), classes.names, f"{split}, pixels")
-        save_figure(drawing, folder / "confusion.png")
-    if result["classifier"]["n"]:
-        labels = np.array(result["classifier"]["confusion_matrix"])
-        drawing = draw_confusion(labels, classes.names, f"{split}, classifier")
-        save_figure(drawing, folder / "confusion_classifier.png")
+    with publishing(folder, sources) as stage:
+        write_evaluation(stage, judged, classes, context)
+        if result["n_masks"]:
+            drawing = draw_confusion(np.array(result["confusion_matrix"]), classes.names, f"{split}, pixels")
+            save_figure(drawing, stage / "confusion.png")
+        if result["classifier"]["n"]:
+            labels = np.array(result["classifier"]["confusion_matrix"])
+            drawing = draw_confusion(labels, classes.names, f"{split}, classifier")
+            save_figure(drawing, stage / "confusion_classifier.png")
     for line in describe(result):
         say(line)
     say(f"written to {folder}")

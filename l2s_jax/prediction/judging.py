@@ -127,6 +127,13 @@ def _spreads(matrices: Sequence[np.ndarray], classes: Classes, ddof: int) -> dic
     return {name: spread([one[name] for one in summaries], ddof) for name in names}
 
 
+EVALUATION = (
+    "metrics.json", "per_class.csv", "confusion_matrix.csv", "per_image.csv", "per_group.csv",
+    "confusion.png", "confusion_classifier.png",
+)  # fmt: skip
+"""The files of an evaluation; the last two are `evaluate`'s."""
+
+
 def write_evaluation(
     folder: Path, judged: Sequence[Judged], classes: Classes, context: dict[str, Any]
 ) -> None:

@@ -18,6 +18,7 @@ from l2s_jax.reports.study_table import cell_id
 from l2s_jax.reports.text_table import MISSING, ON_TEST, Entry, Notes, TextTable
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import write_text
+from l2s_jax.system.outputs import publishing, require_replaceable, source_of
 
 STEM = "plan_masks"
 
@@ -51,11 +52,14 @@ def plan_masks(
     if not targets or not all(0 < target <= 100 for target in targets):
         raise UserError(f"targets {tuple(targets)} must be percentages of the full-mask score, 0 to 100")
     found = read_results(results)
+    folder, sources = Path(out) if out is not None else found.folder / "report", (source_of(results),)
+    require_replaceable(folder, (f"{STEM}.csv", f"{STEM}.svg"), sources)
     answers, fitted = plan_of(found, metric, targets, seed)
-    folder = Path(out) if out is not None else found.folder / "report"
-    write_text(folder / f"{STEM}.csv", answers_table(answers).to_csv(index=False, float_format="%.6g"))
-    if fitted:
-        write_text(folder / f"{STEM}.svg", svg_of(draw_plan(fitted, answers, metric, look_of(found.cells))))
+    with publishing(folder, sources) as stage:
+        write_text(stage / f"{STEM}.csv", answers_table(answers).to_csv(index=False, float_format="%.6g"))
+        if fitted:
+            drawing = draw_plan(fitted, answers, metric, look_of(found.cells))
+            write_text(stage / f"{STEM}.svg", svg_of(drawing))
     for line in [*found.notes, *map(describe, answers)]:
         say(line)
     say(f"written to {folder}")

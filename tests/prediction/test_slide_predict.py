@@ -1,6 +1,7 @@
 import json
 import os
 import resource
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -168,7 +169,7 @@ def test_areas_overlay_entropy_and_record(slide, done):
     assert codes[100, edge - 12] != codes[100, edge + 12]  # least sure at an outline
     left = sorted(path.name for path in out.iterdir() if not path.name.endswith(".lock"))
     assert left == sorted(
-        ["areas.csv"]
+        ["areas.csv", "outputs.jsonl"]
         + [f"case 1{end}" for end in (".geojson", ".json", ".ome.tif", "_entropy.ome.tif", "_overlay.png")]
     )
 
@@ -178,16 +179,54 @@ def test_finished_slides_are_skipped_and_others_are_not(slide, done):
     lines = []
     again, failures = run_one(slide, out, lines, no_network, entropy=True)
     assert again == record and not failures and "finished before" in lines[0]
+    whole = {path.name: path.read_bytes() for path in out.iterdir()}
     for change in ({"within": "slide", "entropy": True}, {"mpp": 5.0}):
         with pytest.raises(AssertionError, match="nothing should have been predicted"):
             run_one(slide, out, forward=no_network, **change)
-    assert not (out / "case 1.json").exists()  # what is begun anew is no longer finished
-    assert run_one(slide, out, entropy=True)[0]["areas_mm2"] == record["areas_mm2"]
+    assert whole == {
+        path.name: path.read_bytes() for path in out.iterdir()
+    }  # it stays until there is a new one
     (out / "case 1.geojson").unlink()
     with pytest.raises(AssertionError, match="nothing should have been predicted"):
         run_one(slide, out, forward=no_network, entropy=True)
     run_one(slide, out, entropy=True)
     assert len(pd.read_csv(out / "areas.csv")) == 1
+
+
+def test_a_corrected_outline_is_never_replaced(slide, tmp_path):
+    record, _ = run_one(slide, tmp_path)
+    path, lines = tmp_path / "case 1.geojson", []
+    path.write_text(path.read_text().replace("pink gland", "purple gland"))
+    corrected = path.read_bytes()
+    again, failures = run_one(slide, tmp_path, lines, no_network)
+    assert again == record and not failures and "finished before" in lines[0]
+    record, failures = run_one(slide, tmp_path, forward=no_network, mpp=5.0)
+    assert (
+        record is None and len(failures) == 1 and str(path) in failures[0] and "changed since" in failures[0]
+    )
+    assert path.read_bytes() == corrected
+    path.rename(tmp_path / "corrected.geojson")
+    lines.clear()
+    record, failures = run_one(slide, tmp_path, lines, mpp=5.0)
+    assert not failures and any("predicted anew" in line for line in lines)
+
+
+@pytest.mark.parametrize("name", ["case 1.geojson", "case 1.json", "case 1_overlay.png", "areas.csv"])
+def test_files_of_another_origin_stop_all_slides(slide, tmp_path, name):
+    (tmp_path / name).write_text("drawn by hand")
+    with pytest.raises(UserError, match=name.replace(".", r"\.")):
+        run_one(slide, tmp_path, forward=no_network)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_another_slide_of_the_same_name_is_refused(slide, tmp_path):
+    run_one(slide, tmp_path / "out")
+    other = write_pyramidal_slide(tmp_path / "case 1.svs", ellipses([], GLASS), size=SIZE, mpp=MPP)
+    with pytest.raises(UserError) as caught:
+        run_one(other, tmp_path / "out", forward=no_network)
+    assert str(slide) in str(caught.value) and str(other) in str(caught.value)
+    with pytest.raises(UserError, match="Rename one of the two"):
+        predict_slides([slide, other], tmp_path / "both", predictor(no_network), options(), str)
 
 
 def test_a_real_slide(tmp_path):
@@ -314,7 +353,7 @@ def test_one_slide_that_fails_costs_no_other(trained, slide, tmp_path, capsys):
     assert (tmp_path / "out/case 1.json").exists() and (tmp_path / "out/picture.png").exists()
     assert cli.run([*arguments[:2], names[1], *arguments[5:], "--no-compile-cache"]) == 0
     assert "finished before" in capsys.readouterr().out
-    with pytest.raises(UserError, match="two pictures are named 'case 1'"):
+    with pytest.raises(UserError, match=r"case 1\.png and .*case 1\.svs"):
         predict(trained, [slide, tmp_path / "case 1.png"], tmp_path / "out")
 
 
@@ -476,6 +515,35 @@ def test_figures_equal_scikit_learn_on_the_files(trained, annotated, tmp_path):
     lines.clear()  # a second time nothing is predicted
     again = evaluate_slides(trained, slides, out=tmp_path / "out", say=lines.append, **arguments)
     assert sum("finished before" in line for line in lines) == 2 and again == result
+
+
+def test_a_prediction_never_takes_the_place_of_the_truth(trained, annotated, tmp_path):
+    for path in annotated.iterdir():
+        shutil.copy(path, tmp_path / path.name)
+    slides, truth = [tmp_path / "one.svs"], (tmp_path / "one.geojson").read_bytes()
+    common = {"rename": {"Tumour": "carcinoma"}, "options": options(mpp=4.0), "batch_size": 8, "say": str}
+    for place in ({}, {"annotations": tmp_path}):
+        with pytest.raises(UserError, match=r"one\.geojson is there and was not made by l2s"):
+            evaluate_slides(trained, slides, predictions=tmp_path, out=tmp_path / "o", **common, **place)
+    assert (tmp_path / "one.geojson").read_bytes() == truth
+    found = evaluate_slides(trained, slides, out=tmp_path / "o", **common)
+    assert found["slide"]["pooled"]["accuracy"] < 0.999
+    # A prediction is no truth, until somebody has corrected it.
+    predicted = tmp_path / "o/predictions"
+    with pytest.raises(UserError, match=r"found none \(not counting what predict has written: one\.geojson"):
+        evaluate_slides(trained, slides, annotations=predicted, out=tmp_path / "p", **common)
+    content = json.loads((predicted / "one.geojson").read_text())
+    (predicted / "one.geojson").write_text(json.dumps({**content, "corrected": "by hand"}))
+    assert find_annotation(slides[0], predicted) == predicted / "one.geojson"
+
+
+def test_figures_of_other_slides_are_not_replaced(trained, annotated, tmp_path):
+    common = {"rename": {"Tumour": "carcinoma"}, "options": options(mpp=4.0), "batch_size": 8, "say": str}
+    evaluate_slides(trained, [annotated / "one.svs"], out=tmp_path, **common)
+    evaluate_slides(trained, [annotated / "one.svs", annotated / "two.svs"], out=tmp_path, **common)
+    with pytest.raises(UserError, match=r"metrics\.json was made from .*two\.svs"):
+        evaluate_slides(trained, [annotated / "one.svs"], out=tmp_path, **common)
+    assert json.loads((tmp_path / "metrics.json").read_text())["n_slides"] == 2
 
 
 def test_slides_that_cannot_be_judged_cost_no_other(trained, annotated, tmp_path, capsys):

@@ -29,6 +29,7 @@ from l2s_jax.slides.overview import find_tissue
 from l2s_jax.slides.slide import Slide, downsample_at, open_slide
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import write_json, write_text
+from l2s_jax.system.outputs import made_here, publishing, require_replaceable, source_of
 from l2s_jax.types import IGNORE_PIXEL
 
 Region = Literal["tissue", "slide"]
@@ -37,6 +38,8 @@ REGIONS: tuple[Region, ...] = ("tissue", "slide")
 
 DRAWN = (".geojson", ".json", ".xml")
 MASKS = (".png", ".tif", ".tiff")
+
+FIGURES = ("metrics.json", "per_slide.csv", "per_class.csv", *(f"confusion_{name}.png" for name in REGIONS))
 
 Matrices = Mapping[Region, np.ndarray]
 
@@ -90,11 +93,15 @@ def evaluate_slides(
       "per_class" and "confusion_matrix" (rows are truth), pixels counted at "mpp".
 
     Raises:
-      UserError: slides that the run has learned from; or, after all others are done, the slides that failed.
+      UserError: figures in `out` that are of other slides or another run, or were changed; predictions that
+        would be written over annotations or other files; slides that the run has learned from; or, after all
+        others are done, the slides that failed.
     """
     run, paths, options = Path(run), [Path(slide) for slide in slides], options or SlideOptions()
     folder = Path(out) if out is not None else run / "evaluation" / "slides"
     predicted = Path(predictions) if predictions is not None else folder / "predictions"
+    sources = (source_of(run), *(source_of(path) for path in paths))
+    require_replaceable(folder, FIGURES, sources)
     _refuse_trained_on(run, paths, trained_on)
     predictor = load_predictor(run, stride, weighting, batch_size, stain)
     classes = predictor.classes
@@ -116,7 +123,8 @@ def evaluate_slides(
         raise UserError("\n".join(["no slide could be evaluated:", *failures]), exit_code=1)
     context = {"run": str(run), "mpp": working_mpp(predictor, options), "predicted_within": options.within}
     result = context | slide_figures(judged, classes)
-    write_slide_evaluation(folder, judged, result, classes)
+    with publishing(folder, sources) as stage:
+        write_slide_evaluation(stage, judged, result, classes)
     for line in describe(result):
         say(line)
     say(f"written to {folder}")
@@ -152,15 +160,22 @@ def _find_all(slides: Sequence[Path], folder: str | Path | None) -> tuple[dict[P
 
 
 def find_annotation(slide: Path, folder: str | Path | None) -> Path:
-    """The annotation of a slide's name. Raises `UserError` where there is none, or more than one."""
+    """The annotation of a slide's name; what `predict` has written there, unchanged, is none.
+
+    Raises:
+      UserError: there is none, or more than one.
+    """
     place = slide.parent if folder is None else Path(folder)
     suffixes = DRAWN if folder is None else DRAWN + MASKS
-    found = [place / f"{slide.stem}{suffix}" for suffix in suffixes]
-    found = [path for path in found if path.is_file() and path != slide]
+    there = [place / f"{slide.stem}{suffix}" for suffix in suffixes]
+    there = [path for path in there if path.is_file() and path != slide]
+    found = [path for path in there if not made_here(path)]
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
+        own = ", ".join(path.name for path in there if path not in found)
         raise UserError(
             f"{slide}: expected one annotation {place / slide.stem}[{'|'.join(suffixes)}], found {names}"
+            + (f" (not counting what predict has written: {own})" if own else "")
         )
     return found[0]
 

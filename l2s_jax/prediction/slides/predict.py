@@ -13,6 +13,7 @@ from l2s_jax.prediction.slides.bands import Area, Job, area_of, predict_bands
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.prediction.slides.outputs import (
     output_paths,
+    record_path,
     write_class_map,
     write_entropy,
     write_outlines,
@@ -23,6 +24,7 @@ from l2s_jax.prediction.slides.record import (
     Counts,
     Record,
     append_areas,
+    area_columns,
     describe,
     describe_counts,
     finished,
@@ -38,7 +40,15 @@ from l2s_jax.slides.row_file import RowFile, scratch_picture, write_block
 from l2s_jax.slides.sheets import slide_notes
 from l2s_jax.slides.slide import Slide, open_slide, size_at
 from l2s_jax.system.errors import UserError
-from l2s_jax.system.files import unwritable, write_json
+from l2s_jax.system.files import write_json
+from l2s_jax.system.outputs import (
+    publishing,
+    refuse_foreign,
+    require_apart,
+    require_own_table,
+    require_replaceable,
+    source_of,
+)
 from l2s_jax.system.progress import track
 from l2s_jax.types import IGNORE_PIXEL
 
@@ -54,9 +64,12 @@ def predict_slides(
       The record of each slide that came out, and a message for each that failed.
 
     Raises:
-      UserError: the working scale is not known, or the table of scales cannot be read.
+      UserError: the working scale is not known, the table of scales cannot be read, or an output would be
+        written over a file of other origin.
     """
     mpp = working_mpp(predictor, options)
+    require_free(slides, out, options)
+    require_own_table(out / AREAS, area_columns(predictor.classes))
     table = read_mpp_table(options.mpp_table) if options.mpp_table else None
     records, failures = {}, []
     for number, path in enumerate(slides, 1):
@@ -67,6 +80,21 @@ def predict_slides(
             failures.append(str(error))
             say(f"{title} failed: {error}")
     return records, failures
+
+
+def slide_outputs(path: Path, out: Path, options: SlideOptions) -> list[Path]:
+    """All files that are named after a slide."""
+    return [*output_paths(out, path.stem, options.entropy).values(), record_path(out, path.stem)]
+
+
+def require_free(slides: Sequence[Path], out: Path, options: SlideOptions) -> None:
+    """Refuses slides whose outputs would meet, or be written over files that are not theirs.
+
+    Outputs that were changed since are left to `predict_slide`: a slide that is finished needs no new ones.
+    """
+    outputs = {path: slide_outputs(path, out, options) for path in slides}
+    require_apart(outputs)
+    refuse_foreign(outputs)
 
 
 def working_mpp(predictor: Predictor, options: SlideOptions) -> float:
@@ -92,38 +120,37 @@ def predict_slide(
 ) -> Record:
     """Predicts one slide into NAME.ome.tif, NAME.geojson, NAME_overlay.png, a row of areas.csv and NAME.json.
 
-    The record NAME.json is written last: a slide that has one of the same settings is finished.
+    The record NAME.json comes last: a slide that has one of the same settings is finished.
 
     Raises:
-      UserError: the slide cannot be read, its scale is not known, or the folder cannot be written.
+      UserError: the slide cannot be read, its scale is not known, an output was changed since it was made, or
+        the folder cannot be written.
     """
     slide = open_slide(path, mpp=options.slide_mpp, mpp_table=table)
-    outputs, record_path = output_paths(out, path.stem, options.entropy), out / f"{path.stem}.json"
     settings = settings_of(slide, predictor.identity, predictor.classes, predictor.tiling, mpp, options)
-    done = finished(record_path, settings["key"], outputs)
+    name, about = path.stem, record_path(out, path.stem)
+    done = finished(about, settings["key"], output_paths(out, name, options.entropy))
     if done is not None:
         say(f"{title}: finished before")
         return done
     for note in slide_notes(slide):
         say(f"{title}: {note}")
-    forget(record_path)
+    sources = (source_of(path, digest=True),)
+    names = [one.name for one in slide_outputs(path, out, options)]
+    require_replaceable(out, names, sources)
+    if any((out / one).exists() for one in names):
+        say(f"{title}: predicted before with other options or by another run; predicted anew")
     start = time.monotonic()
-    result = _predict(slide, outputs, predictor, options, mpp, title)
-    record = {"name": path.stem} | settings | result | {"seconds": round(time.monotonic() - start, 1)}
-    append_areas(out / AREAS, record)
-    write_json(record_path, record)
+    with publishing(out, sources, key=settings["key"], last=[about.name]) as stage:
+        outputs = output_paths(stage, name, options.entropy)
+        result = _predict(slide, outputs, predictor, options, mpp, title)
+        record = {"name": name} | settings | result | {"seconds": round(time.monotonic() - start, 1)}
+        write_json(stage / about.name, record)
+        append_areas(out / AREAS, record)
     say(f"{title}: {describe(record)}")
     for line in warnings(record):
         say(f"{title}: {line}")
     return record
-
-
-def forget(record_path: Path) -> None:
-    """Removes an earlier record before the outputs that it speaks of are replaced."""
-    try:
-        record_path.unlink(missing_ok=True)
-    except OSError as error:
-        raise unwritable(record_path, error) from error
 
 
 def _predict(
