@@ -83,8 +83,8 @@ def write_outlines(
         simplify_level0=simplify / max(slide.mpp),
     )
     inside = Annotations(tuple(part for region in traced.regions for part in _on_slide(region, slide)))
-    write_geojson(path, inside, classes, offset_level0=slide.bounds_level0[:2])
-    return len(inside.regions), mpp * step
+    number = write_geojson(path, inside, classes, offset_level0=slide.bounds_level0[:2])
+    return number, mpp * step
 
 
 def _on_slide(region: Region, slide: Slide) -> list[Region]:
