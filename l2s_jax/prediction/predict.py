@@ -13,6 +13,7 @@ from l2s_jax.prediction.predictor import Stain, load_predictor
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.prediction.slides.predict import predict_slides, slide_outputs
 from l2s_jax.prediction.tiles import Weighting
+from l2s_jax.slides.one_slide import each_once
 from l2s_jax.slides.slide import is_slide
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.outputs import refuse_foreign, require_apart, require_own_table
@@ -62,7 +63,7 @@ def predict(
         computed; or, after all others are done, the files that failed and why.
     """
     run, out = Path(run), Path(out)
-    paths = [Path(image) for image in images]
+    paths = each_once([Path(image) for image in images], say)
     whole = [path for path in paths if slides.slide or is_slide(path)]
     pictures = [path for path in paths if path not in whole]
     outputs = {path: picture_outputs(path, out) for path in pictures}

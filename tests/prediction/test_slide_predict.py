@@ -14,6 +14,7 @@ from PIL import Image
 from scipy import ndimage
 from sklearn import metrics as sk
 
+from helpers.dicom_writer import write_dicom_level
 from helpers.slide_generator import corrupt_tile, cut_off, ellipses, write_qupath_geojson
 from l2s_jax.cli import app as cli
 from l2s_jax.config import TrainConfig
@@ -33,6 +34,7 @@ from l2s_jax.runs.folder import open_run, read_run_classes, training_groups
 from l2s_jax.slides.annotations.class_names import class_table
 from l2s_jax.slides.annotations.painting import paint
 from l2s_jax.slides.annotations.reading import read_annotations
+from l2s_jax.slides.one_slide import each_once
 from l2s_jax.slides.overview import find_tissue
 from l2s_jax.slides.row_file import scratch_picture, write_block
 from l2s_jax.slides.slide import is_slide, open_slide
@@ -191,6 +193,38 @@ def test_finished_slides_are_skipped_and_others_are_not(slide, done):
         run_one(slide, out, forward=no_network, entropy=True)
     run_one(slide, out, entropy=True)
     assert len(pd.read_csv(out / "areas.csv")) == 1
+
+
+def write_dicom_slide(folder):
+    """Two levels of the slide with two ellipses, a file each."""
+    image = np.broadcast_to(ellipses(PARTS, GLASS)(0, 0, 1216, 1600, 1), (1216, 1600, 3))
+    for name, step in (("1-1", 1), ("1-2", 4)):
+        level = np.ascontiguousarray(image[::step, ::step])
+        uids = {"series": "1.2.840.99.7", "instance": f"1.2.840.99.7.{step}"}
+        write_dicom_level(folder / f"{name}.dcm", level, mpp=MPP * step, tile=16, original=step == 1, **uids)
+    return folder / "1-1.dcm", folder / "1-2.dcm"
+
+
+def test_two_files_of_a_dicom_slide_are_one_slide(trained, tmp_path, capsys):
+    paths = write_dicom_slide(tmp_path)
+    arguments = ["predict", str(trained), *map(str, paths), "--out", str(tmp_path / "out"), "--mpp", "4"]
+    assert cli.run([*arguments, "--no-compile-cache", "--batch-size", "8"]) == 0
+    said = capsys.readouterr().out
+    assert "one DICOM slide" in said and str(paths[0]) in said and str(paths[1]) in said
+    areas = pd.read_csv(tmp_path / "out/areas.csv", dtype={"slide": str})
+    assert list(areas["slide"]) == ["1-1"] and "1 of 1 pictures" in said
+    # In a later call, by its other file.
+    assert cli.run([*arguments[:2], *map(str, paths[1:]), *arguments[4:], "--no-compile-cache"]) == 1
+    said = capsys.readouterr().err
+    assert str(paths[0]) in said and "counted twice" in said
+    assert len(pd.read_csv(tmp_path / "out/areas.csv")) == 1
+
+
+def test_a_file_named_twice_is_done_once(slide, tmp_path):
+    (tmp_path / "link.svs").symlink_to(slide)
+    lines = []
+    assert each_once([slide, tmp_path / "link.svs", slide], lines.append) == [slide]
+    assert len(lines) == 2 and "the same file" in lines[0]
 
 
 def test_a_corrected_outline_is_never_replaced(slide, tmp_path):
@@ -535,6 +569,16 @@ def test_a_prediction_never_takes_the_place_of_the_truth(trained, annotated, tmp
     content = json.loads((predicted / "one.geojson").read_text())
     (predicted / "one.geojson").write_text(json.dumps({**content, "corrected": "by hand"}))
     assert find_annotation(slides[0], predicted) == predicted / "one.geojson"
+
+
+def test_a_dicom_slide_is_judged_once_by_the_file_that_has_the_annotation(trained, tmp_path):
+    paths = write_dicom_slide(tmp_path)
+    write_qupath_geojson(tmp_path / "1-2.geojson", [("adenoma", [[(0, 0), (800, 0), (800, 900), (0, 900)]])])
+    lines = []
+    result = evaluate_slides(
+        trained, paths, out=tmp_path / "o", options=options(mpp=4.0), batch_size=8, say=lines.append
+    )
+    assert result["n_slides"] == 1 and any("one DICOM slide" in line for line in lines)
 
 
 def test_figures_of_other_slides_are_not_replaced(trained, annotated, tmp_path):

@@ -25,6 +25,7 @@ from l2s_jax.slides.annotations.painting import paint
 from l2s_jax.slides.annotations.types import Annotations, summary
 from l2s_jax.slides.mpp import read_mpp_table
 from l2s_jax.slides.ome_tiff import read_strips
+from l2s_jax.slides.one_slide import each_once
 from l2s_jax.slides.overview import find_tissue
 from l2s_jax.slides.slide import Slide, downsample_at, open_slide
 from l2s_jax.system.errors import UserError
@@ -100,6 +101,7 @@ def evaluate_slides(
     run, paths, options = Path(run), [Path(slide) for slide in slides], options or SlideOptions()
     folder = Path(out) if out is not None else run / "evaluation" / "slides"
     predicted = Path(predictions) if predictions is not None else folder / "predictions"
+    paths = each_once(sorted(paths, key=lambda path: not _has_annotation(path, annotations)), say)
     sources = (source_of(run), *(source_of(path) for path in paths))
     require_replaceable(folder, FIGURES, sources)
     _refuse_trained_on(run, paths, trained_on)
@@ -157,6 +159,13 @@ def _find_all(slides: Sequence[Path], folder: str | Path | None) -> tuple[dict[P
         except UserError as error:
             failures.append(str(error))
     return found, failures
+
+
+def _has_annotation(slide: Path, folder: str | Path | None) -> bool:
+    try:
+        return find_annotation(slide, folder).is_file()
+    except UserError:
+        return False
 
 
 def find_annotation(slide: Path, folder: str | Path | None) -> Path:

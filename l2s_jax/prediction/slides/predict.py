@@ -34,6 +34,7 @@ from l2s_jax.prediction.slides.record import (
 )
 from l2s_jax.prediction.stains import slide_in_stains_of_run
 from l2s_jax.slides.mpp import read_mpp_table
+from l2s_jax.slides.one_slide import dicom_series
 from l2s_jax.slides.overview import MAX_UNREADABLE, find_tissue, too_damaged
 from l2s_jax.slides.reading import UnreadableRegion, read_window
 from l2s_jax.slides.row_file import RowFile, scratch_picture, write_block
@@ -42,7 +43,9 @@ from l2s_jax.slides.slide import Slide, open_slide, size_at
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import write_json
 from l2s_jax.system.outputs import (
+    Source,
     publishing,
+    read_record,
     refuse_foreign,
     require_apart,
     require_own_table,
@@ -135,7 +138,8 @@ def predict_slide(
         return done
     for note in slide_notes(slide):
         say(f"{title}: {note}")
-    sources = (source_of(path, digest=True),)
+    sources = sources_of_slide(path)
+    _require_other_slide(path, out, sources)
     names = [one.name for one in slide_outputs(path, out, options)]
     require_replaceable(out, names, sources)
     if any((out / one).exists() for one in names):
@@ -151,6 +155,24 @@ def predict_slide(
     for line in warnings(record):
         say(f"{title}: {line}")
     return record
+
+
+def sources_of_slide(path: Path) -> tuple[Source, ...]:
+    """What a slide's outputs are made from."""
+    series = dicom_series(path)
+    of_series = (Source(f"DICOM series {series}"),) if series else ()
+    return (source_of(path, digest=True), *of_series)
+
+
+def _require_other_slide(path: Path, out: Path, sources: Sequence[Source]) -> None:
+    """Refuses a file of a DICOM slide that was predicted in the folder as another file of it."""
+    for name, entries in read_record(out).items() if len(sources) > 1 else ():
+        before = Path(entries[-1].sources[0].name) if entries[-1].sources else path
+        if sources[1] in entries[-1].sources and before.stem != path.stem:
+            raise UserError(
+                f"{path} is of the slide ({sources[1].name}) that was predicted as {before} ({out / name}): "
+                "its areas would be counted twice. Name that file, or choose another output folder"
+            )
 
 
 def _predict(
