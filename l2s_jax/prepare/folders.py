@@ -12,7 +12,7 @@ from l2s_jax import __version__
 from l2s_jax.data.manifest import CLASSES, PATCHES, STAIN, Classes, PatchRow, write_patches
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import sha256_of_file, unwritable, write_text
-from l2s_jax.system.outputs import note_made, read_record, refuse, source_of
+from l2s_jax.system.outputs import Source, note_made, read_record, refuse
 
 RECIPE = "prepared.toml"
 FILES = "prepared_files.jsonl"
@@ -20,7 +20,8 @@ FILES = "prepared_files.jsonl"
 
 PARTIAL = ".partial-"
 READING = "reading"
-PICTURES = ("images", "masks", "parts")
+PICTURES = ("images", "masks")
+FOLDERS = (*PICTURES, "parts")  # what is known of a slide that is finished; only `prepare` needs it
 STAIN_PICTURE = "stain_reference.png"
 STAIN_OF_LABELS = "stain_of_labels.json"
 EXAMPLES = ("example.png", "example_mask.png")
@@ -72,8 +73,8 @@ def claim_folder(
 def finish_folder(out: Path, classes: Classes, rows: Sequence[PatchRow]) -> None:
     """Writes the manifest of a folder that is otherwise complete, and down what has been written."""
     files = {file for row in rows for file in (row.image, row.mask) if file is not None}
-    files |= {*_pictures(out), *(out / name for name in SINGLE if (out / name).is_file())}
-    source = (source_of(out / RECIPE),)
+    files |= {*_files(out, PICTURES), *(out / name for name in SINGLE if (out / name).is_file())}
+    source = (Source("prepare"),)
     sums = {path.relative_to(out).as_posix(): sha256_of_file(path) for path in sorted(files)}
     note_made(out, sums, source, record=FILES)
     write_patches(out, classes, rows)
@@ -98,22 +99,22 @@ def _clear(out: Path, *, again: bool) -> None:
     begun = (out / RECIPE).exists()
     foreign = [
         path
-        for path in (*single, *_pictures(out))
+        for path in (*single, *_files(out, PICTURES if begun else FOLDERS))
         if path.relative_to(out).as_posix() not in record and (record or not begun)
     ]
     if not again:
         refuse([f"{path} is there and was not made by prepare" for path in foreign])
         for path in (*(out / name for name in record), *single):
             path.unlink(missing_ok=True)
-        for name in PICTURES:
+        for name in FOLDERS:
             shutil.rmtree(out / name, ignore_errors=True)
     (out / PATCHES).unlink(missing_ok=True)
     (out / FILES).unlink(missing_ok=True)
 
 
-def _pictures(out: Path) -> list[Path]:
-    """The files in the folders of pictures, without what a killed process was writing."""
-    files = (path for name in PICTURES for path in (out / name).rglob("*") if path.is_file())
+def _files(out: Path, folders: Sequence[str]) -> list[Path]:
+    """The files in some folders, without what a killed process was writing."""
+    files = (path for name in folders for path in (out / name).rglob("*") if path.is_file())
     return [path for path in files if not path.name.startswith(PARTIAL)]
 
 

@@ -52,7 +52,8 @@ def plan_masks(
     if not targets or not all(0 < target <= 100 for target in targets):
         raise UserError(f"targets {tuple(targets)} must be percentages of the full-mask score, 0 to 100")
     found = read_results(results)
-    folder, sources = Path(out) if out is not None else found.folder / "report", (source_of(results),)
+    folder = Path(out) if out is not None else found.folder / "report"
+    sources = (source_of(results, outputs=folder),)
     require_replaceable(folder, (f"{STEM}.csv", f"{STEM}.svg"), sources)
     answers, fitted = plan_of(found, metric, targets, seed)
     with publishing(folder, sources) as stage:

@@ -43,7 +43,7 @@ def report(
     if draws is not None:
         read = of_draws(read, draws)
     folder = Path(out) if out is not None else read.folder / "report"
-    sources = (source_of(results),)
+    sources = (source_of(results, outputs=folder),)
     require_replaceable(folder, (PAGE, "cells.csv"), sources)
     samples = Samples(reason="Pictures were not asked for.")
     if pictures:

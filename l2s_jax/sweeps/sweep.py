@@ -25,6 +25,7 @@ from l2s_jax.sweeps.row import result_row
 from l2s_jax.system.csv_rows import append_rows, complete_rows
 from l2s_jax.system.errors import Unwritable, UserError
 from l2s_jax.system.files import locked, read_json, write_json, write_text
+from l2s_jax.system.outputs import refuse
 from l2s_jax.system.progress import track
 from l2s_jax.system.stopping import Stopped
 from l2s_jax.training.plan import describe_splits
@@ -254,8 +255,11 @@ def check_begun(folder: Path, contents: Manifest, say: Callable[[str], None] = p
     """The runs that are finished in a folder.
 
     Raises:
-      UserError: its results are of another manifest.
+      UserError: its results are of another manifest, or its files of no sweep.
     """
+    if not (folder / SWEEP).exists() and not (folder / RESULTS).exists():
+        own = (folder / name for name in (PLAN, PER_GROUP, FAILURES))
+        refuse([f"{path} is there and was not made by a sweep" for path in own if path.exists()])
     results, cut = complete_rows(folder / RESULTS)
     if cut:
         say(f"{folder / RESULTS} ends in half a line, which is dropped: that run's figures are made again")

@@ -17,7 +17,7 @@ import shutil
 import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from l2s_jax.system.errors import UserError
@@ -33,7 +33,7 @@ SHOWN = 10
 class Source(NamedTuple):
     """What an output is made from: a file, a folder, or in words what else decides which output it is."""
 
-    name: str  # the absolute path of a file or folder
+    name: str  # the absolute path of a file or folder, or a relative one from the outputs upwards
     digest: str = ""  # of a file's content; "" where it is not told by that
 
 
@@ -49,10 +49,19 @@ Record = Mapping[str, Sequence[Made]]
 """File name, relative to the folder and with /, to its entries, the oldest first."""
 
 
-def source_of(path: str | Path, *, digest: bool = False) -> Source:
-    """A file or folder as a source; with `digest` the file is known again where it was moved."""
-    path = Path(path)
-    return Source(str(path.resolve()), content_digest(path) if digest and path.is_file() else "")
+def source_of(path: str | Path, *, outputs: Path | None = None, digest: bool = False) -> Source:
+    """A file or folder as a source.
+
+    Args:
+      path: the file or folder.
+      outputs: the folder of outputs. Where it lies inside `path`, both can be moved together.
+      digest: know a file again, by its content, where it was moved.
+    """
+    path = Path(path).resolve()
+    name = str(path)
+    if outputs is not None and outputs.resolve().is_relative_to(path):
+        name = os.path.relpath(path, outputs.resolve())
+    return Source(name, content_digest(path) if digest and path.is_file() else "")
 
 
 def content_digest(path: Path) -> str:
@@ -78,9 +87,11 @@ def read_record(folder: Path, name: str = RECORD) -> Record:
     for line in lines:
         with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
             entry = json.loads(line)
-            sources = tuple(Source(str(name), str(digest)) for name, digest in entry["from"])
+            sources = tuple(Source(str(path), str(digest)) for path, digest in entry["from"])
             made = Made(str(entry["sha256"]), sources, str(entry["key"]))
-            found.setdefault(str(entry["file"]), []).append(made)
+            file = PurePosixPath(entry["file"])
+            if not file.is_absolute() and ".." not in file.parts:
+                found.setdefault(str(file), []).append(made)
     return found
 
 

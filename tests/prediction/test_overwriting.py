@@ -10,12 +10,14 @@ import pytest
 
 from helpers.runs import quiet
 from l2s_jax.cli import app as cli
+from l2s_jax.data.manifest import read_manifest
 from l2s_jax.data.pictures import write_png
 from l2s_jax.phantom.bach import draw_bach
 from l2s_jax.phantom.patches import phantom_slide, prepare_phantom
 from l2s_jax.prediction.evaluate import evaluate
 from l2s_jax.prediction.predict import predict
 from l2s_jax.prepare.halves import prepare_halves
+from l2s_jax.sweeps.sweep import check_begun
 from l2s_jax.system import outputs
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.outputs import RECORD
@@ -194,9 +196,7 @@ def test_prepare_keeps_what_was_corrected_and_what_is_not_its_own(tmp_path):
     prepare_phantom(out, **SMALL)
     first = contents(out)
     prepare_phantom(out, **SMALL)
-    again = contents(out)
-    again.pop(out / "prepared_files.jsonl"), first.pop(out / "prepared_files.jsonl")
-    assert again == first
+    assert contents(out) == first
     for name in ("patches.csv", sorted(path.name for path in (out / "masks").iterdir())[0]):
         path = out / name if name.endswith("csv") else out / "masks" / name
         content = path.read_bytes()
@@ -255,6 +255,13 @@ def test_halves_take_no_folder_that_holds_pictures_of_the_same_names(tmp_path):
     assert target.read_bytes() == b"mine"
     prepare_halves(tmp_path / "data", tmp_path / "new")
     prepare_halves(tmp_path / "data", tmp_path / "new")
+
+
+@pytest.mark.parametrize("name", ["plan.csv", "failures.csv", "per_group.csv"])
+def test_a_sweep_takes_no_folder_that_holds_files_of_its_names(phantom, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UserError, match=f"{name} is there and was not made by a sweep"):
+        check_begun(tmp_path, read_manifest(phantom))
 
 
 def test_the_phantom_of_bach_is_not_drawn_over_bach(tmp_path):

@@ -179,6 +179,17 @@ def test_a_moved_source_is_known_by_its_content(tmp_path, monkeypatch):
     assert source_of(tmp_path / "a").digest == "" and source_of(tmp_path).digest == ""
 
 
+def test_outputs_inside_their_source_move_with_it(tmp_path):
+    folder = tmp_path / "run/evaluation"
+    publish(folder, "one", (source_of(tmp_path / "run", outputs=folder),))
+    (tmp_path / "run").rename(tmp_path / "moved")
+    folder = tmp_path / "moved/evaluation"
+    publish(folder, "two", (source_of(tmp_path / "moved", outputs=folder),))
+    (tmp_path / "other").mkdir()
+    with pytest.raises(UserError, match=r"x\.txt was made from"):
+        publish(folder, "three", (source_of(tmp_path / "other", outputs=folder),))
+
+
 def test_a_large_files_samples_reach_its_end(tmp_path, monkeypatch):
     monkeypatch.setattr(outputs, "LARGE", 2**20)
     content = bytearray(os.urandom(40 * 2**20))
@@ -212,3 +223,12 @@ def test_the_record_is_lines_of_json_that_say_what_and_whence(tmp_path):
     entry = json.loads(line)
     assert entry["file"] == "sub/x.txt" and entry["key"] == "k" and len(entry["sha256"]) == 64
     assert entry["from"] == [list(A), list(B)]
+
+
+def test_a_record_speaks_of_its_own_folder_only(tmp_path):
+    lines = [
+        json.dumps({"file": name, "sha256": "0" * 64, "from": [["a", ""]], "key": ""})
+        for name in ("../x.txt", "/etc/x", "sub/../../x", "x.txt")
+    ]
+    (tmp_path / RECORD).write_text("\n".join([*lines, "{}", "[]", "1", '{"file": 3}', "\x00"]) + "\n")
+    assert list(read_record(tmp_path)) == ["x.txt"]
