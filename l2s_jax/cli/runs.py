@@ -109,6 +109,8 @@ class Evaluate:
     """How the pixels of overlapping tiles count."""
     batch_size: int = 20
     """Patches a batch; does not change the result."""
+    any_scale: bool = False
+    """Accept patches of another scale (more than 10% off) than those that the run was trained on."""
     allow_outside: bool = False
     """Accept paths in the manifest that lead out of its folder."""
     compile_cache: bool = True
@@ -143,6 +145,8 @@ class Predict(SlideOptions):
     """Tiles a batch; does not change the result."""
     stain: Literal["run", "off"] = "run"
     """Give pictures and slides the stains that the run was trained on; or leave them as they are."""
+    any_scale: bool = False
+    """Take pictures that state another scale (more than 10% off) than the run's as they are."""
     compile_cache: bool = True
     """Keep compiled programs in the user's cache folder for the next start."""
     config: Config = None
@@ -163,6 +167,7 @@ class Predict(SlideOptions):
             weighting=self.weighting,
             batch_size=self.batch_size,
             stain=self.stain,
+            any_scale=self.any_scale,
             slides=slide_options_of(self),
         )
         return 0

@@ -110,6 +110,8 @@ class EvaluateSlides(SlideOptions):
     """Accept annotations in which nothing is drawn: all of the slide is background."""
     trained_on: bool = False
     """Accept slides that the run has learned from."""
+    outlines_from: Literal["bounds", "whole"] | None = None
+    """Annotations count from the corner of the slide's non-empty area, as QuPath's do, or from the whole."""
     stride: int | None = None
     """Pixels between tiles; half a patch by default."""
     weighting: Literal["gaussian", "uniform"] = "gaussian"

@@ -13,9 +13,11 @@ from l2s_jax.figures.drawing import draw_confusion, save_figure
 from l2s_jax.prediction.judging import EVALUATION, Picture, figures, judge, read_pictures, write_evaluation
 from l2s_jax.prediction.metrics import spread_text
 from l2s_jax.prediction.predictor import load_predictor
+from l2s_jax.prediction.scales import require_run_scale
 from l2s_jax.prediction.stains import in_stains_of_run, stains_of_manifest
 from l2s_jax.prediction.tiles import Weighting
 from l2s_jax.runs.folder import read_run_config, training_groups
+from l2s_jax.runs.leaks import near_groups, require_unseen, warn_of_near
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.outputs import Source, publishing, require_replaceable, source_of
 from l2s_jax.system.progress import track
@@ -33,6 +35,7 @@ def evaluate(
     stride: int | None = None,
     weighting: Weighting = "gaussian",
     batch_size: int = 20,
+    any_scale: bool = False,
     allow_outside: bool = False,
     say: Say = print,
 ) -> dict[str, Any]:
@@ -49,16 +52,22 @@ def evaluate(
       stride: pixels between tiles of pictures larger than a patch; half a patch by default.
       weighting: how the pixels of overlapping tiles count.
       batch_size: patches a batch; does not change the result.
+      any_scale: accept patches of another scale than the run's.
       allow_outside: accept paths in the manifest that lead out of its folder.
       say: receives what a person should read.
 
     Raises:
       UserError: figures in `out` that are of another run, manifest or split, or were changed; other classes,
-        an empty split, or patients and slides that the run has learned from.
+        an empty split, or patches of another scale than the run's (see `scales`).
+      Leak: patients and slides that the run has learned from.
     """
     run = Path(run)
     folder = Path(out) if out is not None else run / "evaluation" / split
-    sources = (source_of(run), source_of(manifest), Source(f"the split {split}"))
+    sources = (
+        source_of(run, outputs=folder),
+        source_of(manifest, outputs=folder),
+        Source(f"the split {split}"),
+    )
     require_replaceable(folder, EVALUATION, sources)
     predictor = load_predictor(run, stride, weighting, batch_size)
     classes, tiling = predictor.classes, predictor.tiling
@@ -71,12 +80,13 @@ def evaluate(
         raise UserError(f"{manifest} has no patches in the split {split}")
     groups = {row.group for row in rows}
     leaked = groups & training_groups(run)
-    if leaked and split != "train":
-        raise UserError(
-            f"{len(leaked)} group(s) of the split {split} were trained on, so its figures would flatter: "
-            + ", ".join(sorted(leaked)[:10])
-        )
+    near: list[tuple[str, str]] = []
+    if split != "train":
+        require_unseen(run, groups, (split,))
+        near = near_groups(run, groups)
+        warn_of_near(near, run, say)
     say(f"{len(leaked)} of {len(groups)} groups of the split {split} were trained on")
+    require_run_scale(rows, predictor.mpp, any_scale, say)
     config = read_run_config(run)
     if split == selection_split(config):
         say(f"the run's epoch was chosen on the split {split}, so its figures flatter")
@@ -95,6 +105,7 @@ def evaluate(
         "selection": config.select,
     }
     context |= {"stride": tiling.stride, "weighting": weighting, "stain": stain.text}
+    context |= {"groups_near_trained_ones": near}
     result = figures(judged, classes)
     with publishing(folder, sources) as stage:
         write_evaluation(stage, judged, classes, context)

@@ -13,6 +13,7 @@ from l2s_jax.data.manifest import Classes
 from l2s_jax.data.pictures import read_image, write_png
 from l2s_jax.figures.drawing import overlay
 from l2s_jax.prediction.predictor import Predictor
+from l2s_jax.prediction.scales import require_picture_scale
 from l2s_jax.prediction.stains import in_stains_of_run
 from l2s_jax.prediction.tiles import predict_picture
 from l2s_jax.system.csv_rows import replace_row
@@ -39,10 +40,13 @@ def picture_outputs(path: Path, out: Path) -> list[Path]:
     return [out / f"{path.stem}.png", out / f"{path.stem}_overlay.png"]
 
 
-def predict_pictures_into(paths: Sequence[Path], out: Path, predictor: Predictor, say: Say) -> list[str]:
+def predict_pictures_into(
+    paths: Sequence[Path], out: Path, predictor: Predictor, any_scale: bool, say: Say
+) -> list[str]:
     """Segments pictures that are not finished; a message for each that failed."""
     failures, record, key = [], read_record(out), settings_key(predictor)
     stains: Counter[str] = Counter()
+    scales: Counter[str] = Counter()
     told: Counter[str] = Counter()
     for path in track(paths, "predicting", unit="pictures"):
         try:
@@ -50,6 +54,7 @@ def predict_pictures_into(paths: Sequence[Path], out: Path, predictor: Predictor
             if before in (FINISHED, CORRECTED):
                 told[before] += 1
                 continue
+            scales[require_picture_scale(path, predictor.mpp, any_scale)] += 1
             told[before] += 1
             stains[predict_one(path, out, predictor, key)] += 1
         except UserError as error:
@@ -57,6 +62,9 @@ def predict_pictures_into(paths: Sequence[Path], out: Path, predictor: Predictor
     for state in (FINISHED, CORRECTED, OTHERWISE):
         if told[state]:
             say(f"{told[state]} pictures {state}")
+    if scales:
+        of_run = "" if predictor.mpp is None else f" ({predictor.mpp:.4g} um/px)"
+        say(f"scale of the run{of_run}: " + "; ".join(f"{n} pictures {text}" for text, n in scales.items()))
     if stains:
         say("stains: " + "; ".join(f"{count} pictures {stain}" for stain, count in stains.items()))
     return failures

@@ -32,6 +32,7 @@ def predict(
     weighting: Weighting = "gaussian",
     batch_size: int = 20,
     stain: Stain = "run",
+    any_scale: bool = False,
     slides: SlideOptions = DEFAULT_SLIDES,
     say: Say = print,
 ) -> Path:
@@ -52,6 +53,7 @@ def predict(
       batch_size: tiles a batch; does not change the result.
       stain: "run" gives pictures and slides the stains that the run was trained on, where it has a reference;
         "off" leaves them as they are, for pictures that `prepare` has normalised already.
+      any_scale: take pictures that state another scale than the run's as they are.
       slides: how slides are read and what is written.
       say: receives what a person should read.
 
@@ -74,7 +76,7 @@ def predict(
     if pictures:
         require_own_table(out / FRACTIONS, fraction_columns(predictor.classes))
     failures = predict_slides(whole, out, predictor, slides, say)[1] if whole else []
-    failures += predict_pictures_into(pictures, out, predictor, say) if pictures else []
+    failures += predict_pictures_into(pictures, out, predictor, any_scale, say) if pictures else []
     say(f"{len(paths) - len(failures)} of {len(paths)} pictures segmented into {out}")
     if failures:
         raise UserError("\n".join([f"{len(failures)} picture(s) failed:", *failures]), exit_code=1)

@@ -31,6 +31,7 @@ from l2s_jax.prediction.slides.predict import predict_slides
 from l2s_jax.prediction.stains import fit_slide, in_stains_of
 from l2s_jax.prediction.tiles import Tiling
 from l2s_jax.runs.folder import open_run, read_run_classes, training_groups
+from l2s_jax.runs.leaks import Leak
 from l2s_jax.slides.annotations.class_names import class_table
 from l2s_jax.slides.annotations.painting import paint
 from l2s_jax.slides.annotations.reading import read_annotations
@@ -606,8 +607,41 @@ def test_slides_that_cannot_be_judged_cost_no_other(trained, annotated, tmp_path
 
 def test_slides_that_were_trained_on_are_refused(trained, annotated):
     group = sorted(training_groups(trained))[0]
-    with pytest.raises(UserError, match="were trained on.*--trained-on"):
+    with pytest.raises(Leak) as caught:
         evaluate_slides(trained, [annotated / f"{group}.svs"])
+    assert caught.value.groups == (group,)
+    lines = []
+    with pytest.raises(UserError, match="no slide could be evaluated"):
+        evaluate_slides(trained, [annotated / f"{group}-01Z-00-DX1.svs"], say=lines.append)
+    assert any("warning" in line and repr(group) in line and f"{group}-01Z-00-DX1" in line for line in lines)
+
+
+@pytest.mark.parametrize("origin", ["bounds", "whole"])
+def test_outlines_count_from_where_one_says(trained, annotated, tmp_path, monkeypatch, origin):
+    from l2s_jax.prediction.slides import evaluate as module
+
+    bounds = (100, 200, 500, 600)
+    monkeypatch.setattr(
+        module, "open_slide", lambda *a, **k: replace(open_slide(*a, **k), bounds_level0=bounds)
+    )
+    shutil.copy(annotated / "one.svs", tmp_path / "one.svs")
+    square = [(0, 0), (100, 0), (100, 80), (0, 80)]
+    write_qupath_geojson(tmp_path / "one.geojson", [("adenoma", [square])])
+    seen = {}
+
+    def judge(slide, codes, record, regions, classes):
+        seen["bounds"] = regions.regions[0].polygon.bounds
+        return {name: np.eye(4, dtype=int) for name in ("tissue", "slide")}
+
+    monkeypatch.setattr(module, "judge_slide", judge)
+    lines = []
+    common = {"options": options(mpp=8.0), "batch_size": 8, "say": lines.append}
+    evaluate_slides(trained, [tmp_path / "one.svs"], out=tmp_path / "o", outlines_from=origin, **common)
+    row, col = (100, 200) if origin == "bounds" else (0, 0)
+    assert seen["bounds"] == (col, row, col + 100, row + 80)
+    assert not any("--outlines-from" in line for line in lines)
+    evaluate_slides(trained, [tmp_path / "one.svs"], out=tmp_path / "o", **common)
+    assert seen["bounds"] == (200, 100, 300, 180) and any("--outlines-from whole" in line for line in lines)
 
 
 def test_annotations_are_found_by_name(tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from l2s_jax.prediction.predictor import Predictor
+from l2s_jax.prediction.scales import Scale, is_another
 from l2s_jax.prediction.slides.bands import Area, Job, area_of, predict_bands
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.prediction.slides.outputs import (
@@ -73,6 +74,8 @@ def predict_slides(
     mpp = working_mpp(predictor, options)
     require_free(slides, out, options)
     require_own_table(out / AREAS, area_columns(predictor.classes))
+    if predictor.mpp is not None and is_another(Scale((mpp, mpp), "--mpp"), predictor.mpp):
+        say(f"warning: slides are read at {mpp:g} um/px as asked; the run was trained at {predictor.mpp:g}")
     table = read_mpp_table(options.mpp_table) if options.mpp_table else None
     records, failures = {}, []
     for number, path in enumerate(slides, 1):
