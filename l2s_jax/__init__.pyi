@@ -3,7 +3,7 @@ from .config import TrainConfig as TrainConfig
 from .data.check import check_manifest as check_manifest
 from .data.manifest import read_manifest as read_manifest
 from .phantom.patches import prepare_phantom as prepare_phantom
-from .prediction.predict import evaluate as evaluate
+from .prediction.evaluate import evaluate as evaluate
 from .prediction.predict import predict as predict
 from .prediction.slides.evaluate import evaluate_slides as evaluate_slides
 from .prediction.slides.options import SlideOptions as SlideOptions

@@ -127,19 +127,22 @@ class Evaluate(JaxCommand, TilingOptions):
     """Which rows of the manifest."""
     out: Path | None = None
     """Where the figures go; RUN/evaluation/SPLIT by default."""
+    any_scale: bool = False
+    """Accept patches of another scale (more than 10% off) than those that the run was trained on."""
     allow_outside: bool = False
     """Accept paths in the manifest that lead out of its folder."""
 
     def run(self) -> int:
         """Evaluates."""
         self.set_up()
-        from l2s_jax.prediction.predict import evaluate
+        from l2s_jax.prediction.evaluate import evaluate
 
         evaluate(
             self.folder,
             self.manifest,
             split=self.split,
             out=self.out,
+            any_scale=self.any_scale,
             allow_outside=self.allow_outside,
             **self.values(TilingOptions),
         )
@@ -156,6 +159,8 @@ class Predict(JaxCommand, SlideOptions, StainOptions, TilingOptions):
     """Slides, and pictures of any size at the scale of the training patches."""
     out: Path
     """Output folder; slides that are finished in it are not done again."""
+    any_scale: bool = False
+    """Take pictures that state another scale (more than 10% off) than the run's as they are."""
 
     def run(self) -> int:
         """Predicts."""
@@ -172,6 +177,7 @@ class Predict(JaxCommand, SlideOptions, StainOptions, TilingOptions):
             images,
             self.out,
             stain=self.stain,
+            any_scale=self.any_scale,
             slides=self.part(SlideOptions),
             **self.values(TilingOptions),
         )

@@ -108,6 +108,8 @@ class EvaluateSlides(JaxCommand, SlideOptions, StainOptions, TilingOptions, Name
     """Accept annotations in which nothing is drawn: all of the slide is background."""
     trained_on: bool = False
     """Accept slides that the run has learned from."""
+    outlines_from: Literal["bounds", "whole"] | None = None
+    """Annotations count from the corner of the slide's non-empty area, as QuPath's do, or from the whole."""
 
     def run(self) -> int:
         """Predicts what is not predicted yet, and evaluates."""
@@ -127,6 +129,7 @@ class EvaluateSlides(JaxCommand, SlideOptions, StainOptions, TilingOptions, Name
             out=self.out,
             allow_empty=self.allow_empty,
             trained_on=self.trained_on,
+            outlines_from=self.outlines_from,
             stain=self.stain,
             options=self.part(SlideOptions),
             **self.values(NameOptions),

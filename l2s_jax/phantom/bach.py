@@ -25,6 +25,7 @@ from l2s_jax.slides.annotations.class_names import BACH_CLASSES
 from l2s_jax.slides.annotations.tracing import polygons_from_mask
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import atomic_path
+from l2s_jax.system.outputs import Source, publishing, require_replaceable
 from l2s_jax.system.progress import track
 from l2s_jax.types import PATCH_MULTIPLE, fits_network
 
@@ -75,7 +76,7 @@ def draw_bach(
       photos: of each class.
       overlap: how much the classes resemble each other, 0..2; 0 keeps them apart.
       seed: of everything that is drawn.
-      overwrite: draw into a folder that holds something already.
+      overwrite: draw into a folder that holds something already; files that are not of a phantom stay.
 
     Returns:
       The folder.
@@ -90,6 +91,36 @@ def draw_bach(
         raise UserError(f"photos {photos}, overlap {overlap}: expected 0 or more, and 0 to 2")
     if out.exists() and not (out.is_dir() and (overwrite or not any(out.iterdir()))):
         raise UserError(f"{out} is there already. Choose an empty folder, or draw into it with --overwrite")
+    sources = (Source("the phantom of BACH"),)
+    require_replaceable(out, _names(photos), sources)
+    with publishing(out, sources) as stage:
+        _draw(stage, patch_size, photos, overlap, seed)
+    return out
+
+
+def _names(photos: int) -> list[str]:
+    """The files of a phantom."""
+    slides = range(1, ANNOTATED + UNANNOTATED + 1)
+    names = [f"WSI/{_slide_name(number)}.svs" for number in slides]
+    names += [f"WSI/{_slide_name(number)}.xml" for number in slides if number <= ANNOTATED]
+    names += [f"WSI/gt_thumbnails/{_slide_name(number)}.png" for number in slides if number <= ANNOTATED]
+    return names + [
+        f"Photos/{folder}/{_photo_name(code, number)}"
+        for code, folder in enumerate(PHOTO_FOLDERS)
+        for number in range(1, photos + 1)
+    ]
+
+
+def _slide_name(number: int) -> str:
+    return f"A{number:02d}" if number <= ANNOTATED else f"{number - ANNOTATED:02d}"
+
+
+def _photo_name(code: int, number: int) -> str:
+    return f"{PREFIXES[code]}{number:03d}.tif"
+
+
+def _draw(out: Path, patch_size: int, photos: int, overlap: float, seed: int) -> None:
+    """Draws all slides and photos into a folder."""
     shape = (6 * patch_size, 8 * patch_size)
     jobs: list[Callable[[], None]] = [
         partial(_write_slide, out / "WSI", number, shape, overlap, seed)
@@ -103,7 +134,6 @@ def draw_bach(
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for _ in track(pool.map(lambda job: job(), jobs), "drawing", total=len(jobs), unit="pictures"):
             pass
-    return out
 
 
 def phantom_section(shape: tuple[int, int], seed: int, overlap: float = 0.0) -> Section:
@@ -139,7 +169,7 @@ def _circled(glands: np.ndarray) -> list[np.ndarray]:
 
 def _write_slide(folder: Path, number: int, shape: tuple[int, int], overlap: float, seed: int) -> None:
     section = phantom_section(shape, 100 * seed + number, overlap)
-    name = f"A{number:02d}" if number <= ANNOTATED else f"{number - ANNOTATED:02d}"
+    name = _slide_name(number)
     size = shape[0] * BLOCK, shape[1] * BLOCK
     write_pyramidal_slide(folder / f"{name}.svs", partial(_blocks, section.image), size=size, mpp=MPP)
     if number <= ANNOTATED:
@@ -163,5 +193,5 @@ def _write_photo(folder: Path, code: int, number: int, size: int, overlap: float
     """A photo of 4 to 3 that shows, squeezed into a square patch, glands as large as on the slides."""
     which = (seed, 1, code, number)
     square, _ = phantom_patch(code, size, overlap, which, which)
-    with atomic_path(folder / f"{PREFIXES[code]}{number:03d}.tif") as temporary:
+    with atomic_path(folder / _photo_name(code, number)) as temporary:
         Image.fromarray(square.repeat(3, axis=0).repeat(4, axis=1)).save(temporary, compression="tiff_lzw")

@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from l2s_jax.data.manifest import Classes, Manifest, PatchRow, read_manifest, write_classes, write_patches
+from l2s_jax.data.manifest import Classes, Manifest, PatchRow, read_manifest, write_classes
 from l2s_jax.data.pictures import write_png
 from l2s_jax.phantom.brushes import OVERSAMPLING, Concentrations, smooth_noise
 from l2s_jax.phantom.glands import draw_architecture, draw_epithelium, gland_sites
 from l2s_jax.phantom.stroma import draw_stroma
-from l2s_jax.prepare.folders import claim_folder
+from l2s_jax.prepare.folders import claim_folder, finish_folder
 from l2s_jax.prepare.splits import FRACTIONS, split_groups
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.progress import track
@@ -106,7 +106,7 @@ def prepare_phantom(
     write_png(out / "example.png", image)
     write_png(out / "example_mask.png", mask)
     write_classes(out, CLASSES)
-    write_patches(out, CLASSES, rows)
+    finish_folder(out, CLASSES, rows)
     return read_manifest(out)
 
 

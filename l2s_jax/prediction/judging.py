@@ -1,5 +1,6 @@
 """How good a network is on the rows of a manifest: per picture, per group, pooled."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from l2s_jax.data.manifest import Classes, PatchRow
 from l2s_jax.data.pictures import read_image, read_mask
 from l2s_jax.models.forward import Forward
 from l2s_jax.prediction.metrics import confusion_matrix, per_class, spread, summary
-from l2s_jax.prediction.tiles import Tiling, batched, enlarge, predict_picture
+from l2s_jax.prediction.tiles import Tiling, predict_pictures
 from l2s_jax.system.csv_text import table_text
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import write_json, write_text
@@ -52,19 +53,11 @@ def judge(forward: Forward, pictures: Any, classes: int, tiling: Tiling) -> Iter
       classes: C.
       tiling: for pictures of another size than a patch.
     """
-    for chunk in batched(pictures, tiling.batch_size):
-        whole = [picture.image.shape[:2] == (tiling.tile, tiling.tile) for picture in chunk]
-        images = [picture.image for picture, is_whole in zip(chunk, whole, strict=True) if is_whole]
-        logits = zip(*forward(np.stack(images)), strict=True) if images else iter(())
-        for picture, is_whole in zip(chunk, whole, strict=True):
-            if is_whole:
-                coarse, class_logits = next(logits)
-                predicted = enlarge(coarse.argmax(-1))
-            else:
-                mask_logits, class_logits = predict_picture(forward, picture.image, tiling)
-                predicted = mask_logits.argmax(-1)
-            matrix = None if picture.mask is None else confusion_matrix(picture.mask, predicted, classes)
-            yield Judged(picture.row, matrix, int(class_logits.argmax()))
+    decoded, judged = itertools.tee(pictures)
+    predictions = predict_pictures(forward, (picture.image for picture in decoded), tiling)
+    for picture, (codes, class_logits) in zip(judged, predictions, strict=True):
+        matrix = None if picture.mask is None else confusion_matrix(picture.mask, codes, classes)
+        yield Judged(picture.row, matrix, int(class_logits.argmax()))
 
 
 def pooled_matrix(judged: Sequence[Judged], classes: int) -> np.ndarray:
@@ -133,6 +126,13 @@ def _spreads(matrices: Sequence[np.ndarray], classes: Classes, ddof: int) -> dic
     summaries = [own_figures(matrix, classes) for matrix in matrices]
     names = summaries[0] if summaries else ()
     return {name: spread([one[name] for one in summaries], ddof) for name in names}
+
+
+EVALUATION = (
+    "metrics.json", "per_class.csv", "confusion_matrix.csv", "per_image.csv", "per_group.csv",
+    "confusion.png", "confusion_classifier.png",
+)  # fmt: skip
+"""The files of an evaluation; the last two are `evaluate`'s."""
 
 
 def write_evaluation(

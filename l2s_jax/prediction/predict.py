@@ -1,153 +1,26 @@
-"""`predict` and `evaluate`: a trained run on pictures, slides and manifests."""
+"""`predict`: a trained run on pictures and slides."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from l2s_jax.config import selection_split
-from l2s_jax.data.check import check_manifest, require_valid
-from l2s_jax.data.manifest import Classes, Manifest
-from l2s_jax.data.pictures import read_image, write_png
-from l2s_jax.figures.drawing import draw_confusion, overlay, save_figure
-from l2s_jax.prediction.judging import Picture, figures, judge, read_pictures, write_evaluation
-from l2s_jax.prediction.metrics import spread_text
-from l2s_jax.prediction.predictor import Predictor, Stain, load_predictor
+from l2s_jax.prediction.pictures import (
+    FRACTIONS,
+    fraction_columns,
+    picture_outputs,
+    predict_pictures_into,
+)
+from l2s_jax.prediction.predictor import Stain, load_predictor
 from l2s_jax.prediction.slides.options import SlideOptions
-from l2s_jax.prediction.slides.predict import predict_slides
-from l2s_jax.prediction.stains import in_stains_of_run, stains_of_manifest
-from l2s_jax.prediction.tiles import Weighting, predict_picture
-from l2s_jax.runs.folder import read_run_config, training_groups
+from l2s_jax.prediction.slides.predict import predict_slides, slide_outputs
+from l2s_jax.prediction.tiles import Weighting
+from l2s_jax.slides.one_slide import each_once
 from l2s_jax.slides.slide import is_slide
-from l2s_jax.system.csv_rows import replace_row
 from l2s_jax.system.errors import UserError
-from l2s_jax.system.files import atomic_path
-from l2s_jax.system.progress import track
-from l2s_jax.types import Split
+from l2s_jax.system.outputs import refuse_foreign, require_apart, require_own_table
 
 Say = Callable[[str], None]
 
-FRACTIONS = "fractions.csv"
-
 DEFAULT_SLIDES = SlideOptions()
-
-
-def evaluate(
-    run: str | Path,
-    manifest: str | Path,
-    *,
-    split: Split = "test",
-    out: str | Path | None = None,
-    stride: int | None = None,
-    weighting: Weighting = "gaussian",
-    batch_size: int = 20,
-    allow_outside: bool = False,
-    say: Say = print,
-) -> dict[str, Any]:
-    """Figures of a run on one split of a manifest; see `judging.figures` for what they are.
-
-    Where the run was trained on normalised stains, pictures of another reference or of none are normalised
-    to it; those of a manifest with the run's own reference are so already and are left as they are.
-
-    Args:
-      run: run folder.
-      manifest: folder with `patches.csv` and `classes.toml`, of the same classes as the run's.
-      split: which rows. On `train` the figures say how well the run remembers, not how good it is.
-      out: where metrics.json, the CSV files and confusion.png go; `RUN/evaluation/SPLIT` by default.
-      stride: pixels between tiles of pictures larger than a patch; half a patch by default.
-      weighting: how the pixels of overlapping tiles count.
-      batch_size: patches a batch; does not change the result.
-      allow_outside: accept paths in the manifest that lead out of its folder.
-      say: receives what a person should read.
-
-    Raises:
-      UserError: other classes, an empty split, or patients and slides that the run has learned from.
-    """
-    run = Path(run)
-    predictor = load_predictor(run, stride, weighting, batch_size)
-    classes, tiling = predictor.classes, predictor.tiling
-    report = check_manifest(manifest, allow_outside=allow_outside)
-    require_valid(report)
-    contents = report.manifest
-    rows = contents.of_split(split)
-    check_comparable(contents, classes, manifest)
-    if not rows:
-        raise UserError(f"{manifest} has no patches in the split {split}")
-    groups = {row.group for row in rows}
-    leaked = groups & training_groups(run)
-    if leaked and split != "train":
-        raise UserError(
-            f"{len(leaked)} group(s) of the split {split} were trained on, so its figures would flatter: "
-            + ", ".join(sorted(leaked)[:10])
-        )
-    say(f"{len(leaked)} of {len(groups)} groups of the split {split} were trained on")
-    config = read_run_config(run)
-    if split == selection_split(config):
-        say(f"the run's epoch was chosen on the split {split}, so its figures flatter")
-    pictures: Iterable[Picture] = read_pictures(rows, contents.classes)
-    stain = stains_of_manifest(predictor, contents.folder)
-    say(f"stains: {stain.text}")
-    if stain.normalise:
-        pictures = (one._replace(image=in_stains_of_run(predictor, one.image)[0]) for one in pictures)
-    judging = judge(predictor.forward, pictures, len(classes), tiling)
-    judged = list(track(judging, "evaluating", len(rows), "pictures"))
-    folder = Path(out) if out is not None else run / "evaluation" / split
-    context: dict[str, Any] = {
-        "run": str(run),
-        "manifest": str(manifest),
-        "sha256": contents.sha256,
-        "split": split,
-        "selection": config.select,
-    }
-    context |= {"stride": tiling.stride, "weighting": weighting, "stain": stain.text}
-    write_evaluation(folder, judged, classes, context)
-    result = figures(judged, classes)
-    if result["n_masks"]:
-        drawing = draw_confusion(np.array(result["confusion_matrix"]), classes.names, f"{split}, pixels")
-        save_figure(drawing, folder / "confusion.png")
-    if result["classifier"]["n"]:
-        labels = np.array(result["classifier"]["confusion_matrix"])
-        drawing = draw_confusion(labels, classes.names, f"{split}, classifier")
-        save_figure(drawing, folder / "confusion_classifier.png")
-    for line in describe(result):
-        say(line)
-    say(f"written to {folder}")
-    return result
-
-
-def check_comparable(contents: Manifest, classes: Classes, manifest: str | Path) -> None:
-    """Refuses a manifest whose classes are not the run's, in the run's order."""
-    if contents.classes.names != classes.names:
-        raise UserError(
-            f"{manifest} has the classes {', '.join(contents.classes.names)}; the run was trained on "
-            f"{', '.join(classes.names)}. They must be the same, in the same order."
-        )
-
-
-def describe(result: dict[str, Any]) -> list[str]:
-    """A few lines for a person, from `judging.figures`."""
-    lines = []
-    if result["n_masks"]:
-        pooled, images, groups = result["pooled"], result["per_image"], result["per_group"]
-        for name, title in (
-            ("macro_f1", "macro F1"), ("accuracy", "micro F1 = pixel accuracy"),
-            ("weighted_f1", "weighted F1"), ("mean_iou", "mean IoU"),
-        ):  # fmt: skip
-            lines.append(
-                f"{title}: {pooled[name]:.4f} pooled; {spread_text(images[name], 'images')}; "
-                f"{spread_text(groups[name], 'groups')}"
-            )
-        for name, f1, iou in zip(
-            result["classes"], result["per_class"]["f1"], result["per_class"]["iou"], strict=True
-        ):
-            lines.append(f"  {name}: F1 {f1:.4f}, IoU {iou:.4f}")
-    if result["classifier"]["n"]:
-        classifier = result["classifier"]
-        lines.append(f"classifier accuracy: {classifier['accuracy']:.4f} on {classifier['n']} labels")
-    return lines
 
 
 def predict(
@@ -159,6 +32,7 @@ def predict(
     weighting: Weighting = "gaussian",
     batch_size: int = 20,
     stain: Stain = "run",
+    any_scale: bool = False,
     slides: SlideOptions = DEFAULT_SLIDES,
     say: Say = print,
 ) -> Path:
@@ -172,12 +46,14 @@ def predict(
       images: pictures of any size, at the scale of the training patches; a side shorter than a patch is
         reflected. Slides (what OpenSlide opens), which are read at `slides.mpp`. Their names must differ,
         since outputs are named after them.
-      out: output folder.
+      out: output folder. What is finished there with the same options is not done again. No file is replaced
+        that was not made here for the same input, or that was changed since.
       stride: pixels between tiles; half a patch by default.
       weighting: how the pixels of overlapping tiles count.
       batch_size: tiles a batch; does not change the result.
       stain: "run" gives pictures and slides the stains that the run was trained on, where it has a reference;
         "off" leaves them as they are, for pictures that `prepare` has normalised already.
+      any_scale: take pictures that state another scale than the run's as they are.
       slides: how slides are read and what is written.
       say: receives what a person should read.
 
@@ -185,76 +61,23 @@ def predict(
       The output folder.
 
     Raises:
-      UserError: two files of one name; or, after all others are done, the files that failed and why.
+      UserError: outputs that would meet or be written over files of other origin, before anything is
+        computed; or, after all others are done, the files that failed and why.
     """
     run, out = Path(run), Path(out)
-    paths = [Path(image) for image in images]
-    require_distinct(paths)
-    predictor = load_predictor(run, stride, weighting, batch_size, stain)
+    paths = each_once([Path(image) for image in images], say)
     whole = [path for path in paths if slides.slide or is_slide(path)]
     pictures = [path for path in paths if path not in whole]
+    outputs = {path: picture_outputs(path, out) for path in pictures}
+    outputs |= {path: slide_outputs(path, out, slides) for path in whole}
+    require_apart(outputs)
+    refuse_foreign(outputs)
+    predictor = load_predictor(run, stride, weighting, batch_size, stain)
+    if pictures:
+        require_own_table(out / FRACTIONS, fraction_columns(predictor.classes))
     failures = predict_slides(whole, out, predictor, slides, say)[1] if whole else []
-    failures += _predict_pictures(pictures, out, predictor, say) if pictures else []
+    failures += predict_pictures_into(pictures, out, predictor, any_scale, say) if pictures else []
     say(f"{len(paths) - len(failures)} of {len(paths)} pictures segmented into {out}")
     if failures:
         raise UserError("\n".join([f"{len(failures)} picture(s) failed:", *failures]), exit_code=1)
     return out
-
-
-def require_distinct(paths: Sequence[Path]) -> None:
-    """Refuses two files of one name: outputs are named after them."""
-    stems = [path.stem for path in paths]
-    doubled = sorted({stem for stem in stems if stems.count(stem) > 1})
-    if doubled:
-        raise UserError(
-            f"two pictures are named {doubled[0]!r}, and outputs are named after them: rename one"
-        )
-
-
-def _predict_pictures(paths: Sequence[Path], out: Path, predictor: Predictor, say: Say) -> list[str]:
-    """Segments pictures; a message for each that failed."""
-    failures = []
-    counts: Counter[str] = Counter()
-    for path in track(paths, "predicting", unit="pictures"):
-        try:
-            image = read_image(path)
-        except UserError as error:
-            failures.append(str(error))
-            continue
-        seen, stain = in_stains_of_run(predictor, image)
-        counts[stain] += 1
-        logits, class_logits = predict_picture(predictor.forward, seen, predictor.tiling)
-        codes, classes = logits.argmax(-1).astype(np.uint8), predictor.classes
-        write_class_png(out / f"{path.stem}.png", codes, classes)
-        write_png(out / f"{path.stem}_overlay.png", overlay(image, codes, classes))
-        append_fractions(out / FRACTIONS, path.name, codes, int(class_logits.argmax()), stain, classes)
-    say("stains: " + "; ".join(f"{count} pictures {stain}" for stain, count in counts.items()))
-    return failures
-
-
-def write_class_png(path: Path, codes: np.ndarray, classes: Classes) -> None:
-    """Writes class codes u8[H,W] as a palette PNG: pixel values as in the masks, shown in class colours.
-
-    Where a class's pixel value exceeds 255, the codes 0..C-1 are written instead.
-    """
-    fits = max(classes.pixel_values) <= 255
-    values = np.array(classes.pixel_values if fits else range(len(classes)), np.uint8)
-    palette = np.zeros((256, 3), np.uint8)
-    palette[values] = classes.colours
-    picture = Image.fromarray(values[codes])
-    picture.putpalette(palette.tobytes())
-    with atomic_path(path) as temporary:
-        picture.save(temporary, format="PNG")
-
-
-def append_fractions(
-    path: Path, name: str, codes: np.ndarray, label: int, stain: str, classes: Classes
-) -> None:
-    """Adds a picture's row to fractions.csv: how its stains were treated, the classifier's class, shares.
-
-    Those are of its pixels by class, 0..1. A row of the same picture from an earlier call is replaced.
-    """
-    counts = np.bincount(codes.reshape(-1), minlength=len(classes))
-    row = {"image": name, "pixels": codes.size, "stain": stain, "classifier": classes.names[label]}
-    row |= {f"fraction {name}": count / codes.size for name, count in zip(classes.names, counts, strict=True)}
-    replace_row(path, row, "image")

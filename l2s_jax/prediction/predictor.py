@@ -10,7 +10,7 @@ import numpy as np
 from l2s_jax.data.classes import Classes
 from l2s_jax.data.manifest import STAIN
 from l2s_jax.models.forward import Forward, make_forward
-from l2s_jax.prediction.tiles import Tiling, Weighting
+from l2s_jax.prediction.tiles import Tiling, Weighting, default_tiling
 from l2s_jax.runs.folder import read_run_classes
 from l2s_jax.runs.network import load_network
 from l2s_jax.stain.fit import StainFit
@@ -50,7 +50,7 @@ def load_predictor(
       UserError: the folder is no run, its network or stain reference is damaged, or the options cannot be.
     """
     network, facts = load_network(run)
-    tiling = Tiling(facts.patch_size, stride or max(facts.patch_size // 2, 1), weighting, batch_size)
+    tiling = default_tiling(facts.patch_size, stride=stride, weighting=weighting, batch_size=batch_size)
     if not 1 <= tiling.stride <= tiling.tile:
         raise UserError(f"--stride {tiling.stride} must lie between 1 and the patch size, {tiling.tile}")
     if batch_size < 1:

@@ -45,6 +45,37 @@ class Tiling(NamedTuple):
     batch_size: int = 20  # tiles a batch; does not change the result
 
 
+def default_tiling(
+    patch_size: int,
+    *,
+    stride: int | None = None,
+    weighting: Weighting = "gaussian",
+    batch_size: int = 20,
+) -> Tiling:
+    """Tiles of the network's patch size, half a patch apart unless `stride` says otherwise."""
+    return Tiling(patch_size, max(patch_size // 2, 1) if stride is None else stride, weighting, batch_size)
+
+
+def predict_pictures(
+    forward: Forward, images: Iterable[np.ndarray], tiling: Tiling
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Class codes [H,W] and class logits f32[C] of pictures u8[H,W,3] of any sizes, in their order.
+
+    A picture of the network's size goes through whole, in batches with the others; any other by tiles.
+    """
+    for chunk in batched(images, tiling.batch_size):
+        whole = [image.shape[:2] == (tiling.tile, tiling.tile) for image in chunk]
+        patches = [image for image, is_whole in zip(chunk, whole, strict=True) if is_whole]
+        logits = zip(*forward(np.stack(patches)), strict=True) if patches else iter(())
+        for image, is_whole in zip(chunk, whole, strict=True):
+            if is_whole:
+                coarse, class_logits = next(logits)
+                yield enlarge(coarse.argmax(-1)), class_logits
+            else:
+                mask_logits, class_logits = predict_picture(forward, image, tiling)
+                yield mask_logits.argmax(-1), class_logits
+
+
 def predict_picture(forward: Forward, image: np.ndarray, tiling: Tiling) -> tuple[np.ndarray, np.ndarray]:
     """Mask logits f32[H,W,C] and class logits f32[C] of a picture of any size.
 

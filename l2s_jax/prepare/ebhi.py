@@ -18,9 +18,9 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from l2s_jax.data.manifest import Classes, Manifest, PatchRow, read_manifest, write_classes, write_patches
+from l2s_jax.data.manifest import Classes, Manifest, PatchRow, read_manifest, write_classes
 from l2s_jax.data.pictures import read_image, read_mask_values, write_png
-from l2s_jax.prepare.folders import claim_folder
+from l2s_jax.prepare.folders import claim_folder, finish_folder
 from l2s_jax.prepare.splits import FRACTIONS, split_groups
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.progress import track
@@ -117,7 +117,7 @@ def prepare_ebhi(
     labels = [codes[pair.folder] for pair in readable]
     splits = split_groups([pair.slide for pair in readable], labels, FRACTIONS, seed)
     write_classes(out, task)
-    write_patches(
+    finish_folder(
         out,
         task,
         [

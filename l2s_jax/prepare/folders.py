@@ -2,21 +2,30 @@
 
 import shutil
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
 from l2s_jax import __version__
-from l2s_jax.data.manifest import PATCHES, STAIN
+from l2s_jax.data.manifest import CLASSES, PATCHES, STAIN, Classes, PatchRow, write_patches
 from l2s_jax.system.errors import UserError
-from l2s_jax.system.files import unwritable, write_text
+from l2s_jax.system.files import sha256_of_file, unwritable, write_text
+from l2s_jax.system.outputs import Source, note_made, read_record, refuse
 
 RECIPE = "prepared.toml"
+FILES = "prepared_files.jsonl"
+"""What was written, with SHA-256: in a folder that has it, `prepare` has finished."""
+
+PARTIAL = ".partial-"
 READING = "reading"
-PICTURES = ("images", "masks", "parts")
+PICTURES = ("images", "masks")
+FOLDERS = (*PICTURES, "parts")  # what is known of a slide that is finished; only `prepare` needs it
 STAIN_PICTURE = "stain_reference.png"
 STAIN_OF_LABELS = "stain_of_labels.json"
+EXAMPLES = ("example.png", "example_mask.png")
+SINGLE = (CLASSES, STAIN, STAIN_OF_LABELS, STAIN_PICTURE, *EXAMPLES)
 
 
 def claim_folder(
@@ -37,33 +46,76 @@ def claim_folder(
       reading: options that were added for sources that could not be read without them. They are written down
         too, but others than before do not make it another folder.
       overwrite: use a folder that holds something else. What an earlier `prepare` wrote there is deleted;
-        files of other origin stay, unless they have a name that is written.
+        files of other origin stay.
 
     Raises:
-      UserError: the folder holds something else, or cannot be written.
+      UserError: the folder holds something else, files that would be written over and are not of `prepare`
+        or were changed since, or it cannot be written.
     """
     out = Path(out)
     recipe = {"version": __version__, **recipe}
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; expected a folder for the manifest. Choose another name")
     before = _recipe_of(out)
-    if out.is_dir() and any(out.iterdir()) and before != recipe:
-        if not overwrite:
-            raise UserError(
-                f"{out} holds other files{_differences(before, recipe)}. Choose an empty folder, or write "
-                "into it with --overwrite"
-            )
-        if (out / RECIPE).exists():
-            for name in PICTURES:
-                shutil.rmtree(out / name, ignore_errors=True)
-            for name in (STAIN, STAIN_OF_LABELS, STAIN_PICTURE):
-                (out / name).unlink(missing_ok=True)
+    if out.is_dir() and any(out.iterdir()) and before != recipe and not overwrite:
+        raise UserError(
+            f"{out} holds other files{_differences(before, recipe)}. Choose an empty folder, or write into "
+            "it with --overwrite"
+        )
     try:
-        (out / PATCHES).unlink(missing_ok=True)
+        _clear(out, again=before == recipe)
     except OSError as error:
-        raise unwritable(out / PATCHES, error) from error
+        raise unwritable(out, error) from error
     write_text(out / RECIPE, tomli_w.dumps(recipe | {READING: reading or {}}))
     return out
+
+
+def finish_folder(out: Path, classes: Classes, rows: Sequence[PatchRow]) -> None:
+    """Writes the manifest of a folder that is otherwise complete, and down what has been written."""
+    files = {file for row in rows for file in (row.image, row.mask) if file is not None}
+    files |= {*_files(out, PICTURES), *(out / name for name in SINGLE if (out / name).is_file())}
+    source = (Source("prepare"),)
+    sums = {path.relative_to(out).as_posix(): sha256_of_file(path) for path in sorted(files)}
+    note_made(out, sums, source, record=FILES)
+    write_patches(out, classes, rows)
+    note_made(out, {PATCHES: sha256_of_file(out / PATCHES)}, source, record=FILES)
+
+
+def _clear(out: Path, *, again: bool) -> None:
+    """Takes away the manifest, and all that an earlier `prepare` wrote unless the same is made again.
+
+    Raises:
+      UserError: something of another origin, or changed since, would be lost; then all stays as it is.
+    """
+    record = read_record(out, FILES)
+    changed = [
+        out / name
+        for name, entries in record.items()
+        if (out / name).is_file() and sha256_of_file(out / name) not in {made.sha256 for made in entries}
+    ]
+    refuse([f"{path} was changed since prepare made it" for path in changed])
+    single = [out / name for name in (*SINGLE, PATCHES) if (out / name).exists()]
+    # An earlier `prepare` that did not finish wrote all that is in its folders: it began with none.
+    begun = (out / RECIPE).exists()
+    foreign = [
+        path
+        for path in (*single, *_files(out, PICTURES if begun else FOLDERS))
+        if path.relative_to(out).as_posix() not in record and (record or not begun)
+    ]
+    if not again:
+        refuse([f"{path} is there and was not made by prepare" for path in foreign])
+        for path in (*(out / name for name in record), *single):
+            path.unlink(missing_ok=True)
+        for name in FOLDERS:
+            shutil.rmtree(out / name, ignore_errors=True)
+    (out / PATCHES).unlink(missing_ok=True)
+    (out / FILES).unlink(missing_ok=True)
+
+
+def _files(out: Path, folders: Sequence[str]) -> list[Path]:
+    """The files in some folders, without what a killed process was writing."""
+    files = (path for name in folders for path in (out / name).rglob("*") if path.is_file())
+    return [path for path in files if not path.name.startswith(PARTIAL)]
 
 
 def _recipe_of(out: Path) -> dict[str, Any] | None:

@@ -26,9 +26,11 @@ from l2s_jax.slides.slide import Slide
 from l2s_jax.slides.tissue import tissue_mask
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import write_text
+from l2s_jax.system.outputs import publishing, require_replaceable, source_of
 from l2s_jax.types import IGNORE_PIXEL
 
 SUMMARY = "summary.txt"
+PICTURES = ("slide", "tissue", "mask", "tiles", "centred", "centred_and_tiled", "splitting")
 
 
 def inspect(
@@ -50,8 +52,8 @@ def inspect(
     Args:
       path: a slide, or a picture of known scale.
       out: folder for slide.png and tissue.png (B.7); with an annotation also mask.png, tiles.png (Fig. 4),
-        centred.png, centred_and_tiled.png (B.8) and splitting.png (B.9); and summary.txt. Existing files of
-        these names are replaced.
+        centred.png, centred_and_tiled.png (B.8) and splitting.png (B.9); and summary.txt. Files of these
+        names are replaced where they were drawn from the same slide.
       annotations: of any format that `read_slide_annotations` reads.
       classes: `classes.toml`, or the folder with it; BACH's four by default.
       rename: {name in the annotation: class}, beside the classes' own names (and BACH's wordings).
@@ -70,6 +72,8 @@ def inspect(
     """
     out, options = Path(out), options or ExtractionOptions()
     drawn = Path(annotations) if annotations is not None else None
+    sources = (source_of(path),)
+    require_replaceable(out, [*(f"{name}.png" for name in PICTURES), SUMMARY], sources)
     slide = open_slide_with(Path(path), drawn, slide_mpp)
     task = read_classes(classes)
     make = bach_table if classes is None else class_table
@@ -79,14 +83,15 @@ def inspect(
         found = read_slide_annotations(drawn, table, slide, outlines_from=outlines_from)
     image = whole_slide(slide, mpp)
     tissue = tissue_mask(image, morphology=options.morphology, opening=opening_at(mpp))
-    write_png(out / "slide.png", image)
-    save_figure(draw_tissue(image, options, opening_at(mpp)), out / "tissue.png")
-    lines = [*describe_slide(slide), *_describe_sheet(image, tissue, mpp)]
-    if drawn is not None and found is not None:
-        mask, unpainted = paint_slide(drawn, found, slide, mpp, task)
-        lines += [*describe_annotations(found, mask, task), *unpainted]
-        lines += _draw_extraction(out, image, mask, tissue, options, task)
-    write_text(out / SUMMARY, "\n".join(lines) + "\n")
+    with publishing(out, sources) as stage:
+        write_png(stage / "slide.png", image)
+        save_figure(draw_tissue(image, options, opening_at(mpp)), stage / "tissue.png")
+        lines = [*describe_slide(slide), *_describe_sheet(image, tissue, mpp)]
+        if drawn is not None and found is not None:
+            mask, unpainted = paint_slide(drawn, found, slide, mpp, task)
+            lines += [*describe_annotations(found, mask, task), *unpainted]
+            lines += _draw_extraction(stage, image, mask, tissue, options, task)
+        write_text(stage / SUMMARY, "\n".join(lines) + "\n")
     for line in lines:
         say(line)
     say(f"pictures in {out}")

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from l2s_jax.data.manifest import STAIN, Manifest, PatchRow, read_manifest, write_classes, write_patches
+from l2s_jax.data.manifest import STAIN, Manifest, PatchRow, read_manifest, write_classes
 from l2s_jax.data.pictures import read_image, write_png
 from l2s_jax.prepare.cutting import Record, crops, cut_source, extract, require_usable
-from l2s_jax.prepare.folders import STAIN_OF_LABELS, STAIN_PICTURE, claim_folder
+from l2s_jax.prepare.folders import STAIN_OF_LABELS, STAIN_PICTURE, claim_folder, finish_folder
 from l2s_jax.prepare.options import PictureOptions, WorkOptions
 from l2s_jax.prepare.paper_counts import compared
 from l2s_jax.prepare.parallel import run_all
@@ -96,7 +96,7 @@ def prepare_sources(
     if not pairs:
         raise UserError("\n".join([f"nothing could be prepared; {len(failed)} failure(s):", *failed]))
     write_classes(out, job.classes)
-    write_patches(out, job.classes, _rows(out, pairs))
+    finish_folder(out, job.classes, _rows(out, pairs))
     report = [*found, *_report(pairs, job, dataset)]
     return Prepared(read_manifest(out), tuple(report), tuple(failed))
 

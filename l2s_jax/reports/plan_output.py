@@ -19,6 +19,7 @@ from l2s_jax.reports.text_table import MISSING, ON_TEST, Entry, Notes, TextTable
 from l2s_jax.system.csv_text import table_text
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import write_text
+from l2s_jax.system.outputs import publishing, require_replaceable, source_of
 
 STEM = "plan_masks"
 
@@ -52,11 +53,15 @@ def plan_masks(
     if not targets or not all(0 < target <= 100 for target in targets):
         raise UserError(f"targets {tuple(targets)} must be percentages of the full-mask score, 0 to 100")
     found = read_results(results)
-    answers, fitted = plan_of(found, metric, targets, seed)
     folder = Path(out) if out is not None else found.folder / "report"
-    write_text(folder / f"{STEM}.csv", table_text(answers_table(answers)))
-    if fitted:
-        write_text(folder / f"{STEM}.svg", svg_of(draw_plan(fitted, answers, metric, look_of(found.cells))))
+    sources = (source_of(results, outputs=folder),)
+    require_replaceable(folder, (f"{STEM}.csv", f"{STEM}.svg"), sources)
+    answers, fitted = plan_of(found, metric, targets, seed)
+    with publishing(folder, sources) as stage:
+        write_text(stage / f"{STEM}.csv", table_text(answers_table(answers)))
+        if fitted:
+            drawing = draw_plan(fitted, answers, metric, look_of(found.cells))
+            write_text(stage / f"{STEM}.svg", svg_of(drawing))
     for line in [*found.notes, *map(describe, answers)]:
         say(line)
     say(f"written to {folder}")

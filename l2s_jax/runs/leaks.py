@@ -1,8 +1,9 @@
 """Leakage: no figures of a run on patients or slides that it has learned from."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+from l2s_jax.data.groups import near_pairs
 from l2s_jax.data.manifest import Manifest
 from l2s_jax.runs.folder import training_groups
 from l2s_jax.system.errors import UserError
@@ -50,6 +51,25 @@ def require_unseen(run: Path, groups: Collection[str], splits: Sequence[Split] =
     seen = sorted(set(groups) & training_groups(run))
     if seen:
         raise Leak(run, seen, splits, role)
+
+
+def near_groups(run: Path, groups: Collection[str]) -> list[tuple[str, str]]:
+    """Pairs of a patient or slide that a run has learned from, and one of `groups` that may be the same.
+
+    Their names differ, so it is for people to say whether they are; see `data.groups.near_names`.
+    """
+    return near_pairs(training_groups(run), groups)
+
+
+def warn_of_near(pairs: Sequence[tuple[str, str]], run: Path, say: Callable[[str], None]) -> None:
+    """Says which groups may be some that a run has learned from."""
+    if pairs:
+        shown = "; ".join(f"{learned!r} (learned from) and {other!r}" for learned, other in pairs[:LISTED])
+        more = f"; and {len(pairs) - LISTED} more" if len(pairs) > LISTED else ""
+        say(
+            f"warning: {run} has learned from patients or slides whose names are nearly those of what it is "
+            f"judged on: {shown}{more}. If these are the same, the figures are optimistic: leave them out"
+        )
 
 
 def held_out_groups(manifest: Manifest) -> set[str]:

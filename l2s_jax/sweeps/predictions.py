@@ -14,7 +14,7 @@ from l2s_jax.figures.svg import svg_of
 from l2s_jax.figures.texts import LONGEST
 from l2s_jax.models.forward import make_forward
 from l2s_jax.prediction.judging import Picture, read_pictures
-from l2s_jax.prediction.tiles import Tiling, enlarge, predict_picture
+from l2s_jax.prediction.tiles import default_tiling, predict_pictures
 from l2s_jax.reports.names import SETTINGS, in_order, method_text, percent_text
 from l2s_jax.reports.page import Drawing
 from l2s_jax.reports.reading import Results
@@ -145,14 +145,9 @@ def _predict(run: Path, pictures: Sequence[Picture]) -> list[np.ndarray]:
     """Class codes [H,W] of each picture by one run's network."""
     network, facts = load_network(run)
     forward = make_forward(network, max(len(pictures), 1))
-    tiling = Tiling(facts.patch_size, max(facts.patch_size // 2, 1), batch_size=len(pictures))
-    codes = []
-    for picture in pictures:
-        if picture.image.shape[:2] == (tiling.tile, tiling.tile):
-            codes.append(enlarge(forward(picture.image[None])[0][0].argmax(-1)))
-        else:
-            codes.append(predict_picture(forward, picture.image, tiling)[0].argmax(-1))
-    return codes
+    tiling = default_tiling(facts.patch_size, batch_size=len(pictures))
+    images = (picture.image for picture in pictures)
+    return [codes for codes, _ in predict_pictures(forward, images, tiling)]
 
 
 def accuracy(truth: np.ndarray, predicted: np.ndarray) -> float:

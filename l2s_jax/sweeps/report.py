@@ -5,8 +5,9 @@ from pathlib import Path
 
 from l2s_jax.reports.choosing import of_draws
 from l2s_jax.reports.reading import read_results
-from l2s_jax.reports.report_folder import Samples, write_report
+from l2s_jax.reports.report_folder import PAGE, Samples, write_report
 from l2s_jax.reports.summary import summary_notes
+from l2s_jax.system.outputs import publishing, require_replaceable, source_of
 
 
 def report(
@@ -42,13 +43,17 @@ def report(
     if draws is not None:
         read = of_draws(read, draws)
     folder = Path(out) if out is not None else read.folder / "report"
+    sources = (source_of(results, outputs=folder),)
+    require_replaceable(folder, (PAGE, "cells.csv"), sources)
     samples = Samples(reason="Pictures were not asked for.")
     if pictures:
         from l2s_jax.sweeps.predictions import sample_pictures
 
         samples = sample_pictures(read)
     used = read.ddof if ddof is None else ddof
-    path = write_report(read, folder, metrics, used, samples, against)
+    with publishing(folder, sources, last=(PAGE,)) as stage:
+        write_report(read, stage, metrics, used, samples, against)
+    path = folder / PAGE
     for note in summary_notes(read):
         say(f"note: {note}")
     say(f"{len(read.runs)} runs, {len(read.cells)} of {read.planned} planned cells: open {path}")

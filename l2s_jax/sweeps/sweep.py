@@ -15,7 +15,7 @@ import pandas as pd
 from l2s_jax.data.check import check_manifest, require_valid
 from l2s_jax.data.manifest import Manifest, read_manifest
 from l2s_jax.data.patch_set import load_patches
-from l2s_jax.prediction.predict import evaluate
+from l2s_jax.prediction.evaluate import evaluate
 from l2s_jax.runs.folder import CONFIG, ENVIRONMENT, FINISHED, LAST, MANIFEST, read_run_config
 from l2s_jax.sweeps.estimate import duration, estimate
 from l2s_jax.sweeps.file import SweepFile, read_sweep
@@ -26,6 +26,7 @@ from l2s_jax.system.csv_rows import append_rows, complete_rows, require_appendab
 from l2s_jax.system.csv_text import table_text
 from l2s_jax.system.errors import Unwritable, UserError
 from l2s_jax.system.files import locked, read_json, write_json, write_text
+from l2s_jax.system.outputs import refuse
 from l2s_jax.system.progress import track
 from l2s_jax.system.stopping import Stopped
 from l2s_jax.training.plan import describe_splits
@@ -255,8 +256,11 @@ def check_begun(folder: Path, contents: Manifest, say: Callable[[str], None] = p
     """The runs that are finished in a folder.
 
     Raises:
-      UserError: its results are of another manifest.
+      UserError: its results are of another manifest, or its files of no sweep.
     """
+    if not (folder / SWEEP).exists() and not (folder / RESULTS).exists():
+        own = (folder / name for name in (PLAN, PER_GROUP, FAILURES))
+        refuse([f"{path} is there and was not made by a sweep" for path in own if path.exists()])
     require_appendable(folder / RESULTS, result_columns(contents.classes.names))
     results, cut = complete_rows(folder / RESULTS)
     if cut:

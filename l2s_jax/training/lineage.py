@@ -8,8 +8,9 @@ from typing import NamedTuple
 from l2s_jax.config import TrainConfig
 from l2s_jax.data.manifest import Manifest
 from l2s_jax.models.forward import Network
+from l2s_jax.prediction.scales import scale_warning
 from l2s_jax.runs.folder import EarlierRun, read_run_classes, training_groups, write_earlier_runs
-from l2s_jax.runs.leaks import HELD_OUT, held_out_groups, require_unseen
+from l2s_jax.runs.leaks import HELD_OUT, held_out_groups, near_groups, require_unseen, warn_of_near
 from l2s_jax.runs.network import load_network
 from l2s_jax.runs.pretrained import encoder_weights
 from l2s_jax.system.errors import UserError
@@ -54,7 +55,7 @@ def lineage_reader(manifest: Manifest, say: Say) -> Callable[[TrainConfig, RunPl
       a run cannot be read, or do not fit the network or the manifest.
     """
     weights_of = cache(lambda named, head: read_weights(named, head, manifest, say))
-    teacher_of = cache(lambda named: read_teacher(named, manifest))
+    teacher_of = cache(lambda named: read_teacher(named, manifest, say))
 
     def read(config: TrainConfig, plan: RunPlan) -> Lineage:
         weights, run = weights_of(config.weights, config.head)
@@ -99,10 +100,10 @@ def read_weights(
         kind: dict(tree) if whole else {"encoder": tree["encoder"]}
         for kind, tree in network.variables.items()
     }
-    return InitialWeights(variables=variables), _earlier_run("weights", folder, part, manifest)
+    return InitialWeights(variables=variables), _earlier_run("weights", folder, part, manifest, say)
 
 
-def read_teacher(named: str, manifest: Manifest) -> Teacher:
+def read_teacher(named: str, manifest: Manifest, say: Say = print) -> Teacher:
     """Reads the network of the run that the option `teacher` names.
 
     Raises:
@@ -110,19 +111,24 @@ def read_teacher(named: str, manifest: Manifest) -> Teacher:
       Leak: it has learned from patients or slides of this manifest's validation or test split.
     """
     folder = Path(named).expanduser()
-    network, _ = load_network(folder)
+    network, facts = load_network(folder)
     names = read_run_classes(folder).names
     if names != manifest.classes.names:
         raise UserError(
             f"teacher = {str(folder)!r}: that run knows the classes {', '.join(names)}; this manifest has "
             f"{', '.join(manifest.classes.names)}"
         )
-    return Teacher(network, _earlier_run("teacher", folder, "the whole network", manifest))
+    warning = scale_warning(manifest.of_split("train"), facts.mpp)
+    if warning:
+        say(f"warning: teacher = {str(folder)!r}: {warning}")
+    return Teacher(network, _earlier_run("teacher", folder, "the whole network", manifest, say))
 
 
-def _earlier_run(role: str, folder: Path, part: str, manifest: Manifest) -> EarlierRun:
+def _earlier_run(role: str, folder: Path, part: str, manifest: Manifest, say: Say) -> EarlierRun:
     """What is remembered of a run that another takes from, which has seen nothing that is held out."""
-    require_unseen(folder, held_out_groups(manifest), HELD_OUT, role)
+    held_out = held_out_groups(manifest)
+    require_unseen(folder, held_out, HELD_OUT, role)
+    warn_of_near(near_groups(folder, held_out), folder, say)
     return EarlierRun(role, str(folder), part, tuple(sorted(training_groups(folder))))
 
 

@@ -22,7 +22,7 @@ from l2s_jax.figures.drawing import (
 )
 from l2s_jax.models.forward import make_forward
 from l2s_jax.prediction.judging import Picture, figures, judge
-from l2s_jax.prediction.tiles import Tiling, enlarge, predict_picture
+from l2s_jax.prediction.tiles import default_tiling, predict_pictures
 from l2s_jax.runs.folder import (
     CONFIG,
     ENVIRONMENT,
@@ -125,24 +125,20 @@ def _judged(
     network, facts = load_network(folder)
     classes = read_run_classes(folder)
     forward = make_forward(network, batch_size)
-    tiling = Tiling(facts.patch_size, max(facts.patch_size // 2, 1), batch_size=batch_size)
+    tiling = default_tiling(facts.patch_size, batch_size=batch_size)
     judged = list(judge(forward, pictures, len(classes), tiling))
     result = figures(judged, classes)
     confusion = draw_confusion(np.array(result["confusion_matrix"]), classes.names, f"{judged_on}, pixels")
     save_figure(confusion, folder / "confusion.png")
     shown = [pictures[i] for i in spread_evenly(len(pictures), SAMPLES)]
-    predictions = []
-    for picture in shown:
-        if picture.image.shape[:2] == (tiling.tile, tiling.tile):
-            predictions.append(enlarge(forward(picture.image[None])[0][0].argmax(-1)))
-        else:
-            predictions.append(predict_picture(forward, picture.image, tiling)[0].argmax(-1))
+    images = [picture.image for picture in shown]
+    predictions = [codes for codes, _ in predict_pictures(forward, images, tiling)]
     for picture, codes in zip(shown, predictions, strict=True):
         path = folder / "samples" / f"{picture.row.line:05d}-{picture.row.image.stem}.png"
         write_png(path, overlay(picture.image, codes, classes))
     captions = [picture.row.image.stem[:16] for picture in shown]
     samples = draw_samples(
-        [picture.image for picture in shown],
+        images,
         [picture.mask for picture in shown],
         predictions,
         classes,

@@ -12,7 +12,7 @@ from l2s_jax.data.subsets import CLASSIFICATION_SETTINGS
 from l2s_jax.models.forward import Network, make_forward
 from l2s_jax.prediction.judging import Picture, judge, label_matrix, pooled_matrix, read_pictures
 from l2s_jax.prediction.metrics import summary
-from l2s_jax.prediction.tiles import Tiling
+from l2s_jax.prediction.tiles import Tiling, default_tiling
 from l2s_jax.step.train_step import TrainState
 from l2s_jax.system.errors import UserError
 from l2s_jax.training.setup import RunSetup
@@ -41,7 +41,7 @@ def read_validation(
         if not pictures:
             raise UserError("select = 'test-maximum' needs a split test, and the manifest has none")
         say("warning: epochs are chosen on the test split itself, so its figures are optimistic")
-    tiling = Tiling(patch_size, max(patch_size // 2, 1), batch_size=config.batch_size)
+    tiling = default_tiling(patch_size, batch_size=config.batch_size)
     return Validation(pictures, tiling)
 
 

@@ -15,11 +15,13 @@ from l2s_jax.data.manifest import STAIN, read_manifest, write_classes, write_pat
 from l2s_jax.data.pictures import read_image, read_mask, write_png
 from l2s_jax.models.forward import make_forward
 from l2s_jax.phantom.patches import phantom_slide
-from l2s_jax.prediction.predict import evaluate, predict
+from l2s_jax.prediction.evaluate import evaluate
+from l2s_jax.prediction.predict import predict
 from l2s_jax.prediction.predictor import load_predictor
 from l2s_jax.prediction.tiles import enlarge, predict_picture
 from l2s_jax.runs import checkpoints
-from l2s_jax.runs.folder import BEST, read_run_classes
+from l2s_jax.runs.folder import BEST, read_run_classes, training_groups
+from l2s_jax.runs.leaks import Leak
 from l2s_jax.runs.network import load_network
 from l2s_jax.slides.sheets import Sheet
 from l2s_jax.slides.tissue import is_saturated
@@ -88,11 +90,33 @@ def moved(phantom, folder, change):
 def test_evaluating_on_training_slides_is_refused(trained, phantom, tmp_path):
     swap = {"train": "test", "test": "train", "val": "val"}
     leaky = moved(phantom, tmp_path / "leaky", lambda row: replace(row, split=swap[row.split]))
-    with pytest.raises(UserError, match="were trained on"):
+    with pytest.raises(Leak) as caught:
         evaluate(trained, leaky, allow_outside=True, say=quiet)
+    assert caught.value.splits == ("test",) and len(caught.value.groups) == 10
     lines = []
     evaluate(trained, phantom, split="train", out=tmp_path / "train", batch_size=8, say=lines.append)
     assert any(line.startswith("10 of 10 groups") for line in lines), lines
+
+
+def test_groups_whose_names_are_nearly_those_of_training_are_said(trained, phantom, tmp_path):
+    learned = sorted(training_groups(trained))
+    names = {}
+
+    def rename(row):
+        if row.split != "test":
+            return row
+        number = names.setdefault(row.group, len(names))
+        forms = (f"{learned[0]}-01Z-00-DX1", learned[1].upper().replace("-", "_"), f"unrelated-{number}")
+        return replace(row, group=forms[min(number, 2)])
+
+    folder, lines = moved(phantom, tmp_path / "data", rename), []
+    options = {"allow_outside": True, "out": tmp_path / "o", "batch_size": 8}
+    evaluate(trained, folder, say=lines.append, **options)
+    (said,) = (line for line in lines if line.startswith("warning: ") and "names" in line)
+    assert repr(learned[0]) in said and repr(f"{learned[0]}-01Z-00-DX1") in said
+    assert repr(learned[1]) in said and "unrelated" not in said
+    near = json.loads((tmp_path / "o/metrics.json").read_text())["groups_near_trained_ones"]
+    assert [learned[0], f"{learned[0]}-01Z-00-DX1"] in near and len(near) == 2
 
 
 def test_other_classes_and_empty_splits_are_refused(trained, phantom, tmp_path):
@@ -144,7 +168,7 @@ def test_predict_refuses_what_would_overwrite_or_leave_gaps(trained, tmp_path):
     for folder in ("one", "two"):
         write_png(tmp_path / folder / "a.png", np.full((32, 32, 3), 200, np.uint8))
     both = [tmp_path / "one" / "a.png", tmp_path / "two" / "a.png"]
-    with pytest.raises(UserError, match="two pictures are named 'a'"):
+    with pytest.raises(UserError, match=r"one/a\.png and .*two/a\.png"):
         predict(trained, both, tmp_path / "out", say=quiet)
     with pytest.raises(UserError, match="--stride 33 must lie between 1 and the patch size, 32"):
         predict(trained, both[:1], tmp_path / "out", stride=33, say=quiet)

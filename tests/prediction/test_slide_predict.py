@@ -1,6 +1,7 @@
 import json
 import os
 import resource
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 from scipy import ndimage
 from sklearn import metrics as sk
 
+from helpers.dicom_writer import write_dicom_level
 from helpers.slide_generator import corrupt_tile, cut_off, ellipses, write_qupath_geojson
 from l2s_jax.cli import app as cli
 from l2s_jax.config import TrainConfig
@@ -26,12 +28,14 @@ from l2s_jax.prediction.slides.evaluate import evaluate_slides, find_annotation,
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.prediction.slides.outputs import write_outlines
 from l2s_jax.prediction.slides.predict import predict_slides
-from l2s_jax.prediction.slides.stains import fit_slide, in_stains_of
+from l2s_jax.prediction.stains import fit_slide, in_stains_of
 from l2s_jax.prediction.tiles import Tiling
 from l2s_jax.runs.folder import open_run, read_run_classes, training_groups
+from l2s_jax.runs.leaks import Leak
 from l2s_jax.slides.annotations.class_names import class_table
 from l2s_jax.slides.annotations.painting import paint
 from l2s_jax.slides.annotations.reading import read_annotations
+from l2s_jax.slides.one_slide import each_once
 from l2s_jax.slides.overview import find_tissue
 from l2s_jax.slides.row_file import scratch_picture, write_block
 from l2s_jax.slides.slide import is_slide, open_slide
@@ -168,7 +172,7 @@ def test_areas_overlay_entropy_and_record(slide, done):
     assert codes[100, edge - 12] != codes[100, edge + 12]  # least sure at an outline
     left = sorted(path.name for path in out.iterdir() if not path.name.endswith(".lock"))
     assert left == sorted(
-        ["areas.csv"]
+        ["areas.csv", "outputs.jsonl"]
         + [f"case 1{end}" for end in (".geojson", ".json", ".ome.tif", "_entropy.ome.tif", "_overlay.png")]
     )
 
@@ -178,16 +182,86 @@ def test_finished_slides_are_skipped_and_others_are_not(slide, done):
     lines = []
     again, failures = run_one(slide, out, lines, no_network, entropy=True)
     assert again == record and not failures and "finished before" in lines[0]
+    whole = {path.name: path.read_bytes() for path in out.iterdir()}
     for change in ({"within": "slide", "entropy": True}, {"mpp": 5.0}):
         with pytest.raises(AssertionError, match="nothing should have been predicted"):
             run_one(slide, out, forward=no_network, **change)
-    assert not (out / "case 1.json").exists()  # what is begun anew is no longer finished
-    assert run_one(slide, out, entropy=True)[0]["areas_mm2"] == record["areas_mm2"]
+    assert whole == {
+        path.name: path.read_bytes() for path in out.iterdir()
+    }  # it stays until there is a new one
     (out / "case 1.geojson").unlink()
     with pytest.raises(AssertionError, match="nothing should have been predicted"):
         run_one(slide, out, forward=no_network, entropy=True)
     run_one(slide, out, entropy=True)
     assert len(pd.read_csv(out / "areas.csv")) == 1
+
+
+def write_dicom_slide(folder):
+    """Two levels of the slide with two ellipses, a file each."""
+    image = np.broadcast_to(ellipses(PARTS, GLASS)(0, 0, 1216, 1600, 1), (1216, 1600, 3))
+    for name, step in (("1-1", 1), ("1-2", 4)):
+        level = np.ascontiguousarray(image[::step, ::step])
+        uids = {"series": "1.2.840.99.7", "instance": f"1.2.840.99.7.{step}"}
+        write_dicom_level(folder / f"{name}.dcm", level, mpp=MPP * step, tile=16, original=step == 1, **uids)
+    return folder / "1-1.dcm", folder / "1-2.dcm"
+
+
+def test_two_files_of_a_dicom_slide_are_one_slide(trained, tmp_path, capsys):
+    paths = write_dicom_slide(tmp_path)
+    arguments = ["predict", str(trained), *map(str, paths), "--out", str(tmp_path / "out"), "--mpp", "4"]
+    assert cli.run([*arguments, "--no-compile-cache", "--batch-size", "8"]) == 0
+    said = capsys.readouterr().out
+    assert "one DICOM slide" in said and str(paths[0]) in said and str(paths[1]) in said
+    areas = pd.read_csv(tmp_path / "out/areas.csv", dtype={"slide": str})
+    assert list(areas["slide"]) == ["1-1"] and "1 of 1 pictures" in said
+    # In a later call, by its other file.
+    assert cli.run([*arguments[:2], *map(str, paths[1:]), *arguments[4:], "--no-compile-cache"]) == 1
+    said = capsys.readouterr().err
+    assert str(paths[0]) in said and "counted twice" in said
+    assert len(pd.read_csv(tmp_path / "out/areas.csv")) == 1
+
+
+def test_a_file_named_twice_is_done_once(slide, tmp_path):
+    (tmp_path / "link.svs").symlink_to(slide)
+    lines = []
+    assert each_once([slide, tmp_path / "link.svs", slide], lines.append) == [slide]
+    assert len(lines) == 2 and "the same file" in lines[0]
+
+
+def test_a_corrected_outline_is_never_replaced(slide, tmp_path):
+    record, _ = run_one(slide, tmp_path)
+    path, lines = tmp_path / "case 1.geojson", []
+    path.write_text(path.read_text().replace("pink gland", "purple gland"))
+    corrected = path.read_bytes()
+    again, failures = run_one(slide, tmp_path, lines, no_network)
+    assert again == record and not failures and "finished before" in lines[0]
+    record, failures = run_one(slide, tmp_path, forward=no_network, mpp=5.0)
+    assert (
+        record is None and len(failures) == 1 and str(path) in failures[0] and "changed since" in failures[0]
+    )
+    assert path.read_bytes() == corrected
+    path.rename(tmp_path / "corrected.geojson")
+    lines.clear()
+    record, failures = run_one(slide, tmp_path, lines, mpp=5.0)
+    assert not failures and any("predicted anew" in line for line in lines)
+
+
+@pytest.mark.parametrize("name", ["case 1.geojson", "case 1.json", "case 1_overlay.png", "areas.csv"])
+def test_files_of_another_origin_stop_all_slides(slide, tmp_path, name):
+    (tmp_path / name).write_text("drawn by hand")
+    with pytest.raises(UserError, match=name.replace(".", r"\.")):
+        run_one(slide, tmp_path, forward=no_network)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_another_slide_of_the_same_name_is_refused(slide, tmp_path):
+    run_one(slide, tmp_path / "out")
+    other = write_pyramidal_slide(tmp_path / "case 1.svs", ellipses([], GLASS), size=SIZE, mpp=MPP)
+    with pytest.raises(UserError) as caught:
+        run_one(other, tmp_path / "out", forward=no_network)
+    assert str(slide) in str(caught.value) and str(other) in str(caught.value)
+    with pytest.raises(UserError, match="Rename one of the two"):
+        predict_slides([slide, other], tmp_path / "both", predictor(no_network), options(), str)
 
 
 def test_a_real_slide(tmp_path):
@@ -314,7 +388,7 @@ def test_one_slide_that_fails_costs_no_other(trained, slide, tmp_path, capsys):
     assert (tmp_path / "out/case 1.json").exists() and (tmp_path / "out/picture.png").exists()
     assert cli.run([*arguments[:2], names[1], *arguments[5:], "--no-compile-cache"]) == 0
     assert "finished before" in capsys.readouterr().out
-    with pytest.raises(UserError, match="two pictures are named 'case 1'"):
+    with pytest.raises(UserError, match=r"case 1\.png and .*case 1\.svs"):
         predict(trained, [slide, tmp_path / "case 1.png"], tmp_path / "out")
 
 
@@ -478,6 +552,45 @@ def test_figures_equal_scikit_learn_on_the_files(trained, annotated, tmp_path):
     assert sum("finished before" in line for line in lines) == 2 and again == result
 
 
+def test_a_prediction_never_takes_the_place_of_the_truth(trained, annotated, tmp_path):
+    for path in annotated.iterdir():
+        shutil.copy(path, tmp_path / path.name)
+    slides, truth = [tmp_path / "one.svs"], (tmp_path / "one.geojson").read_bytes()
+    common = {"rename": {"Tumour": "carcinoma"}, "options": options(mpp=4.0), "batch_size": 8, "say": str}
+    for place in ({}, {"annotations": tmp_path}):
+        with pytest.raises(UserError, match=r"one\.geojson is there and was not made by l2s"):
+            evaluate_slides(trained, slides, predictions=tmp_path, out=tmp_path / "o", **common, **place)
+    assert (tmp_path / "one.geojson").read_bytes() == truth
+    found = evaluate_slides(trained, slides, out=tmp_path / "o", **common)
+    assert found["slide"]["pooled"]["accuracy"] < 0.999
+    # A prediction is no truth, until somebody has corrected it.
+    predicted = tmp_path / "o/predictions"
+    with pytest.raises(UserError, match=r"found none \(not counting what predict has written: one\.geojson"):
+        evaluate_slides(trained, slides, annotations=predicted, out=tmp_path / "p", **common)
+    content = json.loads((predicted / "one.geojson").read_text())
+    (predicted / "one.geojson").write_text(json.dumps({**content, "corrected": "by hand"}))
+    assert find_annotation(slides[0], predicted) == predicted / "one.geojson"
+
+
+def test_a_dicom_slide_is_judged_once_by_the_file_that_has_the_annotation(trained, tmp_path):
+    paths = write_dicom_slide(tmp_path)
+    write_qupath_geojson(tmp_path / "1-2.geojson", [("adenoma", [[(0, 0), (800, 0), (800, 900), (0, 900)]])])
+    lines = []
+    result = evaluate_slides(
+        trained, paths, out=tmp_path / "o", options=options(mpp=4.0), batch_size=8, say=lines.append
+    )
+    assert result["n_slides"] == 1 and any("one DICOM slide" in line for line in lines)
+
+
+def test_figures_of_other_slides_are_not_replaced(trained, annotated, tmp_path):
+    common = {"rename": {"Tumour": "carcinoma"}, "options": options(mpp=4.0), "batch_size": 8, "say": str}
+    evaluate_slides(trained, [annotated / "one.svs"], out=tmp_path, **common)
+    evaluate_slides(trained, [annotated / "one.svs", annotated / "two.svs"], out=tmp_path, **common)
+    with pytest.raises(UserError, match=r"metrics\.json was made from .*two\.svs"):
+        evaluate_slides(trained, [annotated / "one.svs"], out=tmp_path, **common)
+    assert json.loads((tmp_path / "metrics.json").read_text())["n_slides"] == 2
+
+
 def test_slides_that_cannot_be_judged_cost_no_other(trained, annotated, tmp_path, capsys):
     shared = ["--mpp", "4", "--batch-size", "8", "--no-compile-cache", "--out", str(tmp_path)]
     slides = [str(annotated / "one.svs"), str(annotated / "two.svs")]
@@ -494,8 +607,41 @@ def test_slides_that_cannot_be_judged_cost_no_other(trained, annotated, tmp_path
 
 def test_slides_that_were_trained_on_are_refused(trained, annotated):
     group = sorted(training_groups(trained))[0]
-    with pytest.raises(UserError, match="were trained on.*--trained-on"):
+    with pytest.raises(Leak) as caught:
         evaluate_slides(trained, [annotated / f"{group}.svs"])
+    assert caught.value.groups == (group,)
+    lines = []
+    with pytest.raises(UserError, match="no slide could be evaluated"):
+        evaluate_slides(trained, [annotated / f"{group}-01Z-00-DX1.svs"], say=lines.append)
+    assert any("warning" in line and repr(group) in line and f"{group}-01Z-00-DX1" in line for line in lines)
+
+
+@pytest.mark.parametrize("origin", ["bounds", "whole"])
+def test_outlines_count_from_where_one_says(trained, annotated, tmp_path, monkeypatch, origin):
+    from l2s_jax.prediction.slides import evaluate as module
+
+    bounds = (100, 200, 500, 600)
+    monkeypatch.setattr(
+        module, "open_slide", lambda *a, **k: replace(open_slide(*a, **k), bounds_level0=bounds)
+    )
+    shutil.copy(annotated / "one.svs", tmp_path / "one.svs")
+    square = [(0, 0), (100, 0), (100, 80), (0, 80)]
+    write_qupath_geojson(tmp_path / "one.geojson", [("adenoma", [square])])
+    seen = {}
+
+    def judge(slide, codes, record, regions, classes):
+        seen["bounds"] = regions.regions[0].polygon.bounds
+        return {name: np.eye(4, dtype=int) for name in ("tissue", "slide")}
+
+    monkeypatch.setattr(module, "judge_slide", judge)
+    lines = []
+    common = {"options": options(mpp=8.0), "batch_size": 8, "say": lines.append}
+    evaluate_slides(trained, [tmp_path / "one.svs"], out=tmp_path / "o", outlines_from=origin, **common)
+    row, col = (100, 200) if origin == "bounds" else (0, 0)
+    assert seen["bounds"] == (col, row, col + 100, row + 80)
+    assert not any("--outlines-from" in line for line in lines)
+    evaluate_slides(trained, [tmp_path / "one.svs"], out=tmp_path / "o", **common)
+    assert seen["bounds"] == (200, 100, 300, 180) and any("--outlines-from whole" in line for line in lines)
 
 
 def test_annotations_are_found_by_name(tmp_path):

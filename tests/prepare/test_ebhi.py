@@ -153,7 +153,7 @@ def test_an_interrupted_run_starts_again_and_ends_the_same(published, tmp_path, 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("l2s_jax.prepare.ebhi.write_patches", killed)
+        patch.setattr("l2s_jax.prepare.folders.write_patches", killed)
         with pytest.raises(KeyboardInterrupt):
             prepare_ebhi(published, tmp_path / "out", patch_size=16)
     with pytest.raises(UserError, match="patches.csv not found"):

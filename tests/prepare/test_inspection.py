@@ -74,7 +74,8 @@ def test_ignored_and_vanishing_regions_are_said(slide, tmp_path, capsys):
 
 def test_without_an_annotation_only_the_tissue_is_drawn(slide, tmp_path):
     assert cli.run(["inspect", str(slide), "--out", str(tmp_path / "o")]) == 0
-    assert {path.name for path in (tmp_path / "o").iterdir()} == {"slide.png", "tissue.png", "summary.txt"}
+    shown = {path.name for path in (tmp_path / "o").iterdir() if not path.name.startswith(".")}
+    assert shown == {"slide.png", "tissue.png", "summary.txt", "outputs.jsonl"}
 
 
 def test_a_blank_picture_is_described(tmp_path, capsys):
@@ -140,3 +141,17 @@ def test_the_real_slide_is_inspected(real, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "level 0: 2967 x 2220 pixels" in printed and "mpp: 0.499 um/px, from openslide" in printed
     assert all((tmp_path / f"{name}.png").is_file() for name in FIGURES)
+
+
+def test_no_file_of_another_origin_is_drawn_over(slide, tmp_path, capsys):
+    (tmp_path / "mask.png").write_text("drawn by hand")
+    assert cli.run(["inspect", str(slide), "--out", str(tmp_path)]) == 2
+    assert str(tmp_path / "mask.png") in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mask.png"]
+    assert cli.run(["inspect", str(slide), "--out", str(tmp_path / "o")]) == 0
+    other = tmp_path / "other.svs"
+    other.write_bytes(slide.read_bytes())
+    capsys.readouterr()
+    assert cli.run(["inspect", str(other), "--out", str(tmp_path / "o")]) == 2
+    said = capsys.readouterr().err
+    assert str(slide) in said and str(other) in said

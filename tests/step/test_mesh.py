@@ -13,7 +13,7 @@ import pytest
 
 from helpers.runs import TINY, last_state, quiet
 from l2s_jax.cli.app import run
-from l2s_jax.prediction.predict import evaluate
+from l2s_jax.prediction.evaluate import evaluate
 from l2s_jax.runs.folder import write_config
 from l2s_jax.step import mesh
 from l2s_jax.system import processes

@@ -13,7 +13,7 @@ from l2s_jax.cli.advice import advice
 from l2s_jax.data.manifest import read_manifest, write_classes, write_patches
 from l2s_jax.data.patch_set import load_patches
 from l2s_jax.models.network import L2S
-from l2s_jax.prediction.predict import evaluate
+from l2s_jax.prediction.evaluate import evaluate
 from l2s_jax.runs.folder import read_earlier_runs, read_subset, training_groups
 from l2s_jax.runs.leaks import Leak
 from l2s_jax.runs.network import load_network

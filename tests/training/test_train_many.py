@@ -16,7 +16,7 @@ import pytest
 
 from helpers.runs import TINY, last_state, quiet
 from l2s_jax.cli.app import run
-from l2s_jax.prediction.predict import evaluate
+from l2s_jax.prediction.evaluate import evaluate
 from l2s_jax.runs import checkpoints
 from l2s_jax.runs.folder import LAST, read_run_config, write_config
 from l2s_jax.runs.network import load_network

@@ -18,18 +18,20 @@ from l2s_jax.prediction.slides.outputs import output_paths
 from l2s_jax.prediction.slides.predict import predict_slides, working_mpp
 from l2s_jax.prediction.slides.record import Record
 from l2s_jax.prediction.tiles import Weighting
-from l2s_jax.runs.folder import training_groups
+from l2s_jax.runs.leaks import near_groups, require_unseen, warn_of_near
 from l2s_jax.slides.annotations.class_names import BACH_CLASSES, ClassTable, bach_table, class_table
 from l2s_jax.slides.annotations.of_slide import OutlinesFrom, read_slide_annotations
 from l2s_jax.slides.annotations.painting import paint
 from l2s_jax.slides.annotations.types import Annotations, summary
 from l2s_jax.slides.mpp import read_mpp_table
 from l2s_jax.slides.ome_tiff import read_strips
+from l2s_jax.slides.one_slide import each_once
 from l2s_jax.slides.overview import find_tissue
 from l2s_jax.slides.slide import Slide, downsample_at, open_slide
 from l2s_jax.system.csv_text import table_text
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import write_json, write_text
+from l2s_jax.system.outputs import made_here, publishing, require_replaceable, source_of
 from l2s_jax.types import IGNORE_PIXEL
 
 Region = Literal["tissue", "slide"]
@@ -38,6 +40,8 @@ REGIONS: tuple[Region, ...] = ("tissue", "slide")
 
 DRAWN = (".geojson", ".json", ".xml")
 MASKS = (".png", ".tif", ".tiff")
+
+FIGURES = ("metrics.json", "per_slide.csv", "per_class.csv", *(f"confusion_{name}.png" for name in REGIONS))
 
 Matrices = Mapping[Region, np.ndarray]
 
@@ -53,6 +57,7 @@ def evaluate_slides(
     ignore: Sequence[str] = (),
     allow_empty: bool = False,
     trained_on: bool = False,
+    outlines_from: OutlinesFrom | None = None,
     stride: int | None = None,
     weighting: Weighting = "gaussian",
     batch_size: int = 20,
@@ -79,6 +84,7 @@ def evaluate_slides(
       ignore: names in the annotations whose regions are of no known class: their pixels take no part.
       allow_empty: an annotation in which nothing is drawn means background; it is refused otherwise.
       trained_on: accept slides that the run has learned from.
+      outlines_from: where annotations count from on slides with bounds, see `read_slide_annotations`.
       stride: pixels between tiles; half a patch by default.
       weighting: how the pixels of overlapping tiles count.
       batch_size: tiles a batch; does not change the result.
@@ -91,12 +97,22 @@ def evaluate_slides(
       "per_class" and "confusion_matrix" (rows are truth), pixels counted at "mpp".
 
     Raises:
-      UserError: slides that the run has learned from; or, after all others are done, the slides that failed.
+      UserError: figures in `out` that are of other slides or another run, or were changed; predictions that
+        would be written over annotations or other files; or, after all others are done, the slides that
+        failed.
+      Leak: slides that the run has learned from.
     """
     run, paths, options = Path(run), [Path(slide) for slide in slides], options or SlideOptions()
     folder = Path(out) if out is not None else run / "evaluation" / "slides"
     predicted = Path(predictions) if predictions is not None else folder / "predictions"
-    _refuse_trained_on(run, paths, trained_on)
+    paths = each_once(sorted(paths, key=lambda path: not _has_annotation(path, annotations)), say)
+    sources = (source_of(run, outputs=folder), *(source_of(path, digest=True) for path in paths))
+    require_replaceable(folder, FIGURES, sources)
+    names = {path.stem for path in paths}
+    if not trained_on:
+        require_unseen(run, names)
+    near = near_groups(run, names)
+    warn_of_near(near, run, say)
     predictor = load_predictor(run, stride, weighting, batch_size, stain)
     classes = predictor.classes
     table = names_table(classes, rename or {}, ignore)
@@ -107,7 +123,9 @@ def evaluate_slides(
     for path, record in records.items():
         try:
             slide = _open(path, options)
-            regions = read_regions(found[path], table, slide, allow_empty)
+            regions = read_slide_annotations(
+                found[path], table, slide, outlines_from=outlines_from, allow_empty=allow_empty
+            )
             say(f"{path.name}: {found[path].name}, {summary(regions)}")
             codes = output_paths(predicted, path.stem, False)["class map"]
             judged[path.stem] = judge_slide(slide, codes, record, regions, classes)
@@ -116,23 +134,16 @@ def evaluate_slides(
     if not judged:
         raise UserError("\n".join(["no slide could be evaluated:", *failures]), exit_code=1)
     context = {"run": str(run), "mpp": working_mpp(predictor, options), "predicted_within": options.within}
+    context |= {"groups_near_trained_ones": near}
     result = context | slide_figures(judged, classes)
-    write_slide_evaluation(folder, judged, result, classes)
+    with publishing(folder, sources) as stage:
+        write_slide_evaluation(stage, judged, result, classes)
     for line in describe(result):
         say(line)
     say(f"written to {folder}")
     if failures:
         raise UserError("\n".join([f"{len(failures)} slide(s) failed:", *failures]), exit_code=1)
     return result
-
-
-def _refuse_trained_on(run: Path, slides: Sequence[Path], accepted: bool) -> None:
-    leaked = sorted({slide.stem for slide in slides} & training_groups(run))
-    if leaked and not accepted:
-        raise UserError(
-            f"{len(leaked)} of the slides were trained on, so the figures would flatter: "
-            f"{', '.join(leaked[:10])}. Leave them out, or ask for them with --trained-on"
-        )
 
 
 def names_table(classes: Classes, rename: Mapping[str, str], ignore: Sequence[str]) -> ClassTable:
@@ -152,16 +163,30 @@ def _find_all(slides: Sequence[Path], folder: str | Path | None) -> tuple[dict[P
     return found, failures
 
 
+def _has_annotation(slide: Path, folder: str | Path | None) -> bool:
+    try:
+        return find_annotation(slide, folder).is_file()
+    except UserError:
+        return False
+
+
 def find_annotation(slide: Path, folder: str | Path | None) -> Path:
-    """The annotation of a slide's name. Raises `UserError` where there is none, or more than one."""
+    """The annotation of a slide's name; what `predict` has written there, unchanged, is none.
+
+    Raises:
+      UserError: there is none, or more than one.
+    """
     place = slide.parent if folder is None else Path(folder)
     suffixes = DRAWN if folder is None else DRAWN + MASKS
-    found = [place / f"{slide.stem}{suffix}" for suffix in suffixes]
-    found = [path for path in found if path.is_file() and path != slide]
+    there = [place / f"{slide.stem}{suffix}" for suffix in suffixes]
+    there = [path for path in there if path.is_file() and path != slide]
+    found = [path for path in there if not made_here(path)]
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
+        own = ", ".join(path.name for path in there if path not in found)
         raise UserError(
             f"{slide}: expected one annotation {place / slide.stem}[{'|'.join(suffixes)}], found {names}"
+            + (f" (not counting what predict has written: {own})" if own else "")
         )
     return found[0]
 
@@ -169,17 +194,6 @@ def find_annotation(slide: Path, folder: str | Path | None) -> Path:
 def _open(path: Path, options: SlideOptions) -> Slide:
     table = read_mpp_table(options.mpp_table) if options.mpp_table else None
     return open_slide(path, mpp=options.slide_mpp, mpp_table=table)
-
-
-def read_regions(
-    path: Path,
-    table: ClassTable,
-    slide: Slide,
-    allow_empty: bool,
-    outlines_from: OutlinesFrom | None = None,
-) -> Annotations:
-    """Reads a slide's annotation, see `read_slide_annotations`."""
-    return read_slide_annotations(path, table, slide, outlines_from=outlines_from, allow_empty=allow_empty)
 
 
 def judge_slide(

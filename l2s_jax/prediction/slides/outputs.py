@@ -28,13 +28,18 @@ OVERLAY_SIDE = 2000
 
 
 def output_paths(out: Path, name: str, entropy: bool) -> dict[str, Path]:
-    """The files of one slide, beside its record and its row in areas.csv."""
+    """The files of one slide, beside its record (`record_path`) and its row in areas.csv."""
     paths = {
         "class map": out / f"{name}.ome.tif",
         "outlines": out / f"{name}.geojson",
         "overlay": out / f"{name}_overlay.png",
     }
     return paths | ({"entropy": out / f"{name}_entropy.ome.tif"} if entropy else {})
+
+
+def record_path(out: Path, name: str) -> Path:
+    """The file that says how a slide was predicted; with it, the slide is finished."""
+    return out / f"{name}.json"
 
 
 def write_class_map(path: Path, codes: RowFile, mpp: float, name: str, classes: Classes) -> None:
@@ -78,8 +83,8 @@ def write_outlines(
         simplify_level0=simplify / max(slide.mpp),
     )
     inside = Annotations(tuple(part for region in traced.regions for part in _on_slide(region, slide)))
-    write_geojson(path, inside, classes, offset_level0=slide.bounds_level0[:2])
-    return len(inside.regions), mpp * step
+    number = write_geojson(path, inside, classes, offset_level0=slide.bounds_level0[:2])
+    return number, mpp * step
 
 
 def _on_slide(region: Region, slide: Slide) -> list[Region]:

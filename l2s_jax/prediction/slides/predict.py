@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from l2s_jax.prediction.predictor import Predictor
+from l2s_jax.prediction.scales import Scale, is_another
 from l2s_jax.prediction.slides.bands import Area, Job, area_of, predict_bands
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.prediction.slides.outputs import (
     output_paths,
+    record_path,
     write_class_map,
     write_entropy,
     write_outlines,
@@ -23,6 +25,7 @@ from l2s_jax.prediction.slides.record import (
     Counts,
     Record,
     append_areas,
+    area_columns,
     describe,
     describe_counts,
     finished,
@@ -30,15 +33,26 @@ from l2s_jax.prediction.slides.record import (
     settings_of,
     warnings,
 )
-from l2s_jax.prediction.slides.stains import fit_slide, in_stains_of
+from l2s_jax.prediction.stains import slide_in_stains_of_run
 from l2s_jax.slides.mpp import read_mpp_table
+from l2s_jax.slides.one_slide import dicom_series
 from l2s_jax.slides.overview import MAX_UNREADABLE, find_tissue, too_damaged
 from l2s_jax.slides.reading import UnreadableRegion, read_window
 from l2s_jax.slides.row_file import RowFile, scratch_picture, write_block
 from l2s_jax.slides.sheets import slide_notes
 from l2s_jax.slides.slide import Slide, open_slide, size_at
 from l2s_jax.system.errors import UserError
-from l2s_jax.system.files import unwritable, write_json
+from l2s_jax.system.files import write_json
+from l2s_jax.system.outputs import (
+    Source,
+    publishing,
+    read_record,
+    refuse_foreign,
+    require_apart,
+    require_own_table,
+    require_replaceable,
+    source_of,
+)
 from l2s_jax.system.progress import track
 from l2s_jax.types import IGNORE_PIXEL
 
@@ -54,9 +68,14 @@ def predict_slides(
       The record of each slide that came out, and a message for each that failed.
 
     Raises:
-      UserError: the working scale is not known, or the table of scales cannot be read.
+      UserError: the working scale is not known, the table of scales cannot be read, or an output would be
+        written over a file of other origin.
     """
     mpp = working_mpp(predictor, options)
+    require_free(slides, out, options)
+    require_own_table(out / AREAS, area_columns(predictor.classes))
+    if predictor.mpp is not None and is_another(Scale((mpp, mpp), "--mpp"), predictor.mpp):
+        say(f"warning: slides are read at {mpp:g} um/px as asked; the run was trained at {predictor.mpp:g}")
     table = read_mpp_table(options.mpp_table) if options.mpp_table else None
     records, failures = {}, []
     for number, path in enumerate(slides, 1):
@@ -67,6 +86,21 @@ def predict_slides(
             failures.append(str(error))
             say(f"{title} failed: {error}")
     return records, failures
+
+
+def slide_outputs(path: Path, out: Path, options: SlideOptions) -> list[Path]:
+    """All files that are named after a slide."""
+    return [*output_paths(out, path.stem, options.entropy).values(), record_path(out, path.stem)]
+
+
+def require_free(slides: Sequence[Path], out: Path, options: SlideOptions) -> None:
+    """Refuses slides whose outputs would meet, or be written over files that are not theirs.
+
+    Outputs that were changed since are left to `predict_slide`: a slide that is finished needs no new ones.
+    """
+    outputs = {path: slide_outputs(path, out, options) for path in slides}
+    require_apart(outputs)
+    refuse_foreign(outputs)
 
 
 def working_mpp(predictor: Predictor, options: SlideOptions) -> float:
@@ -92,38 +126,56 @@ def predict_slide(
 ) -> Record:
     """Predicts one slide into NAME.ome.tif, NAME.geojson, NAME_overlay.png, a row of areas.csv and NAME.json.
 
-    The record NAME.json is written last: a slide that has one of the same settings is finished.
+    The record NAME.json comes last: a slide that has one of the same settings is finished.
 
     Raises:
-      UserError: the slide cannot be read, its scale is not known, or the folder cannot be written.
+      UserError: the slide cannot be read, its scale is not known, an output was changed since it was made, or
+        the folder cannot be written.
     """
     slide = open_slide(path, mpp=options.slide_mpp, mpp_table=table)
-    outputs, record_path = output_paths(out, path.stem, options.entropy), out / f"{path.stem}.json"
     settings = settings_of(slide, predictor.identity, predictor.classes, predictor.tiling, mpp, options)
-    done = finished(record_path, settings["key"], outputs)
+    name, about = path.stem, record_path(out, path.stem)
+    done = finished(about, settings["key"], output_paths(out, name, options.entropy))
     if done is not None:
         say(f"{title}: finished before")
         return done
     for note in slide_notes(slide):
         say(f"{title}: {note}")
-    forget(record_path)
+    sources = sources_of_slide(path)
+    _require_other_slide(path, out, sources)
+    names = [one.name for one in slide_outputs(path, out, options)]
+    require_replaceable(out, names, sources)
+    if any((out / one).exists() for one in names):
+        say(f"{title}: predicted before with other options or by another run; predicted anew")
     start = time.monotonic()
-    result = _predict(slide, outputs, predictor, options, mpp, title)
-    record = {"name": path.stem} | settings | result | {"seconds": round(time.monotonic() - start, 1)}
-    append_areas(out / AREAS, record)
-    write_json(record_path, record)
+    with publishing(out, sources, key=settings["key"], last=[about.name]) as stage:
+        outputs = output_paths(stage, name, options.entropy)
+        result = _predict(slide, outputs, predictor, options, mpp, title)
+        record = {"name": name} | settings | result | {"seconds": round(time.monotonic() - start, 1)}
+        write_json(stage / about.name, record)
+        append_areas(out / AREAS, record)
     say(f"{title}: {describe(record)}")
     for line in warnings(record):
         say(f"{title}: {line}")
     return record
 
 
-def forget(record_path: Path) -> None:
-    """Removes an earlier record before the outputs that it speaks of are replaced."""
-    try:
-        record_path.unlink(missing_ok=True)
-    except OSError as error:
-        raise unwritable(record_path, error) from error
+def sources_of_slide(path: Path) -> tuple[Source, ...]:
+    """What a slide's outputs are made from."""
+    series = dicom_series(path)
+    of_series = (Source(f"DICOM series {series}"),) if series else ()
+    return (source_of(path, digest=True), *of_series)
+
+
+def _require_other_slide(path: Path, out: Path, sources: Sequence[Source]) -> None:
+    """Refuses a file of a DICOM slide that was predicted in the folder as another file of it."""
+    for name, entries in read_record(out).items() if len(sources) > 1 else ():
+        before = Path(entries[-1].sources[0].name) if entries[-1].sources else path
+        if sources[1] in entries[-1].sources and before.stem != path.stem:
+            raise UserError(
+                f"{path} is of the slide ({sources[1].name}) that was predicted as {before} ({out / name}): "
+                "its areas would be counted twice. Name that file, or choose another output folder"
+            )
 
 
 def _predict(
@@ -180,14 +232,7 @@ def make_job(
         options.entropy,
         options.readers,
     )
-    stain = "as they are: the run has no stain reference, or is not asked for it"
-    if predictor.reference is not None:
-        fit = fit_slide(job)
-        stain = "as they are: none were found in the tissue"
-        if fit.usable:
-            forward = in_stains_of(predictor.forward, fit, predictor.reference, predictor.tiling.batch_size)
-            job = job._replace(forward=forward)
-            stain = "normalised to the run's reference by one fit of the slide's tissue"
+    job, stain = slide_in_stains_of_run(predictor, job)
     return job if options.within == "tissue" else job._replace(area=None), stain
 
 

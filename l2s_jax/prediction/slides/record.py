@@ -12,10 +12,12 @@ import numpy as np
 
 from l2s_jax.data.classes import Classes
 from l2s_jax.prediction.slides.options import SlideOptions
+from l2s_jax.prediction.stains import NOT_FOUND
 from l2s_jax.prediction.tiles import Tiling
 from l2s_jax.slides.overview import Tissue
 from l2s_jax.slides.slide import Slide
 from l2s_jax.system.csv_rows import replace_row
+from l2s_jax.system.outputs import begin_table
 from l2s_jax.types import IGNORE_PIXEL
 
 AREAS = "areas.csv"
@@ -119,13 +121,20 @@ def warnings(record: Record) -> list[str]:
             f"{record['unreadable_tiles']} tiles could not be decoded; {record['unreadable_mm2']:.4g} mm2 "
             f"that no other tile covers have no class ({IGNORE_PIXEL}). The file is damaged: copy it again"
         )
-    if record["stain"].endswith("found in the tissue"):
+    if record["stain"] == NOT_FOUND:
         lines.append("no two stains were found in its tissue, so its colours were not normalised")
     return lines
 
 
+def area_columns(classes: Classes) -> list[str]:
+    """Columns of areas.csv."""
+    areas = (f"mm2 {name}" for name in (*classes.names, "tissue", "unreadable"))
+    return ["slide", "mpp", "within", *areas]
+
+
 def append_areas(path: Path, record: Record) -> None:
     """Puts a slide's areas into areas.csv, in place of an earlier row of the same slide."""
+    begin_table(path)
     row = {"slide": record["name"], "mpp": record["mpp"], "within": record["within"]}
     row |= {f"mm2 {name}": area for name, area in record["areas_mm2"].items()}
     row |= {"mm2 tissue": record["tissue_mm2"], "mm2 unreadable": record["unreadable_mm2"]}

@@ -2,23 +2,25 @@
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
+import numpy as np
 import shapely
 from shapely import Polygon
 
 from l2s_jax.data.manifest import Classes
-from l2s_jax.slides.annotations.repair import lies_inside
+from l2s_jax.slides.annotations.repair import lies_inside, polygon_parts
 from l2s_jax.slides.annotations.types import Annotations, Region
 from l2s_jax.system.files import atomic_path
 from l2s_jax.types import IGNORE_PIXEL
 
 DECIMALS = 3
 """Of a level-0 pixel. Rounding moves a vertex by less than 0.001, so an area changes by at most that times
-its perimeter."""
+its perimeter. What rounding makes touch or cross itself is mended at the same measure; where it has become
+two areas, two regions are written, and what has no area left is left out."""
 
 
 def write_geojson(
@@ -27,10 +29,10 @@ def write_geojson(
     classes: Classes,
     *,
     offset_level0: tuple[float, float] = (0, 0),
-) -> None:
+) -> int:
     """Writes a FeatureCollection that QuPath imports as annotations, classes with their colours.
 
-    Regions that are to be ignored have QuPath's class `Ignore*`. Each region is a Polygon feature with closed
+    Regions that are to be ignored have QuPath's class `Ignore*`. Each region is a valid Polygon with closed
     rings, the outer one turning as RFC 7946 asks (in x, y).
 
     Args:
@@ -39,15 +41,19 @@ def write_geojson(
       classes: names and colours of the codes.
       offset_level0: (row, col) taken from every vertex: the corner of `Slide.bounds_level0`.
 
+    Returns:
+      The number of features, see `DECIMALS`.
+
     Raises:
       UserError: the file cannot be written.
     """
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write('{"type": "FeatureCollection", "features": [')
-        for number, region in enumerate(annotations.regions):
+        number = 0
+        for region in _as_written(annotations.regions, offset_level0):
             feature = {
                 "type": "Feature",
-                "geometry": {"type": "Polygon", "coordinates": _rings(region.polygon, offset_level0)},
+                "geometry": {"type": "Polygon", "coordinates": _rings(region.polygon)},
                 "properties": {
                     "objectType": "annotation",
                     "classification": {
@@ -57,7 +63,9 @@ def write_geojson(
                 },
             }
             file.write((",\n" if number else "\n") + json.dumps(feature))
+            number += 1
         file.write("\n]}\n")
+    return number
 
 
 def write_imagescope_xml(
@@ -81,7 +89,7 @@ def write_imagescope_xml(
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write('<?xml version="1.0" encoding="UTF-8"?>\n')
         file.write(f'<Annotations MicronsPerPixel="{mpp:.8g}">\n' if mpp else "<Annotations>\n")
-        for number, layer in enumerate(_layers(annotations.regions), 1):
+        for number, layer in enumerate(_layers(list(_as_written(annotations.regions))), 1):
             file.writelines(_layer_lines(number, layer, classes))
         file.write("</Annotations>\n")
 
@@ -124,7 +132,7 @@ def _layer_lines(number: int, regions: list[Region], classes: Classes) -> Iterat
     colour = red | green << 8 | blue << 16  # ImageScope's byte order
     yield f'<Annotation Id="{number}" Name={name} ReadOnly="0" Visible="1" LineColor="{colour}">\n'
     yield "<Attributes/>\n<Regions>\n<RegionAttributeHeaders/>\n"
-    rings = ((ring, hole) for region in regions for hole, ring in enumerate(_rings(region.polygon, (0, 0))))
+    rings = ((ring, hole) for region in regions for hole, ring in enumerate(_rings(region.polygon)))
     for ident, (ring, hole) in enumerate(rings, 1):
         yield f'<Region Id="{ident}" Type="0" Text={name} NegativeROA="{int(hole > 0)}">\n'
         yield "<Attributes/>\n<Vertices>\n"
@@ -133,13 +141,29 @@ def _layer_lines(number: int, regions: list[Region], classes: Classes) -> Iterat
     yield "</Regions>\n</Annotation>\n"
 
 
-def _rings(polygon: Polygon, offset_level0: tuple[float, float]) -> list[list[list[Any]]]:
+def _as_written(regions: Iterable[Region], offset_level0: tuple[float, float] = (0, 0)) -> Iterator[Region]:
+    """Regions whose vertices are rounded, and which are valid nevertheless.
+
+    Args:
+      regions: in level-0 pixels.
+      offset_level0: (row, col) taken from every vertex first.
+    """
+    shift = np.array(offset_level0[::-1], np.float64)
+    for region in regions:
+        moved = shapely.transform(region.polygon, lambda xy: xy - shift)
+        rounded = shapely.transform(moved, lambda xy: np.round(xy, DECIMALS))
+        if rounded.is_valid and rounded.area > 0:
+            yield Region(rounded, region.code)
+            continue
+        parts = polygon_parts(shapely.set_precision(moved, 10.0**-DECIMALS))
+        yield from (Region(part, region.code) for part in parts)
+
+
+def _rings(polygon: Polygon) -> list[list[list[Any]]]:
     """Closed rings of [x, y], whole numbers without a decimal point; the outer ring first."""
     turned = shapely.orient_polygons(polygon)
-    row, col = offset_level0
     return [
-        [[_short(x - col), _short(y - row)] for x, y, *_ in ring.coords]
-        for ring in (turned.exterior, *turned.interiors)
+        [[_short(x), _short(y)] for x, y, *_ in ring.coords] for ring in (turned.exterior, *turned.interiors)
     ]
 
 

@@ -1,0 +1,162 @@
+"""A trained network on plain pictures: class maps, overlays, shares of the classes."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from l2s_jax.data.manifest import Classes
+from l2s_jax.data.pictures import read_image, write_png
+from l2s_jax.figures.drawing import overlay
+from l2s_jax.prediction.predictor import Predictor
+from l2s_jax.prediction.scales import require_picture_scale
+from l2s_jax.prediction.stains import in_stains_of_run
+from l2s_jax.prediction.tiles import predict_picture
+from l2s_jax.system.csv_rows import replace_row
+from l2s_jax.system.errors import UserError
+from l2s_jax.system.files import atomic_path, sha256_of_file
+from l2s_jax.system.outputs import (
+    Made,
+    Record,
+    begin_table,
+    publishing,
+    read_record,
+    require_replaceable,
+    source_of,
+)
+from l2s_jax.system.progress import track
+
+Say = Callable[[str], None]
+
+FRACTIONS = "fractions.csv"
+
+
+def picture_outputs(path: Path, out: Path) -> list[Path]:
+    """The files of one picture, beside its row in fractions.csv."""
+    return [out / f"{path.stem}.png", out / f"{path.stem}_overlay.png"]
+
+
+def predict_pictures_into(
+    paths: Sequence[Path], out: Path, predictor: Predictor, any_scale: bool, say: Say
+) -> list[str]:
+    """Segments pictures that are not finished; a message for each that failed."""
+    failures, record, key = [], read_record(out), settings_key(predictor)
+    stains: Counter[str] = Counter()
+    scales: Counter[str] = Counter()
+    told: Counter[str] = Counter()
+    for path in track(paths, "predicting", unit="pictures"):
+        try:
+            before = state_of(path, out, key, record)
+            if before in (FINISHED, CORRECTED):
+                told[before] += 1
+                continue
+            scales[require_picture_scale(path, predictor.mpp, any_scale)] += 1
+            told[before] += 1
+            stains[predict_one(path, out, predictor, key)] += 1
+        except UserError as error:
+            failures.append(str(error))
+    for state in (FINISHED, CORRECTED, OTHERWISE):
+        if told[state]:
+            say(f"{told[state]} pictures {state}")
+    if scales:
+        of_run = "" if predictor.mpp is None else f" ({predictor.mpp:.4g} um/px)"
+        say(f"scale of the run{of_run}: " + "; ".join(f"{n} pictures {text}" for text, n in scales.items()))
+    if stains:
+        say("stains: " + "; ".join(f"{count} pictures {stain}" for stain, count in stains.items()))
+    return failures
+
+
+def predict_one(path: Path, out: Path, predictor: Predictor, key: str) -> str:
+    """Segments a picture; how its stains were treated, in words.
+
+    Raises:
+      UserError: it cannot be read, an output was changed since it was made, or the folder cannot be written.
+    """
+    image, sources = read_image(path), (source_of(path, digest=True),)
+    names = [file.name for file in picture_outputs(path, out)]
+    require_replaceable(out, names, sources)
+    seen, stain = in_stains_of_run(predictor, image)
+    logits, class_logits = predict_picture(predictor.forward, seen, predictor.tiling)
+    codes, classes = logits.argmax(-1).astype(np.uint8), predictor.classes
+    with publishing(out, sources, key=key) as stage:
+        write_class_png(stage / names[0], codes, classes)
+        write_png(stage / names[1], overlay(image, codes, classes))
+        append_fractions(out / FRACTIONS, path.name, codes, int(class_logits.argmax()), stain, classes)
+    return stain
+
+
+NEW = "are new"
+FINISHED = "were finished before"
+CORRECTED = "were finished before and changed since; they are left as they are"
+OTHERWISE = "were predicted before with other options or by another run; predicted anew"
+
+
+def state_of(path: Path, out: Path, key: str, record: Record) -> str:
+    """What there is of a picture's outputs: one of the four above."""
+    files = picture_outputs(path, out)
+    if not all(file.is_file() for file in files):
+        return NEW
+    digest, states = source_of(path, digest=True).digest, set()
+    for file in files:
+        entries = record.get(file.name, ())
+        same = {made.sha256 for made in entries if made.key == key and digest in _digests(made)}
+        found = sha256_of_file(file)
+        known = found in {made.sha256 for made in entries}
+        states.add(FINISHED if found in same else OTHERWISE if known or not same else CORRECTED)
+    return next(state for state in (OTHERWISE, CORRECTED, FINISHED) if state in states)
+
+
+def _digests(made: Made) -> set[str]:
+    return {source.digest for source in made.sources}
+
+
+def settings_key(predictor: Predictor) -> str:
+    """Of all that decides a picture's outputs, beside the picture."""
+    classes, tiling = predictor.classes, predictor.tiling
+    settings = {
+        "network": predictor.identity,
+        "stain": predictor.reference_sha256,
+        "classes": [list(classes.names), list(classes.colours), list(classes.pixel_values)],
+        "tile": tiling.tile,
+        "stride": tiling.stride,
+        "weighting": tiling.weighting,
+    }
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def write_class_png(path: Path, codes: np.ndarray, classes: Classes) -> None:
+    """Writes class codes u8[H,W] as a palette PNG: pixel values as in the masks, shown in class colours.
+
+    Where a class's pixel value exceeds 255, the codes 0..C-1 are written instead.
+    """
+    fits = max(classes.pixel_values) <= 255
+    values = np.array(classes.pixel_values if fits else range(len(classes)), np.uint8)
+    palette = np.zeros((256, 3), np.uint8)
+    palette[values] = classes.colours
+    picture = Image.fromarray(values[codes])
+    picture.putpalette(palette.tobytes())
+    with atomic_path(path) as temporary:
+        picture.save(temporary, format="PNG")
+
+
+def fraction_columns(classes: Classes) -> list[str]:
+    """Columns of fractions.csv."""
+    return ["image", "pixels", "stain", "classifier", *(f"fraction {name}" for name in classes.names)]
+
+
+def append_fractions(
+    path: Path, name: str, codes: np.ndarray, label: int, stain: str, classes: Classes
+) -> None:
+    """Adds a picture's row to fractions.csv: how its stains were treated, the classifier's class, shares.
+
+    Those are of its pixels by class, 0..1. A row of the same picture from an earlier call is replaced.
+    """
+    counts = np.bincount(codes.reshape(-1), minlength=len(classes))
+    row = {"image": name, "pixels": codes.size, "stain": stain, "classifier": classes.names[label]}
+    row |= {f"fraction {name}": count / codes.size for name, count in zip(classes.names, counts, strict=True)}
+    begin_table(path)
+    replace_row(path, row, "image")
