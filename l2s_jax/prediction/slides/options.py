@@ -1,6 +1,6 @@
 """How slides are read, predicted and handed on: the options of `predict` and `evaluate-slides`."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -37,8 +37,3 @@ class SlideOptions:
             raise UserError(f"--simplify {self.simplify:g} must be 0 or more micrometres")
         if self.readers < 1:
             raise UserError(f"--readers {self.readers} must be at least 1")
-
-
-def slide_options_of(command: SlideOptions) -> SlideOptions:
-    """The slide options alone of a command that has them beside its own."""
-    return SlideOptions(**{field.name: getattr(command, field.name) for field in fields(SlideOptions)})
