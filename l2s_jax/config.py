@@ -53,22 +53,22 @@ class TeacherOptions:
     """A run whose network labels the pixels of image-level patches. Not in the paper."""
 
     teacher: str = ""
-    """Folder of a run whose network draws masks for the image-level patches, of the classes that can be in
-    each: the new run learns from them as from masks (self-training). Not in the paper."""
+    """Folder of a run whose network makes pseudo-masks for the image-level patches, of the classes that can
+    occur in each: the new run learns from them as from masks (self-training). Not in the paper."""
     teacher_confidence: Annotated[float, Range(0, 1)] = 0.0
-    """Places where the teacher gives its class less than this share of the probability of the classes that
-    can be there are ignored."""
+    """Pixels of pseudo-masks whose class has less than this share of the probability of the classes that can
+    occur in the patch are ignored, 0 to 1."""
     teacher_background: Literal["likeliest", "share"] = "likeliest"
-    """Where a teacher draws background: `likeliest`, where it takes it for likelier than the classes that can
-    be there; `share`, where it takes it for likeliest, in as much of the patches of a label as the chosen
-    masks of that label show."""
+    """Which pixels of a pseudo-mask are background: `likeliest`, where the teacher takes it for likelier than
+    the other classes that can occur; `share`, where it takes it for likeliest, in as much of the patches of a
+    label as the chosen masks of that label show."""
     teacher_keep: Annotated[float, Range(0, 1, open_low=True)] = 1.0
-    """With `share`: how much of what is drawn background, and of what is not, is kept, the places where it is
-    surest; the others are ignored."""
+    """With `share`: how much of a pseudo-mask's background, and of the rest of it, is kept, the pixels of
+    which the teacher is surest; the others are ignored. Above 0, to 1."""
     teacher_shift: Annotated[int, Range(0, MOST, multiple_of=PATCH_MULTIPLE)] = 0
-    """A teacher looks at a patch 25 times, moved each way by this many pixels, half as many and none, and
-    takes the mean of what it sees at a place; a multiple of 16. What it believes of a place for where in the
-    patch it lies then cancels. 0: it looks at the patch as it is, in the eight turns and flips."""
+    """The teacher's test-time augmentation: the mean over 25 views of a patch, shifted each way by this many
+    pixels, half as many and none; a multiple of 16. What it believes of a pixel for where in the patch it
+    lies then cancels. 0: the mean over the patch's eight turns and flips."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class ValidationOptions:
     """At least about this many steps between two validations, where few patches make short epochs."""
     select: Literal["validation", "test-maximum"] = "validation"
     """Which epoch is kept: the best on the validation split, or, as in the release and with its preset only,
-    the best on the test split itself, whose figures then flatter."""
+    the best on the test split itself, whose figures are then optimistic."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ def validate(config: TrainConfig) -> None:
 
 
 TEACHING = tuple(field.name for field in dataclasses.fields(TeacherOptions) if field.name != "teacher")
-"""Options that say how a teacher draws."""
+"""Options that say how a teacher makes pseudo-masks."""
 
 
 def require_teacher(config: TrainConfig, where: str = "") -> None:
@@ -236,8 +236,8 @@ def require_teacher(config: TrainConfig, where: str = "") -> None:
     idle = [name for name in TEACHING if getattr(config, name) != getattr(TrainConfig, name)]
     if idle and not config.teacher:
         raise UserError(
-            f"{where}{' and '.join(idle)}: how a teacher draws masks, and no teacher is named. Name its run "
-            "by --teacher (in a sweep by the variant's `teacher`), or leave this out"
+            f"{where}{' and '.join(idle)}: how a teacher makes pseudo-masks, and no teacher is named. Name "
+            "its run by `teacher` (in a sweep by the variant's `teacher`), or leave this out"
         )
 
 
@@ -250,8 +250,8 @@ def _no_release(config: TrainConfig) -> list[str]:
     if not other:
         return []
     return [
-        "select = 'test-maximum' keeps the epoch that looks best on the test split, so its figures flatter: "
-        f"it is for the preset release only, and this is another ({'; '.join(other)})"
+        "select = 'test-maximum' keeps the epoch that looks best on the test split, so its figures are "
+        f"optimistic: it is for the preset release only, and this is another ({'; '.join(other)})"
     ]
 
 

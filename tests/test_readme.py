@@ -17,7 +17,7 @@ from l2s_jax.data.pictures import write_png
 from l2s_jax.phantom.bach import phantom_section
 from l2s_jax.prediction.slides.bands import area_of
 from l2s_jax.reports.confusions import COLUMN
-from l2s_jax.reports.names import CELL, FACTS, REQUIRED, SHOWN
+from l2s_jax.reports.names import CELL, DEFAULT_METRICS, FACTS, REQUIRED
 from l2s_jax.slides.annotations.class_names import BACH_CLASSES, class_table
 from l2s_jax.slides.annotations.painting import paint
 from l2s_jax.slides.annotations.reading import read_annotations
@@ -161,7 +161,7 @@ def test_the_columns_are_those_that_are_read():
         "selection",
         "n_mask",
         *COLUMN.values(),
-        *SHOWN["segmentation"][:1],
+        *DEFAULT_METRICS["segmentation"][:1],
     } <= named
 
 

@@ -58,11 +58,11 @@ class PrepareEbhi(Command):
     def run(self) -> int:
         """Converts and checks."""
         from l2s_jax.prepare.ebhi import prepare_ebhi
-        from l2s_jax.prepare.splits import FRACTIONS, split_text
+        from l2s_jax.prepare.splits import SPLIT_FRACTIONS, split_text
 
         made = prepare_ebhi(self.folder, self.out, **self.own("folder", "out"))
         labels, splits = zip(*((row.label, row.split) for row in made.patches), strict=True)
-        print(split_text(made.classes.names, labels, splits, FRACTIONS))
+        print(split_text(made.classes.names, labels, splits, SPLIT_FRACTIONS))
         return check_and_print(self.out)
 
 

@@ -24,7 +24,7 @@ Level = Literal["ok", "warning", "problem"]
 
 DISTRIBUTION = "l2s-jax"
 GIB = 2**30
-SHOWN = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "openslide-python")
+LISTED_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "openslide-python")
 
 
 class Finding(NamedTuple):
@@ -90,7 +90,7 @@ def check_packages() -> list[Finding]:
     required = [Requirement(line) for line in lines]
     needed = [item for item in required if item.marker is None or item.marker.evaluate({"extra": ""})]
     faults = [fault for item in needed for fault in _faults_of(item.name, item.specifier)]
-    shown = ", ".join(f"{name} {_version(name)}" for name in SHOWN if _version(name))
+    shown = ", ".join(f"{name} {_version(name)}" for name in LISTED_PACKAGES if _version(name))
     return [Finding("ok", f"{DISTRIBUTION} {own} with {shown}"), *faults]
 
 

@@ -27,7 +27,7 @@ from l2s_jax.data.check_summary import summary
 from l2s_jax.data.manifest import Manifest, parse_manifest
 from l2s_jax.system.errors import UserError
 
-SHOWN = 20
+MOST_LISTED = 20
 """So many problems are listed where training is refused; `l2s check` lists all."""
 
 
@@ -81,8 +81,8 @@ def require_valid(report: Report) -> None:
     """Raises `UserError` naming the report's problems, if it has any."""
     if report.ok:
         return
-    folder, left_out = report.manifest.folder, len(report.problems) - SHOWN
-    text = f"{folder} has {_listing('problem', report.problems, SHOWN)}"
+    folder, left_out = report.manifest.folder, len(report.problems) - MOST_LISTED
+    text = f"{folder} has {_listing('problem', report.problems, MOST_LISTED)}"
     raise UserError(f"{text}\n  ... and {left_out} more: `l2s check {folder}`" if left_out > 0 else text)
 
 

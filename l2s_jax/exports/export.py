@@ -79,7 +79,7 @@ def export_model(
     if there or (out.exists() and not out.is_dir()):
         raise UserError(f"{out} already holds {', '.join(there) or 'a file'}: choose a new or empty folder")
     _require_finite(variables)
-    metadata = describe(classes, patch_size, mean, std, head, mpp)
+    metadata = metadata_of(classes, patch_size, mean, std, head, mpp)
     model = L2S(len(classes), head)  # type: ignore[arg-type]
     program = lower(make_predict(model, variables, mean, std), patch_size)
     write_safetensors(files[0], variables_to_state_dict(variables), metadata)
@@ -90,7 +90,7 @@ def export_model(
     return files
 
 
-def describe(
+def metadata_of(
     classes: Classes,
     patch_size: int,
     mean: Sequence[float],

@@ -19,7 +19,7 @@ from l2s_jax.phantom.brushes import OVERSAMPLING, Concentrations, smooth_noise
 from l2s_jax.phantom.glands import draw_architecture, draw_epithelium, gland_sites
 from l2s_jax.phantom.stroma import draw_stroma
 from l2s_jax.prepare.folders import claim_folder, finish_folder
-from l2s_jax.prepare.splits import FRACTIONS, split_groups
+from l2s_jax.prepare.splits import SPLIT_FRACTIONS, split_groups
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.progress import track
 from l2s_jax.types import PATCH_MULTIPLE, fits_network
@@ -114,7 +114,7 @@ def _planned_rows(out: Path, patches: int, per_slide: int, masks: float, seed: i
     """What each patch will be: its class, slide, split and files."""
     slides = [number // per_slide for number in range(patches)]
     labels = _draw_labels(slides, seed)
-    splits = split_groups(slides, labels, FRACTIONS, seed)
+    splits = split_groups(slides, labels, SPLIT_FRACTIONS, seed)
     bare = _without_mask(splits, labels, masks, seed)
     names = [f"slide{slide:03d}_{number % per_slide:02d}.png" for number, slide in enumerate(slides)]
     return [

@@ -54,7 +54,7 @@ def evaluate(
       batch_size: patches a batch; does not change the result.
       any_scale: accept patches of another scale than the run's.
       allow_outside: accept paths in the manifest that lead out of its folder.
-      say: receives what a person should read.
+      say: receives progress messages.
 
     Raises:
       UserError: figures in `out` that are of another run, manifest or split, or were changed; other classes,
@@ -89,7 +89,7 @@ def evaluate(
     require_run_scale(rows, predictor.mpp, any_scale, say)
     config = read_run_config(run)
     if split == selection_split(config):
-        say(f"the run's epoch was chosen on the split {split}, so its figures flatter")
+        say(f"the run's epoch was chosen on the split {split}, so its figures are optimistic")
     pictures: Iterable[Picture] = read_pictures(rows, contents.classes)
     stain = stains_of_manifest(predictor, contents.folder)
     say(f"stains: {stain.text}")
@@ -116,7 +116,7 @@ def evaluate(
             labels = np.array(result["classifier"]["confusion_matrix"])
             drawing = draw_confusion(labels, classes.names, f"{split}, classifier")
             save_figure(drawing, stage / "confusion_classifier.png")
-    for line in describe(result):
+    for line in figure_lines(result):
         say(line)
     say(f"written to {folder}")
     return result
@@ -131,8 +131,8 @@ def check_comparable(contents: Manifest, classes: Classes, manifest: str | Path)
         )
 
 
-def describe(result: dict[str, Any]) -> list[str]:
-    """A few lines for a person, from `judging.figures`."""
+def figure_lines(result: dict[str, Any]) -> list[str]:
+    """The figures of a split in a few lines, from `judging.figures`."""
     lines = []
     if result["n_masks"]:
         pooled, images, groups = result["pooled"], result["per_image"], result["per_group"]

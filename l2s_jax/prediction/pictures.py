@@ -32,7 +32,7 @@ from l2s_jax.system.progress import track
 
 Say = Callable[[str], None]
 
-FRACTIONS = "fractions.csv"
+FRACTIONS_FILE = "fractions.csv"
 
 
 def picture_outputs(path: Path, out: Path) -> list[Path]:
@@ -85,7 +85,7 @@ def predict_one(path: Path, out: Path, predictor: Predictor, key: str) -> str:
     with publishing(out, sources, key=key) as stage:
         write_class_png(stage / names[0], codes, classes)
         write_png(stage / names[1], overlay(image, codes, classes))
-        append_fractions(out / FRACTIONS, path.name, codes, int(class_logits.argmax()), stain, classes)
+        append_fractions(out / FRACTIONS_FILE, path.name, codes, int(class_logits.argmax()), stain, classes)
     return stain
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from l2s_jax.prediction.pictures import (
-    FRACTIONS,
+    FRACTIONS_FILE,
     fraction_columns,
     picture_outputs,
     predict_pictures_into,
@@ -55,7 +55,7 @@ def predict(
         "off" leaves them as they are, for pictures that `prepare` has normalised already.
       any_scale: take pictures that state another scale than the run's as they are.
       slides: how slides are read and what is written.
-      say: receives what a person should read.
+      say: receives progress messages.
 
     Returns:
       The output folder.
@@ -74,7 +74,7 @@ def predict(
     refuse_foreign(outputs)
     predictor = load_predictor(run, stride, weighting, batch_size, stain)
     if pictures:
-        require_own_table(out / FRACTIONS, fraction_columns(predictor.classes))
+        require_own_table(out / FRACTIONS_FILE, fraction_columns(predictor.classes))
     failures = predict_slides(whole, out, predictor, slides, say)[1] if whole else []
     failures += predict_pictures_into(pictures, out, predictor, any_scale, say) if pictures else []
     say(f"{len(paths) - len(failures)} of {len(paths)} pictures segmented into {out}")

@@ -90,7 +90,7 @@ def require_run_scale(
       rows: patches of a manifest.
       mpp: um/px of the run's training patches, where its manifest said.
       any_scale: take them as they are, and say so.
-      say: receives what a person should read.
+      say: receives progress messages.
 
     Raises:
       UserError: names the first, both scales and their sources, and what to do.

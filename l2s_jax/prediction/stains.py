@@ -14,7 +14,7 @@ import numpy as np
 from l2s_jax.data.manifest import STAIN
 from l2s_jax.models.forward import Forward
 from l2s_jax.prediction.predictor import Predictor
-from l2s_jax.prediction.slides.bands import Job, tiles_over
+from l2s_jax.prediction.slides.bands import SlideJob, tiles_over
 from l2s_jax.slides.sheets import Sheet
 from l2s_jax.slides.tissue import is_saturated, sample_tissue_pixels
 from l2s_jax.stain.fit import UNCHANGED, StainFit
@@ -48,7 +48,7 @@ def in_stains_of_run(predictor: Predictor, image: np.ndarray) -> tuple[np.ndarra
     return normalised, NOT_FOUND if status == UNCHANGED else NORMALISED
 
 
-def slide_in_stains_of_run(predictor: Predictor, job: Job) -> tuple[Job, str]:
+def slide_in_stains_of_run(predictor: Predictor, job: SlideJob) -> tuple[SlideJob, str]:
     """A slide's job with tiles in the stains of the run, and in words how they are treated.
 
     Args:
@@ -80,7 +80,7 @@ def stains_of_manifest(predictor: Predictor, folder: Path) -> Treatment:
     return Treatment(True, f"the manifest {of}; pictures are {NORMALISED}")
 
 
-def fit_slide(job: Job) -> StainFit:
+def fit_slide(job: SlideJob) -> StainFit:
     """The stains of a slide's tissue at the working scale, NumPy arrays without batch axis.
 
     Unusable where there is too little tissue, or one stain only.
@@ -108,7 +108,7 @@ def fit_slide(job: Job) -> StainFit:
     return jax.tree.map(lambda leaf: np.asarray(leaf)[0], fit_stain(*sampled))
 
 
-def _places(job: Job) -> Iterator[tuple[int, int]]:
+def _places(job: SlideJob) -> Iterator[tuple[int, int]]:
     """(row, col) of the tiles over tissue."""
     for run in tiles_over(job.size, job.tiling, job.area, (0, job.size[1])):
         yield from ((run.row, column) for column in run.columns)

@@ -1,4 +1,4 @@
-"""What a network believes of patches that it looks at turned, flipped or moved. Not in the paper."""
+"""Test-time augmentation: the mean over turned, flipped and shifted views of a patch. Not in the paper."""
 
 import itertools
 
@@ -11,21 +11,21 @@ VIEWS = tuple(itertools.product(range(4), (1, -1)))
 """The eight turns and flips: quarter turns, then 1, or -1 where flipped."""
 
 
-def look_turned(forward: Forward, images: np.ndarray) -> np.ndarray:
+def mean_over_turns(forward: Forward, images: np.ndarray) -> np.ndarray:
     """Probabilities f32[K,s/8,s/8,C] of patches u8[K,s,s,3], the mean over their eight turns and flips."""
     return np.mean([_probabilities(forward, images, view) for view in VIEWS], 0)
 
 
-def look_moved(forward: Forward, images: np.ndarray, shift: int) -> np.ndarray:
-    """How likely each class is at a place, by the mean over 25 windows that are moved and turned.
+def mean_over_shifts(forward: Forward, images: np.ndarray, shift: int) -> np.ndarray:
+    """How likely each class is at a pixel, by the mean over 25 views that are shifted and turned.
 
-    A network that pads with zeros can tell where in a patch a place is, and one that knows few masks makes
-    use of it: background is where it was in those. In moved windows a place lies elsewhere each time.
+    A network that pads with zeros can tell where in a patch a pixel is, and one that knows few masks makes
+    use of it: background is where it was in those. In shifted views a pixel lies elsewhere each time.
 
     Args:
       forward: from `forward.make_forward`.
       images: u8[K,s,s,3], mirrored at the edge.
-      shift: pixels, a multiple of 16 below s, by which windows are moved at most each way.
+      shift: pixels, a multiple of 16 below s, by which views are shifted at most each way.
 
     Returns:
       Probabilities f32[K,s/8,s/8,C].
@@ -48,7 +48,7 @@ def look_moved(forward: Forward, images: np.ndarray, shift: int) -> np.ndarray:
 
 
 def _probabilities(forward: Forward, images: np.ndarray, view: tuple[int, int]) -> np.ndarray:
-    """Of images looked at turned by quarters and then flipped, turned back: f32[K,H/8,W/8,C]."""
+    """Of images turned by quarters and then flipped, turned back: f32[K,H/8,W/8,C]."""
     turns, flip = view
     logits, _ = forward(np.ascontiguousarray(np.rot90(images, turns, (1, 2))[:, :, ::flip]))
     odds = np.exp(logits - logits.max(-1, keepdims=True))

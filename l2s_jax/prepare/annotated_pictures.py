@@ -9,7 +9,7 @@ from l2s_jax.data.classes import Classes
 from l2s_jax.prepare.layouts import plain_name
 from l2s_jax.prepare.options import AnnotatedPictureOptions, WorkOptions, extraction_of
 from l2s_jax.prepare.pipeline import Prepared, prepare_sources
-from l2s_jax.prepare.sources import Job, Source
+from l2s_jax.prepare.sources import Preparation, Source
 from l2s_jax.prepare.splits import split_groups
 from l2s_jax.slides.sheets import Resample, Sheet
 from l2s_jax.system.errors import UserError
@@ -81,7 +81,7 @@ def prepare_pictures(
         "seed": options.seed,
         **recipe,
     }
-    job = Job(Path(out), of.classes, extraction_of(options), "tiles")
+    job = Preparation(Path(out), of.classes, extraction_of(options), "tiles")
     return prepare_sources(
         out, sources, job, recipe, options, work, dataset=of.name, found=found, failures=failures
     )

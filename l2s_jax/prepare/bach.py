@@ -23,7 +23,7 @@ from l2s_jax.prepare.layouts import folders_named, listed, pictures_in, plain_na
 from l2s_jax.prepare.options import WORKING_MPP, BachOptions, WorkOptions, extraction_of
 from l2s_jax.prepare.pipeline import Prepared, prepare_sources
 from l2s_jax.prepare.presets import BACH_PRESETS, Preset, named
-from l2s_jax.prepare.sources import Job, Source
+from l2s_jax.prepare.sources import Preparation, Source
 from l2s_jax.slides.annotations.class_names import BACH_CLASSES, bach_table
 from l2s_jax.slides.mpp import read_mpp_table
 from l2s_jax.slides.sheets import FILTERS, Resample, Sheet, read_slide_sheet, resized
@@ -132,7 +132,7 @@ def prepare_bach(
         "patients": {one.name: one.group for one in sources if chosen.patients and one.name not in slides},
         "mpp_table": {name: list(value) for name, value in (scales or {}).items()},
     }
-    job = Job(Path(out), classes, extraction, "centred")
+    job = Preparation(Path(out), classes, extraction, "centred")
     found.insert(
         0,
         f"BACH at {chosen.mpp:g} um/px ({WORKING_MPP} is the paper's 1.25x), patches of {chosen.patch_size}",

@@ -22,7 +22,7 @@ EIGHT_NEIGHBOURS = np.ones((3, 3), bool)
 POINTS_PER_CENTRE = 32
 
 
-class Region(NamedTuple):
+class ConnectedRegion(NamedTuple):
     """A connected component of the mask."""
 
     box: tuple[slice, slice]  # rows, cols
@@ -62,7 +62,9 @@ def extract_centred(
     return mask_patches(mask, origins, regions, tissue, background, options)
 
 
-def find_regions(mask: np.ndarray, background: int | None, options: ExtractionOptions) -> Iterator[Region]:
+def find_regions(
+    mask: np.ndarray, background: int | None, options: ExtractionOptions
+) -> Iterator[ConnectedRegion]:
     """The 8-connected components of each class, by class and then row; or those of all classes together."""
     codes = [int(code) for code in np.unique(mask) if code not in (IGNORE_PIXEL, background)]
     if options.components == "any":
@@ -72,15 +74,15 @@ def find_regions(mask: np.ndarray, background: int | None, options: ExtractionOp
             yield from _components(mask == code, mask)
 
 
-def _components(member: np.ndarray, mask: np.ndarray) -> Iterator[Region]:
+def _components(member: np.ndarray, mask: np.ndarray) -> Iterator[ConnectedRegion]:
     labelled, _ = ndimage.label(member, EIGHT_NEIGHBOURS)
     for number, box in enumerate(ndimage.find_objects(labelled), 1):
         inside = labelled[box] == number
         counts = np.bincount(mask[box][inside], minlength=256)
-        yield Region(box, inside, int(counts.sum()), int(counts.argmax()))
+        yield ConnectedRegion(box, inside, int(counts.sum()), int(counts.argmax()))
 
 
-def region_centres(region: Region, options: ExtractionOptions) -> np.ndarray:
+def region_centres(region: ConnectedRegion, options: ExtractionOptions) -> np.ndarray:
     """Where patches are centred to take in a region.
 
     Returns:
@@ -98,13 +100,13 @@ def region_centres(region: Region, options: ExtractionOptions) -> np.ndarray:
     return (start + np.argwhere(region.inside).mean(0) + 0.5)[None]
 
 
-def centre_count(region: Region, options: ExtractionOptions) -> int:
+def centre_count(region: ConnectedRegion, options: ExtractionOptions) -> int:
     """Into how many a large region is split: ceil(1 + area / size^2)."""
     area = region.area if options.kmeans_area == "region" else region.inside.size
     return math.ceil(1 + area / options.patch_size**2)
 
 
-def _split(region: Region, options: ExtractionOptions) -> np.ndarray:
+def _split(region: ConnectedRegion, options: ExtractionOptions) -> np.ndarray:
     """float64[K,2], the K-means centres of a region, from its box's corner in pixel edges."""
     count = centre_count(region, options)
     step = np.full(2, options.kmeans_step)

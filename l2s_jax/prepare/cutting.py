@@ -2,7 +2,7 @@
 
 Training sources become patches (and patches with a label only). Those of val and test stay whole, image and
 mask: they are predicted by overlapping tiles and scored on every pixel, not on chosen patches (unless
-`Job.held_out` asks for those).
+`Preparation.held_out` asks for those).
 
 The record, `parts/NAME.json`, is written last: a source that has one of the same key is finished.
 """
@@ -17,7 +17,7 @@ import numpy as np
 from l2s_jax.data.pictures import MAX_PIXELS, write_png
 from l2s_jax.prepare.centred_extraction import extract_centred
 from l2s_jax.prepare.extraction import Patches, overlapping_pairs
-from l2s_jax.prepare.sources import Job, Source
+from l2s_jax.prepare.sources import Preparation, Source
 from l2s_jax.prepare.tile_extraction import extract_tiles
 from l2s_jax.slides.sheets import Sheet
 from l2s_jax.stain.fit import STATUS_NAMES, Stainer, StainFit
@@ -27,7 +27,7 @@ from l2s_jax.system.files import write_text
 Record = dict[str, Any]
 
 
-def cut_source(source: Source, job: Job) -> Record:
+def cut_source(source: Source, job: Preparation) -> Record:
     """Reads a source, cuts and normalises it, and writes its pictures; what is finished is not done again.
 
     Returns:
@@ -67,7 +67,7 @@ def require_usable(source: Source, sheet: Sheet) -> None:
         )
 
 
-def extract(sheet: Sheet, job: Job) -> Patches:
+def extract(sheet: Sheet, job: Preparation) -> Patches:
     """The patches of a sheet with a mask, kept or not."""
     if sheet.mask is None:
         raise ValueError("a sheet without a mask is one patch")
@@ -75,7 +75,7 @@ def extract(sheet: Sheet, job: Job) -> Patches:
     return cut(sheet.mask, sheet.tissue, job.classes.background, job.extraction)
 
 
-def stains_for(sheet: Sheet, job: Job) -> tuple[Stainer, StainFit] | None:
+def stains_for(sheet: Sheet, job: Preparation) -> tuple[Stainer, StainFit] | None:
     """What normalises a sheet, and the reference's stains; None where it stays as it is."""
     if job.stainer is None or job.reference is None or (job.stained == "labels" and sheet.mask is not None):
         return None
@@ -93,7 +93,7 @@ def record_path(source: Source, out: Path) -> Path:
     return out / "parts" / f"{source.name}.json"
 
 
-def source_key(source: Source, job: Job) -> str:
+def source_key(source: Source, job: Preparation) -> str:
     """A hash of the job, the split, how the source is read, and its files' path, size and time of change."""
     content = [job.key, source.name, source.group, source.split, source.reading]
     for path in source.files:
@@ -114,7 +114,7 @@ def finished(path: Path, key: str) -> Record | None:
     return record if isinstance(record, dict) and record.get("key") == key else None
 
 
-def _cut(source: Source, job: Job, sheet: Sheet) -> Record:
+def _cut(source: Source, job: Preparation, sheet: Sheet) -> Record:
     """A training source: its patches, or itself where only its label is known."""
     if sheet.mask is None:
         return _write_label_only(source, job, sheet)
@@ -140,7 +140,7 @@ def _cut(source: Source, job: Job, sheet: Sheet) -> Record:
     return {"rows": rows, "dropped": found.dropped_counts(), "overlaps": len(overlaps), "stain": stain}
 
 
-def _nothing(source: Source, job: Job, sheet: Sheet, found: Patches) -> Record:
+def _nothing(source: Source, job: Preparation, sheet: Sheet, found: Patches) -> Record:
     """The record of a picture none of whose tiles can be used; an annotated slide must give some."""
     height, width = sheet.image.shape[:2]
     size = job.extraction.patch_size
@@ -153,7 +153,7 @@ def _nothing(source: Source, job: Job, sheet: Sheet, found: Patches) -> Record:
     return {"rows": [], "dropped": found.dropped_counts(), "overlaps": 0, "stain": {}, "empty": why}
 
 
-def _write_label_only(source: Source, job: Job, sheet: Sheet) -> Record:
+def _write_label_only(source: Source, job: Preparation, sheet: Sheet) -> Record:
     images, stain = _normalised(sheet.image[None], None, sheet, job)
     name = f"images/{source.name}.png"
     write_png(job.out / name, images[0])
@@ -161,7 +161,7 @@ def _write_label_only(source: Source, job: Job, sheet: Sheet) -> Record:
     return {"rows": [row], "dropped": {}, "overlaps": 0, "stain": stain}
 
 
-def _keep_whole(source: Source, job: Job, sheet: Sheet) -> Record:
+def _keep_whole(source: Source, job: Preparation, sheet: Sheet) -> Record:
     """A source of val or test: the whole picture and its mask."""
     image, stain = sheet.image, {}
     if (given := stains_for(sheet, job)) is not None:
@@ -178,7 +178,7 @@ def _keep_whole(source: Source, job: Job, sheet: Sheet) -> Record:
 
 
 def _normalised(
-    images: np.ndarray, tissue: np.ndarray | None, sheet: Sheet, job: Job
+    images: np.ndarray, tissue: np.ndarray | None, sheet: Sheet, job: Preparation
 ) -> tuple[np.ndarray, dict[str, int]]:
     """Patches in the reference's stains, and how many by which fit."""
     if (given := stains_for(sheet, job)) is None:

@@ -21,7 +21,7 @@ from PIL import Image
 from l2s_jax.data.manifest import Classes, Manifest, PatchRow, read_manifest, write_classes
 from l2s_jax.data.pictures import read_image, read_mask_values, write_png
 from l2s_jax.prepare.folders import claim_folder, finish_folder
-from l2s_jax.prepare.splits import FRACTIONS, split_groups
+from l2s_jax.prepare.splits import SPLIT_FRACTIONS, split_groups
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.progress import track
 from l2s_jax.types import PATCH_MULTIPLE, fits_network
@@ -115,7 +115,7 @@ def prepare_ebhi(
     out = claim_folder(out, recipe, overwrite=overwrite)
     _write_pictures(readable, out, codes, patch_size)
     labels = [codes[pair.folder] for pair in readable]
-    splits = split_groups([pair.slide for pair in readable], labels, FRACTIONS, seed)
+    splits = split_groups([pair.slide for pair in readable], labels, SPLIT_FRACTIONS, seed)
     write_classes(out, task)
     finish_folder(
         out,

@@ -14,7 +14,7 @@ from PIL import Image
 
 from l2s_jax.data.classes import Classes
 from l2s_jax.figures.drawing import legend, new_figure, overlay
-from l2s_jax.prepare.centred_extraction import Region, find_regions, push_inside, region_centres
+from l2s_jax.prepare.centred_extraction import ConnectedRegion, find_regions, push_inside, region_centres
 from l2s_jax.prepare.extraction import Patches
 from l2s_jax.prepare.options import ExtractionOptions
 from l2s_jax.slides.tissue import OPENING, tissue_steps
@@ -188,7 +188,7 @@ def _nothing(message: str) -> Figure:
     return figure
 
 
-def _shares(region: Region, origins: np.ndarray, size: int) -> np.ndarray:
+def _shares(region: ConnectedRegion, origins: np.ndarray, size: int) -> np.ndarray:
     """float[N]: how much of a region each patch holds."""
     points = np.argwhere(region.inside) + [side.start for side in region.box]
     inside = (points[None] >= origins[:, None]) & (points[None] < origins[:, None] + size)
@@ -197,7 +197,7 @@ def _shares(region: Region, origins: np.ndarray, size: int) -> np.ndarray:
 
 def _worst_tiled(
     mask: np.ndarray, options: ExtractionOptions, classes: Classes
-) -> tuple[Region, np.ndarray, np.ndarray, np.ndarray] | None:
+) -> tuple[ConnectedRegion, np.ndarray, np.ndarray, np.ndarray] | None:
     """Of the small regions the one that tiles cut up most, with its patch, the tiles on it, their shares."""
     worst = None
     for region in find_regions(mask, classes.background, options):
@@ -210,7 +210,7 @@ def _worst_tiled(
     return worst
 
 
-def _tiles_on(region: Region, shape: tuple[int, ...], size: int) -> np.ndarray:
+def _tiles_on(region: ConnectedRegion, shape: tuple[int, ...], size: int) -> np.ndarray:
     """int[N,2]: origins of the whole tiles that a region's box touches."""
     rows, cols = (
         np.arange(side.start // size * size, min(side.stop, length - size + 1), size)
@@ -219,7 +219,7 @@ def _tiles_on(region: Region, shape: tuple[int, ...], size: int) -> np.ndarray:
     return np.stack(np.meshgrid(rows, cols, indexing="ij"), -1).reshape(-1, 2)
 
 
-def _nearest_centre(region: Region, centres: np.ndarray) -> np.ndarray:
+def _nearest_centre(region: ConnectedRegion, centres: np.ndarray) -> np.ndarray:
     """int[h,w]: the number of the nearest centre for each pixel of a region, -1 outside it."""
     points = np.argwhere(region.inside)
     at = points + [side.start for side in region.box] + 0.5
@@ -234,7 +234,7 @@ def _nearest_centre(region: Region, centres: np.ndarray) -> np.ndarray:
     return parts
 
 
-def _with_parts(image: np.ndarray, region: Region, parts: np.ndarray) -> np.ndarray:
+def _with_parts(image: np.ndarray, region: ConnectedRegion, parts: np.ndarray) -> np.ndarray:
     """u8[H,W,3]: the picture, each part of the region tinted with a colour of its own."""
     colours = (colormaps["tab20"](np.arange(20))[:, :3] * 255)[parts % 20]
     tinted = image.copy()

@@ -20,7 +20,7 @@ from l2s_jax.prepare.folders import STAIN_OF_LABELS, STAIN_PICTURE, claim_folder
 from l2s_jax.prepare.options import PictureOptions, WorkOptions
 from l2s_jax.prepare.paper_counts import compared
 from l2s_jax.prepare.parallel import run_all
-from l2s_jax.prepare.sources import Job, Source, Stained
+from l2s_jax.prepare.sources import Preparation, Source, Stained
 from l2s_jax.stain.fit import Stainer, StainFit
 from l2s_jax.stain.reference_file import load_reference, save_reference
 from l2s_jax.system.errors import UserError
@@ -46,7 +46,7 @@ class Prepared:
 def prepare_sources(
     out: str | Path,
     sources: Sequence[Source],
-    job: Job,
+    job: Preparation,
     recipe: dict[str, Any],
     options: PictureOptions,
     work: WorkOptions,
@@ -106,7 +106,7 @@ def _macenko() -> Stainer:
     return import_module("l2s_jax.stain.patches").MACENKO
 
 
-def _full_recipe(recipe: dict[str, Any], job: Job, options: PictureOptions) -> dict[str, Any]:
+def _full_recipe(recipe: dict[str, Any], job: Preparation, options: PictureOptions) -> dict[str, Any]:
     recipe |= {
         "extraction": asdict(job.extraction),
         "resample": options.resample,
@@ -121,7 +121,7 @@ def _full_recipe(recipe: dict[str, Any], job: Job, options: PictureOptions) -> d
     return recipe
 
 
-def _with_reference(job: Job, sources: Sequence[Source], named: Path | None) -> Job:
+def _with_reference(job: Preparation, sources: Sequence[Source], named: Path | None) -> Preparation:
     """The job with the reference's stains, which are written into the folder; those there are used again.
 
     `stain.json` means that a network trained on the manifest knows no other stains. Where only image-level
@@ -151,7 +151,7 @@ def _is_of(path: Path, picture: Path) -> bool:
         return False
 
 
-def choose_reference(sources: Sequence[Source], job: Job, stainer: Stainer) -> tuple[np.ndarray, str]:
+def choose_reference(sources: Sequence[Source], job: Preparation, stainer: Stainer) -> tuple[np.ndarray, str]:
     """Chooses the stain reference among the training patches: always the same one.
 
     Of the first training source that has patches with usable stains, the patch whose stain matrix and
@@ -226,7 +226,7 @@ def _rows(out: Path, pairs: Sequence[tuple[Source, Record]]) -> list[PatchRow]:
     return rows
 
 
-def _report(pairs: Sequence[tuple[Source, Record]], job: Job, dataset: str) -> list[str]:
+def _report(pairs: Sequence[tuple[Source, Record]], job: Preparation, dataset: str) -> list[str]:
     """What was made: by split, against Fig. 5, what was left out, stains, and notes on sources."""
     lines = []
     for split in SPLITS:

@@ -33,7 +33,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Job:
+class Preparation:
     """What is done to every source."""
 
     out: Path  # the manifest's folder

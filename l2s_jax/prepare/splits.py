@@ -7,7 +7,7 @@ import numpy as np
 from l2s_jax.system.errors import UserError
 from l2s_jax.types import SPLITS, Split
 
-FRACTIONS = (0.5, 0.25, 0.25)
+SPLIT_FRACTIONS = (0.5, 0.25, 0.25)
 """Shares of train, val and test that `prepare` aims at."""
 
 

@@ -21,7 +21,7 @@ PANEL_POINTS = 270.0
 def against_reference(differences: pd.DataFrame, study: str) -> pd.DataFrame:
     """The rows that compare with the reference setting, S or S2+C2, of each method with one of them."""
     reference = REFERENCE[study][0]
-    found = differences[(differences["less_setting"] == reference) & (differences["setting"] != reference)]
+    found = differences[(differences["minus_setting"] == reference) & (differences["setting"] != reference)]
     return found.drop_duplicates(["dataset", "variant", "setting", "percent", "metric"])
 
 

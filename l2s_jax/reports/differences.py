@@ -23,7 +23,7 @@ from l2s_jax.reports.text_table import ON_TEST, Entry, Notes, TextTable
 
 CONFIDENCE = 0.95
 COLUMNS = (
-    "dataset", "variant", "setting", "less_variant", "less_setting", "percent", "metric", "mean", "low",
+    "dataset", "variant", "setting", "minus_variant", "minus_setting", "percent", "metric", "mean", "low",
     "high", "n", "better", "worse", "draws", "by_draw", "on_test", "reason",
 )  # fmt: skip
 
@@ -35,7 +35,7 @@ def paired_differences(
     confidence: float = CONFIDENCE,
     against: Sequence[Method] = (),
 ) -> pd.DataFrame:
-    """Each setting less S (or S2+C2) of its variant, and each variant less the first variant, draw by draw.
+    """Each setting minus S (or S2+C2) of its variant, and each variant minus the first variant, draw by draw.
 
     A variant without S of its own is compared with the first variant's. Several runs of one draw are
     averaged first. Draws in which both sides are the same run are left out: their difference is 0 by
@@ -113,11 +113,11 @@ def _compare(
     cells: pd.DataFrame, one: Method, other: Method, percent: float, metric: str, confidence: float
 ) -> dict | None:
     """One comparison; None where the two have no draw in common, or only runs that they share."""
-    sides, flattered = [], False
+    sides, on_test_split = [], False
     for method in (one, other):
         rows = _of(cells, method)
         rows = rows[(rows["percent"] == percent) & rows[metric].notna()]
-        flattered |= rows["selection"].astype(str).map(on_test).any()
+        on_test_split |= rows["selection"].astype(str).map(on_test).any()
         sides.append(rows.groupby("draw").agg(value=(metric, "mean"), runs=("run", frozenset)))
     both = sides[0].join(sides[1].add_suffix("_other"), how="inner")
     both = both[both["runs"] != both["runs_other"]]
@@ -126,11 +126,11 @@ def _compare(
     differences = (both["value"] - both["value_other"]).to_numpy()
     low, high, reason = t_interval(differences, confidence)
     return {
-        "variant": one[0], "setting": one[1], "less_variant": other[0], "less_setting": other[1],
+        "variant": one[0], "setting": one[1], "minus_variant": other[0], "minus_setting": other[1],
         "mean": differences.mean(), "low": low, "high": high, "n": len(differences),
         "better": int((differences > 0).sum()), "worse": int((differences < 0).sum()),
         "draws": " ".join(f"{draw:g}" for draw in both.index),
-        "by_draw": " ".join(f"{value:.6g}" for value in differences), "on_test": bool(flattered),
+        "by_draw": " ".join(f"{value:.6g}" for value in differences), "on_test": bool(on_test_split),
         "reason": reason,
     }  # fmt: skip
 
@@ -153,7 +153,7 @@ def differences_table(differences: pd.DataFrame) -> TextTable:
         interval = (
             f"{signed(100 * row.low)} to {signed(100 * row.high)}" if row.low == row.low else row.reason
         )
-        sides = ((row.variant, row.setting), (row.less_variant, row.less_setting))
+        sides = ((row.variant, row.setting), (row.minus_variant, row.minus_setting))
         one, other = (cell_id(row.dataset, *side, row.percent, row.metric) for side in sides)
         pairs = zip(row.draws.split(), map(float, row.by_draw.split()), strict=True)
         entries = (
@@ -170,7 +170,7 @@ def differences_table(differences: pd.DataFrame) -> TextTable:
         rows.append((Entry(row.dataset), *entries) if several else entries)
     head = (
         "method",
-        "less",
+        "minus",
         "percent",
         "metric",
         "difference",
@@ -182,7 +182,7 @@ def differences_table(differences: pd.DataFrame) -> TextTable:
     return TextTable(
         "differences",
         "Paired differences",
-        "Points of a percent: the first method less the second, draw by draw at equal percent. The interval "
+        "Points of a percent: the first method minus the second, draw by draw at equal percent. The interval "
         "is Student's t over draws, for each comparison by itself: of 20 that differ by chance alone, about "
         "one excludes 0. Draws in which both are the same run are left out.",
         ("data set", *head) if several else head,

@@ -30,7 +30,7 @@ SETTINGS = ("S", "S+C", "S+C*", "S2+C2", "S2+C2*", "S2*+C2")
 REFERENCE = {"segmentation": ("S", 100.0), "classification": ("S2+C2", 50.0)}
 """The setting and percent to which curves are related (Figs. 5 and 6)."""
 
-SHOWN = {
+DEFAULT_METRICS = {
     "segmentation": ("macro_f1", "micro_f1"),
     "classification": ("classifier_accuracy", "classifier_macro_f1"),
 }

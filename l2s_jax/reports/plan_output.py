@@ -12,7 +12,15 @@ from l2s_jax.figures.svg import svg_of
 from l2s_jax.reports.curves import AXIS, Look, look_of, share_axis
 from l2s_jax.reports.names import method_text, metric_columns, metric_title, percent_text, require_metrics
 from l2s_jax.reports.plan_means import SETTING, WHOLE
-from l2s_jax.reports.planning import CONFIDENCE, TARGETS, Answer, FittedMethod, answers_table, describe, plan
+from l2s_jax.reports.planning import (
+    CONFIDENCE,
+    TARGETS,
+    Answer,
+    FittedMethod,
+    answer_text,
+    answers_table,
+    plan,
+)
 from l2s_jax.reports.reading import Results, read_results
 from l2s_jax.reports.study_table import cell_id
 from l2s_jax.reports.text_table import MISSING, ON_TEST, Entry, Notes, TextTable
@@ -41,7 +49,7 @@ def plan_masks(
       targets: percent of the mean score of S at 100% of the masks.
       out: where plan_masks.csv and plan_masks.svg go; `RESULTS/report` by default.
       seed: of the resampling.
-      say: receives what a person should read.
+      say: receives progress messages.
 
     Returns:
       One row a method and target: percent of the masks with low and high (95%; low 0: below the smallest
@@ -62,7 +70,7 @@ def plan_masks(
         if fitted:
             drawing = draw_plan(fitted, answers, metric, look_of(found.cells))
             write_text(stage / f"{STEM}.svg", svg_of(drawing))
-    for line in [*found.notes, *map(describe, answers)]:
+    for line in [*found.notes, *map(answer_text, answers)]:
         say(line)
     say(f"written to {folder}")
     return answers_table(answers)

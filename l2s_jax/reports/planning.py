@@ -45,7 +45,7 @@ class Answer:
     smallest: float  # share measured, percent; NaN where the curve goes through none
     shares: int  # how many shares the curve goes through
     draws: int  # fewest at any of them
-    on_test: bool  # an epoch was chosen on the test split, so the scores flatter
+    on_test: bool  # an epoch was chosen on the test split, so the scores are optimistic
     reason: str  # empty where answered
 
 
@@ -87,8 +87,8 @@ def plan(
             of_variant = of_dataset[of_dataset["variant"] == variant]
             for setting in in_order(of_variant["setting"], SETTINGS):
                 chosen = of_variant.loc[of_variant["setting"] == setting, "selection"]
-                name, flattered = (dataset, variant, setting), bool(chosen.map(on_test).any())
-                method = _Method(name, means, drawn, mask_count(of_dataset), flattered)
+                name, on_test_split = (dataset, variant, setting), bool(chosen.map(on_test).any())
+                method = _Method(name, means, drawn, mask_count(of_dataset), on_test_split)
                 answers += method.answers(targets)
                 if method.fit is not None:
                     fitted.append(method.fit)
@@ -109,9 +109,9 @@ class _Method:
         means: pd.DataFrame,
         drawn: np.ndarray,
         masks: float,
-        flattered: bool,
+        on_test_split: bool,
     ) -> None:
-        self.name, self.masks, self.on_test = name, masks, flattered
+        self.name, self.masks, self.on_test = name, masks, on_test_split
         _, variant, setting = name
         own = ((means["variant"] == variant) & (means["setting"] == setting)).to_numpy()
         self.single = int((own & (means["n"] < FEWEST_DRAWS)).sum())
@@ -257,7 +257,7 @@ def _quantile(values: np.ndarray, q: float) -> float:
     return float(np.quantile(values, q, method="inverted_cdf"))
 
 
-def describe(answer: Answer) -> str:
+def answer_text(answer: Answer) -> str:
     """An answer in a sentence."""
     method = method_text(answer.variant, answer.setting) + (" [chosen on test]" if answer.on_test else "")
     if answer.reason:

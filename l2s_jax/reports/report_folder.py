@@ -16,8 +16,8 @@ from l2s_jax.reports.curves import draw_study, look_of, reference_means
 from l2s_jax.reports.difference_figure import against_reference, draw_differences
 from l2s_jax.reports.differences import differences_table, paired_differences
 from l2s_jax.reports.names import (
+    DEFAULT_METRICS,
     REFERENCE,
-    SHOWN,
     Method,
     askable_columns,
     in_order,
@@ -124,7 +124,7 @@ def _studies(results: Results, wanted: list[str] | None, ddof: int) -> list[_Stu
     for name in names:
         cells = results.cells[results.cells["study"] == name]
         known = metric_columns(cells)
-        metrics = wanted or [metric for metric in SHOWN[name] if metric in known] or known[:2]
+        metrics = wanted or [metric for metric in DEFAULT_METRICS[name] if metric in known] or known[:2]
         mark = f"_{name}" if len(names) > 1 else ""
         extra = [metric for metric in metrics if metric in askable_columns(cells)]
         means = aggregate(cells, list(dict.fromkeys([*known, *extra])), ddof=ddof)
@@ -199,9 +199,9 @@ def _difference_drawings(differences: pd.DataFrame, study: _Study, folder: Path)
         if len(own):
             of = f" on {dataset}" if dataset else ""
             caption = (
-                f"Score less that of {REFERENCE[study.name][0]}{of} at equal percentage: a point a draw, the "
-                "mean and its 95% interval. Above 0 the method is better. Intervals that leave the figure "
-                "are cut."
+                f"Score minus that of {REFERENCE[study.name][0]}{of} at equal percentage: a point a draw, "
+                "the mean and its 95% interval. Above 0 the method is better. Intervals that leave the "
+                "figure are cut."
             )
             svg = svg_of(draw_differences(own, study.name, study.metrics, look_of(study.cells)))
             name = f"differences{_suffix(study, dataset)}"

@@ -98,8 +98,8 @@ def _shared(cells: pd.DataFrame) -> dict[tuple, str]:
 
 def _method(variant: str, setting: str, line: pd.DataFrame, notes: Notes) -> Entry:
     text = method_text(variant, setting)
-    flattered = any(map(on_test, line["selection"]))
-    return Entry(f"{text} [chosen on test]", (notes.mark(ON_TEST),)) if flattered else Entry(text)
+    on_test_split = any(map(on_test, line["selection"]))
+    return Entry(f"{text} [chosen on test]", (notes.mark(ON_TEST),)) if on_test_split else Entry(text)
 
 
 def _nothing(setting: str, percent: float, notes: Notes) -> Entry:

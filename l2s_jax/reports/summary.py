@@ -40,9 +40,9 @@ def summary_notes(results: Results) -> list[str]:
     """What a reader must know before believing a number."""
     notes = list(results.notes)
     runs = results.runs
-    flattered = int(runs["selection"].map(on_test).sum())
-    if flattered:
-        notes.append(f"{flattered} run(s): {ON_TEST}. They are marked wherever they appear")
+    on_test_split = int(runs["selection"].map(on_test).sum())
+    if on_test_split:
+        notes.append(f"{on_test_split} run(s): {ON_TEST}. They are marked wherever they appear")
     if "versions" in runs and runs["versions"].nunique() > 1:
         notes.append("runs were made with different versions of packages: see the list above")
     if len(results.waiting):

@@ -7,7 +7,7 @@ from l2s_jax.system.csv_text import rows_text
 
 PLUS_MINUS = "±"
 MISSING = "–"
-ON_TEST = "epoch chosen on the test split itself: these figures flatter"
+ON_TEST = "epoch chosen on the test split itself: these figures are optimistic"
 
 
 @dataclass(frozen=True)

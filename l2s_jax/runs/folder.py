@@ -23,7 +23,7 @@ from l2s_jax.system.files import LOCK, read_json, write_json, write_text
 
 CONFIG, NETWORK, ENVIRONMENT, FINISHED = "config.toml", "network.json", "environment.json", "finished.json"
 METRICS, SUBSET, MANIFEST = "metrics.csv", "subset.csv", "manifest.json"
-EARLIER = "earlier_runs.json"
+EARLIER_RUNS = "earlier_runs.json"
 LAST, BEST = "checkpoints/last", "checkpoints/best"
 PACKAGES = (
     "l2s-jax",
@@ -50,7 +50,7 @@ class NetworkFacts:
 
 
 class EarlierRun(NamedTuple):
-    """A run that another builds upon."""
+    """A run that another takes weights or pseudo-masks from."""
 
     role: str  # `weights` or `teacher`: the option that names it
     folder: str
@@ -172,18 +172,18 @@ def read_subset(folder: Path) -> list[dict[str, str]]:
 
 def write_earlier_runs(folder: Path, runs: Sequence[EarlierRun]) -> None:
     """Writes `earlier_runs.json`."""
-    write_json(folder / EARLIER, [run._asdict() for run in runs])
+    write_json(folder / EARLIER_RUNS, [run._asdict() for run in runs])
 
 
 def read_earlier_runs(folder: Path) -> list[EarlierRun]:
-    """The runs that this one builds upon; most build upon none."""
-    if not (folder / EARLIER).exists():
+    """The runs that this one takes from; most take from none."""
+    if not (folder / EARLIER_RUNS).exists():
         return []
-    return [EarlierRun(**record) for record in read_json(folder / EARLIER)]
+    return [EarlierRun(**record) for record in read_json(folder / EARLIER_RUNS)]
 
 
 def training_groups(folder: Path) -> set[str]:
-    """Groups that the run learned from, or a run that it builds upon did."""
+    """Groups that the run learned from, or a run that it takes from did."""
     before = (run.groups for run in read_earlier_runs(folder))
     return {record["group"] for record in read_subset(folder)}.union(*before)
 

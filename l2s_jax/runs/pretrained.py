@@ -79,7 +79,7 @@ def encoder_weights(
         extra); `auto` for ImageNet weights from the cache folder or, where it has none, a download into it.
       folder: the cache folder; `weights_folder()` by default.
       published: files that `auto` looks for, in this order.
-      say: receives what a person should read.
+      say: receives progress messages.
 
     Returns:
       Arrays by torchvision's names, every value finite; None for `random`.

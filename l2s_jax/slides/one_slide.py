@@ -22,7 +22,7 @@ def each_once(paths: Sequence[Path], say: Callable[[str], None]) -> list[Path]:
 
     Args:
       paths: files; the first of each slide is kept.
-      say: receives what a person should read.
+      say: receives progress messages.
     """
     first: dict[str, Path] = {}
     for path in paths:

@@ -16,7 +16,7 @@ from jax.experimental import multihost_utils
 
 from l2s_jax.system.errors import UserError
 
-OWN = "JAX_LOCAL_DEVICE_IDS"
+LOCAL_DEVICE_IDS = "JAX_LOCAL_DEVICE_IDS"
 """The user's own choice, which JAX follows."""
 
 
@@ -31,7 +31,7 @@ def local_gpus(environment: Mapping[str, str]) -> list[int] | None:
       no cluster started the process or nothing says how many it sees.
     """
     place = _place(environment)
-    if place is None or environment.get(OWN):
+    if place is None or environment.get(LOCAL_DEVICE_IDS):
         return None
     number, processes = place
     if processes == 1:

@@ -22,7 +22,7 @@ from l2s_jax.data.subsets import Subset
 from l2s_jax.models.decoder import SCALE
 from l2s_jax.models.forward import Forward, Network, make_forward
 from l2s_jax.prediction.tiles import enlarge
-from l2s_jax.prediction.views import look_moved, look_turned
+from l2s_jax.prediction.views import mean_over_shifts, mean_over_turns
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import atomic_path
 from l2s_jax.training.plan import RunPlan, segmentation_weights
@@ -95,7 +95,7 @@ def make_pseudo_masks(
 def _probabilities(forward: Forward, patches: PatchSet, rows: np.ndarray, shift: int) -> np.ndarray:
     """Probability f32[K,H/8,W/8,C] of each class that can occur in the patch; of the others 0."""
     images, _ = patches.fetch(rows)
-    total = look_moved(forward, images, shift) if shift else look_turned(forward, images)
+    total = mean_over_shifts(forward, images, shift) if shift else mean_over_turns(forward, images)
     total = total * patches.allowed[rows][:, None, None]
     return total / np.maximum(total.sum(-1, keepdims=True), np.finfo(np.float32).tiny)
 

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from l2s_jax.data.check import SHOWN, check_manifest, require_valid
+from l2s_jax.data.check import MOST_LISTED, check_manifest, require_valid
 from l2s_jax.data.classes import write_classes
 from l2s_jax.data.pictures import write_png
 from l2s_jax.system.errors import UserError
@@ -285,15 +285,15 @@ def test_a_turned_image_whose_mask_is_not_turned_is_a_problem(folder):
 
 
 def test_training_is_refused_with_the_first_problems_the_check_lists_all(folder):
-    rows = [f"absent{number}.png,,{'ab'[number % 2]},g{number},train" for number in range(SHOWN + 3)]
+    rows = [f"absent{number}.png,,{'ab'[number % 2]},g{number},train" for number in range(MOST_LISTED + 3)]
     write_rows(folder, rows)
     report = check_manifest(folder)
-    assert str(report).count("not found") == SHOWN + 3 and f"{SHOWN + 3} problems:" in str(report)
+    assert str(report).count("not found") == MOST_LISTED + 3 and f"{MOST_LISTED + 3} problems:" in str(report)
     with pytest.raises(UserError) as refused:
         require_valid(report)
     message = str(refused.value)
-    assert message.startswith(f"{folder} has {SHOWN + 3} problems:")
-    assert message.count("not found") == SHOWN and f"and 3 more: `l2s check {folder}`" in message
+    assert message.startswith(f"{folder} has {MOST_LISTED + 3} problems:")
+    assert message.count("not found") == MOST_LISTED and f"and 3 more: `l2s check {folder}`" in message
 
 
 def test_three_thousand_patches_are_checked_in_seconds(tmp_path):

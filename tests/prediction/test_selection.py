@@ -37,7 +37,7 @@ def test_a_maximum_over_the_test_split_is_labelled(phantom, tmp_path):
     rows = pd.read_csv(run / "metrics.csv")
     figures, text, context = said(run, "test", phantom)
     assert figures["pooled"]["macro_f1"] == pytest.approx(rows["val_score"].max(), abs=1e-6)
-    assert context["selection"] == "test-maximum" and "its figures flatter" in text
+    assert context["selection"] == "test-maximum" and "its figures are optimistic" in text
     page = (run / "report.html").read_text()
     assert "Chosen on the test split itself" in page and "Samples (validation)" not in page
 

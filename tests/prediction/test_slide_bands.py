@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from helpers.forward import fake_forward
 from l2s_jax.prediction.slides import bands as slide_inference
 from l2s_jax.prediction.slides.bands import (
-    Job,
+    SlideJob,
     area_of,
     column_strips,
     predict_bands,
@@ -63,7 +63,7 @@ def test_equals_the_whole_picture(shape, stride, weighting, rng):
     image = rng.integers(0, 256, (*shape, 3)).astype(np.uint8)
     tiling = Tiling(16, stride, weighting, 3)
     logits, _ = predict_picture(fake_forward, image, tiling)
-    codes, entropy, bands = joined(Job(fake_forward, reader(image), shape, tiling, 3, entropy=True))
+    codes, entropy, bands = joined(SlideJob(fake_forward, reader(image), shape, tiling, 3, entropy=True))
     assert_same_classes(codes, logits)
     assert abs(entropy.astype(int) - scaled_entropy(logits.reshape(-1, 3)).reshape(shape)).max() <= 1
     np.testing.assert_array_equal(sum(band.counts for band in bands), np.bincount(codes.ravel(), minlength=3))
@@ -72,7 +72,7 @@ def test_equals_the_whole_picture(shape, stride, weighting, rng):
 
 def test_strips_change_nothing(rng, monkeypatch):
     image = rng.integers(0, 256, (50, 200, 3)).astype(np.uint8)
-    job = Job(fake_forward, reader(image), (50, 200), Tiling(16, 6, "gaussian", 4), 3)
+    job = SlideJob(fake_forward, reader(image), (50, 200), Tiling(16, 6, "gaussian", 4), 3)
     whole = joined(job)[0]
     monkeypatch.setattr(slide_inference, "MAX_OPEN_BYTES", 4 * 16 * 3 * 37)
     assert [b - a for a, b in column_strips(200, 16, 3)] == [37, 37, 37, 37, 37, 15]
@@ -93,7 +93,7 @@ def test_every_tissue_pixel_is_covered_as_without_a_mask(height, width, stride, 
     coarse = max(1, round(height * scale)), max(1, round(width * scale))
     area = area_of(rng.random(coarse) < 0.1, (height, width), scale)
     tiling = Tiling(16, stride, "gaussian", 5)
-    job = Job(fake_forward, reader(image), (height, width), tiling, 3, area=area, outside=77)
+    job = SlideJob(fake_forward, reader(image), (height, width), tiling, 3, area=area, outside=77)
     codes, _, bands = joined(job)
     inside = np.zeros((height, width), bool)
     for row in range(height):
@@ -125,7 +125,7 @@ def test_a_damaged_place_costs_only_the_tiles_that_touch_it(rng):
         return row <= 30 < row + height and column <= 30 < column + width
 
     tiling = Tiling(16, 16, "uniform", 4)
-    codes, _, bands = joined(Job(fake_forward, reader(image, broken), (64, 64), tiling, 3, entropy=True))
+    codes, _, bands = joined(SlideJob(fake_forward, reader(image, broken), (64, 64), tiling, 3, entropy=True))
     logits, _ = predict_picture(fake_forward, image, tiling)
     lost = np.zeros((64, 64), bool)
     lost[16:32, 16:32] = True
@@ -141,7 +141,7 @@ def test_nothing_to_predict_runs_no_network():
         raise AssertionError("no tile should have been predicted")
 
     area = area_of(np.zeros((5, 5), bool), (100, 90), 0.05)
-    job = Job(forward, reader(np.zeros((100, 90, 3), np.uint8)), (100, 90), Tiling(16, 8), 3, area, 2)
+    job = SlideJob(forward, reader(np.zeros((100, 90, 3), np.uint8)), (100, 90), Tiling(16, 8), 3, area, 2)
     assert (joined(job)[0] == 2).all()
 
 
@@ -157,7 +157,7 @@ def test_open_rows_are_those_of_a_tile_however_tall_the_picture(monkeypatch):
     grey = np.zeros((20_000, 64, 3), np.uint8)
     peaks = []
     for height in (1_000, 20_000):
-        job = Job(fake_forward, reader(grey), (height, 64), Tiling(32, 32, "uniform", 4), 3, readers=1)
+        job = SlideJob(fake_forward, reader(grey), (height, 64), Tiling(32, 32, "uniform", 4), 3, readers=1)
         tracemalloc.start()
         for _ in predict_bands(job):
             pass
@@ -173,7 +173,7 @@ def test_a_failing_reader_fails_loudly_and_leaves_no_thread(rng):
         raise ValueError("no such place")
 
     with pytest.raises(ValueError, match="no such place"):
-        list(predict_bands(Job(fake_forward, read, (64, 64), Tiling(16, 8), 3)))
+        list(predict_bands(SlideJob(fake_forward, read, (64, 64), Tiling(16, 8), 3)))
 
 
 def test_entropy_is_scaled_to_bytes():

@@ -23,7 +23,7 @@ from l2s_jax.data.manifest import STAIN, read_manifest, write_patches
 from l2s_jax.phantom.slide_writing import write_bach_xml, write_pyramidal_slide
 from l2s_jax.prediction.predict import predict
 from l2s_jax.prediction.predictor import Predictor, load_predictor
-from l2s_jax.prediction.slides.bands import Job, area_of
+from l2s_jax.prediction.slides.bands import SlideJob, area_of
 from l2s_jax.prediction.slides.evaluate import evaluate_slides, find_annotation, judge_slide
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.prediction.slides.outputs import write_outlines
@@ -458,7 +458,7 @@ def test_tiles_get_the_reference_stains_by_one_fit_of_the_slide():
         return dirty[origin[0] : origin[0] + size[0], origin[1] : origin[1] + size[1]]
 
     area = area_of(mask, mask.shape, 1.0)
-    fit = fit_slide(Job(no_network, read, mask.shape, Tiling(32, 16, batch_size=3), 3, area))
+    fit = fit_slide(SlideJob(no_network, read, mask.shape, Tiling(32, 16, batch_size=3), 3, area))
     exact = fit_stain(image[None, :, 100:])
     # 64 tiles at most, and no more than 65,536 of their pixels: a sample, not all of the tissue.
     np.testing.assert_allclose(fit.stain_matrix, exact.stain_matrix[0], atol=0.02)
@@ -472,7 +472,7 @@ def test_tiles_get_the_reference_stains_by_one_fit_of_the_slide():
     tiles = np.stack([image[:32, 100 + 8 * i : 132 + 8 * i] for i in range(7)])
     in_stains_of(forward, fit, reference, 3)(tiles)
     np.testing.assert_array_equal(np.concatenate(seen), normalise_stain(tiles, fit, reference))
-    blank = Job(no_network, read, mask.shape, Tiling(32, 16), 3, area_of(~mask, mask.shape, 1.0))
+    blank = SlideJob(no_network, read, mask.shape, Tiling(32, 16), 3, area_of(~mask, mask.shape, 1.0))
     assert not fit_slide(blank).usable  # one colour only
 
 

@@ -10,7 +10,7 @@ from l2s_jax.prepare.splits import largest_deviation, split_counts, split_groups
 from l2s_jax.system.errors import UserError
 from l2s_jax.types import SPLITS
 
-FRACTIONS = (0.5, 0.25, 0.25)
+SPLIT_FRACTIONS = (0.5, 0.25, 0.25)
 REPEATED = settings(deadline=None, max_examples=60)
 
 
@@ -28,7 +28,7 @@ def rows(draw):
 
 
 fractions = st.sampled_from(
-    [FRACTIONS, (0.6, 0.2, 0.2), (0.8, 0.2, 0.0), (1.0, 0.0, 0.0), (0.98, 0.01, 0.01)]
+    [SPLIT_FRACTIONS, (0.6, 0.2, 0.2), (0.8, 0.2, 0.0), (1.0, 0.0, 0.0), (0.98, 0.01, 0.01)]
 )
 
 
@@ -51,23 +51,23 @@ def test_groups_stay_whole_and_splits_are_used(table, shares, seed):
 def test_names_of_groups_and_classes_do_not_matter(table, seed):
     groups, labels = table
     renamed = split_groups(
-        [hash(group) for group in groups], [label * 10 + 3 for label in labels], FRACTIONS, seed
+        [hash(group) for group in groups], [label * 10 + 3 for label in labels], SPLIT_FRACTIONS, seed
     )
-    assert renamed == split_groups(groups, labels, FRACTIONS, seed)
+    assert renamed == split_groups(groups, labels, SPLIT_FRACTIONS, seed)
 
 
 @given(st.integers(1, 6), st.integers(1, 4), st.integers(0, 1000))
 @REPEATED
 def test_targets_are_met_exactly_where_groups_allow(quarters, classes, seed):
     labels = np.repeat(range(classes), 4 * quarters).tolist()
-    splits = split_groups(range(len(labels)), labels, FRACTIONS, seed)
+    splits = split_groups(range(len(labels)), labels, SPLIT_FRACTIONS, seed)
     assert split_counts(labels, splits) == {c: (2 * quarters, quarters, quarters) for c in range(classes)}
-    assert largest_deviation(labels, splits, FRACTIONS) == 0
+    assert largest_deviation(labels, splits, SPLIT_FRACTIONS) == 0
 
 
 def test_seeds_give_different_splits():
     labels = [0, 1] * 20
-    assert len({tuple(split_groups(range(40), labels, FRACTIONS, seed)) for seed in range(5)}) == 5
+    assert len({tuple(split_groups(range(40), labels, SPLIT_FRACTIONS, seed)) for seed in range(5)}) == 5
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -81,11 +81,11 @@ def test_no_worse_than_scikit_learns_folds(seed):
     theirs = np.empty(len(groups), object)
     for name, (_, rows) in zip(("train", "train", "val", "test"), folds, strict=True):
         theirs[rows] = name
-    ours = split_groups(groups.tolist(), labels.tolist(), FRACTIONS, seed)
+    ours = split_groups(groups.tolist(), labels.tolist(), SPLIT_FRACTIONS, seed)
 
     def distance(splits):
         counts = np.array(list(split_counts(labels.tolist(), list(splits)).values()))
-        return ((counts / counts.sum(axis=1, keepdims=True) - FRACTIONS) ** 2).sum()
+        return ((counts / counts.sum(axis=1, keepdims=True) - SPLIT_FRACTIONS) ** 2).sum()
 
     assert distance(ours) <= distance(theirs)
 
@@ -106,13 +106,13 @@ def test_fractions_must_be_shares(shares, message):
 
 def test_fewer_groups_than_splits_is_an_error_that_says_so():
     with pytest.raises(UserError, match="2 group.* at least 3"):
-        split_groups(["a", "a", "b"], [0, 1, 0], FRACTIONS, 0)
+        split_groups(["a", "a", "b"], [0, 1, 0], SPLIT_FRACTIONS, 0)
     assert set(split_groups(["a", "a", "b"], [0, 1, 0], (0.5, 0.5, 0), 0)) == {"train", "val"}
 
 
 def test_the_text_says_how_far_off_it_ended():
     labels, splits = [0, 0, 0, 0, 1, 1, -1], ["train", "train", "train", "test", "train", "val", "test"]
-    text = split_text(("first", "second"), labels, splits, FRACTIONS)
+    text = split_text(("first", "second"), labels, splits, SPLIT_FRACTIONS)
     assert "first         3  75.0%      0   0.0%      1  25.0%".split() in [
         line.split() for line in text.splitlines()
     ]

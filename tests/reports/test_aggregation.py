@@ -137,7 +137,7 @@ def paired(differences, other_draws=None):
 
 def test_differences_are_paired_by_draw():
     (row,) = paired_differences(paired([0.01, 0.02, 0.03], [7, 8]), "segmentation", ["f1"]).itertuples()
-    assert (row.setting, row.less_setting, row.n, row.better, row.worse) == ("S+C", "S", 3, 3, 0)
+    assert (row.setting, row.minus_setting, row.n, row.better, row.worse) == ("S+C", "S", 3, 3, 0)
     assert row.mean == pytest.approx(0.02)
     # t(0.975, 2) = 4.30265, standard error 0.01 / sqrt(3)
     half = 4.30265 * 0.01 / math.sqrt(3)
@@ -150,7 +150,7 @@ def test_each_draw_is_shown_and_leads_to_its_cells():
     table = differences_table(differences)
     row = dict(zip(table.header, table.rows[0], strict=True))
     assert row["draw by draw"].text == "0: +1.0, 1: −2.0" and row["difference"].text == "−0.5"
-    assert (row["method"].link, row["less"].link) == ("cell-S_C-5-f1", "cell-S-5-f1")
+    assert (row["method"].link, row["minus"].link) == ("cell-S_C-5-f1", "cell-S-5-f1")
     assert ",-0.5," in to_csv(table)
 
 
@@ -172,7 +172,7 @@ def test_variants_are_compared_with_s_and_with_the_first_variant():
     other = other.assign(run="l" + other["run"])
     found = paired_differences(pd.concat([table, other]), "segmentation", ["f1"])
     named = [
-        (r.variant, r.setting, r.less_variant, r.less_setting, round(r.mean, 6)) for r in found.itertuples()
+        (r.variant, r.setting, r.minus_variant, r.minus_setting, round(r.mean, 6)) for r in found.itertuples()
     ]
     assert named == [
         ("paper", "S+C", "paper", "S", 0.01),
@@ -193,10 +193,10 @@ def test_any_method_can_be_what_others_are_compared_with():
     found = paired_differences(cells, "segmentation", ["f1"], against=named_methods(cells, ["one S+C"]))
     pd.testing.assert_frame_equal(found.iloc[: len(usual)], usual)  # what was asked for comes after
     named = [
-        (r.variant, r.setting, r.less_variant, r.less_setting, round(r.mean, 6))
+        (r.variant, r.setting, r.minus_variant, r.minus_setting, round(r.mean, 6))
         for r in found.iloc[len(usual) :].itertuples()
     ]
-    assert named == [("two", "S+C", "one", "S+C", 0.2)]  # S and paper S+C less it stand there the other way
+    assert named == [("two", "S+C", "one", "S+C", 0.2)]  # the others stand there the other way round
 
 
 def test_methods_are_named_as_in_a_sweep_file():

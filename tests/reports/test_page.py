@@ -49,11 +49,11 @@ def folder(tmp_path_factory):
     """A report on BACH with three variants, one of them chosen on test, and a run that failed."""
     folder = tmp_path_factory.mktemp("results")
     rows = write_results(folder, dataset="BACH", methods=SEGMENTATION, percents=(0.0, *PERCENTS), draws=3)
-    flattered = write_results(folder / "more", dataset="BACH", methods=SEGMENTATION[:1], draws=3, seed=1)
-    flattered = flattered.assign(
-        run="x" + flattered["run"].str[1:], variant="release", preset="release", selection="test-maximum"
+    on_test_split = write_results(folder / "more", dataset="BACH", methods=SEGMENTATION[:1], draws=3, seed=1)
+    on_test_split = on_test_split.assign(
+        run="x" + on_test_split["run"].str[1:], variant="release", preset="release", selection="test-maximum"
     )
-    rows = pd.concat([rows, flattered], ignore_index=True)
+    rows = pd.concat([rows, on_test_split], ignore_index=True)
     failed = rows["run"][4]
     rows[rows["run"] != failed].to_csv(folder / "results.csv", index=False)
     (folder / "failures.csv").write_text(
@@ -258,7 +258,7 @@ def test_the_command_compares_with_what_is_named_and_looks_at_some_draws(tmp_pat
     said = capsys.readouterr().out
     assert "only draws 0, 2 are looked at" in said and "8 runs, 8 of 8 planned cells" in said
     rows = pd.read_csv(tmp_path / "o" / "differences.csv")
-    asked = rows[rows["less"] == "S+C (labelset)"]
+    asked = rows[rows["minus"] == "S+C (labelset)"]
     assert list(asked["method"].unique()) == ["S+C* (paper)"]  # the others stand there the other way round
     assert set(rows["n"]) == {2} and asked["draw by draw"].str.contains("0: .*, 2: ").all()
     assert l2s("report", tmp_path, "--out", tmp_path / "v", "--metric", "validation_score") == 0

@@ -77,7 +77,7 @@ def test_different_n_stand_in_the_cells(tmp_path):
 def test_rows_chosen_on_test_are_labelled(tmp_path):
     table, _ = table_of(tmp_path, methods=TWO, selection="test-maximum")
     entry = line(table, "S (paper) [chosen on test]", "macro F1")["method"]
-    assert "flatter" in dict(table.notes)[entry.marks[0]]
+    assert "optimistic" in dict(table.notes)[entry.marks[0]]
     assert "chosen on the validation" not in table.caption
 
 
@@ -248,7 +248,7 @@ def test_a_figure_shows_every_draw_s_difference(tmp_path):
     cells = read_results(tmp_path).cells
     differences = paired_differences(cells, "segmentation", METRICS)
     own = against_reference(differences, "segmentation")
-    assert set(own["less_setting"]) == {"S"} and len(own) < len(differences)
+    assert set(own["minus_setting"]) == {"S"} and len(own) < len(differences)
     (panel, _) = draw_differences(own, "segmentation", METRICS, look_of(cells)).axes
     dots = [one for one in panel.collections if isinstance(one, PathCollection)]
     points = np.sort(np.concatenate([one.get_offsets()[:, 1] for one in dots]))

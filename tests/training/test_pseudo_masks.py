@@ -13,7 +13,7 @@ from l2s_jax.data.loader import make_batch
 from l2s_jax.data.manifest import read_manifest
 from l2s_jax.data.patch_set import load_patches
 from l2s_jax.models.forward import make_forward
-from l2s_jax.prediction.views import look_moved
+from l2s_jax.prediction.views import mean_over_shifts
 from l2s_jax.runs.folder import read_earlier_runs, read_subset, training_groups
 from l2s_jax.system.errors import UserError
 from l2s_jax.training.lineage import read_teacher
@@ -202,9 +202,9 @@ def test_shifted_views_average_out_where_in_a_patch_a_pixel_lies(rng):
 
     odds = np.exp(cells(images))
     expected = odds / odds.sum(-1, keepdims=True)
-    np.testing.assert_allclose(look_moved(by_colour, images, 16), expected, rtol=1e-5)
+    np.testing.assert_allclose(mean_over_shifts(by_colour, images, 16), expected, rtol=1e-5)
 
-    moved = look_moved(by_place, images, 16)
+    moved = mean_over_shifts(by_place, images, 16)
     seen = by_place(images)[0]
     plain = np.exp(seen) / np.exp(seen).sum(-1, keepdims=True)
     np.testing.assert_allclose(moved.sum(-1), 1, rtol=1e-6)

@@ -42,7 +42,7 @@ class Area(NamedTuple):
     columns: np.ndarray  # i64[W], likewise
 
 
-class Job(NamedTuple):
+class SlideJob(NamedTuple):
     """What is predicted, and how."""
 
     forward: Forward  # from `forward.make_forward`
@@ -76,7 +76,7 @@ class Tile(NamedTuple):
     image: np.ndarray | None  # u8[t,t,3]
 
 
-class Run(NamedTuple):
+class Neighbours(NamedTuple):
     """Neighbouring tiles that are read together."""
 
     row: int
@@ -98,7 +98,7 @@ def area_of(mask: np.ndarray, size: tuple[int, int], scale: float) -> Area:
 
 def tiles_over(
     size: tuple[int, int], tiling: Tiling, area: Area | None, columns: tuple[int, int]
-) -> Iterator[Run]:
+) -> Iterator[Neighbours]:
     """Yields the tiles of `tiles.predict_picture` that hold a pixel of the area, from top to bottom.
 
     Args:
@@ -112,7 +112,7 @@ def tiles_over(
     inside = [start for start in starts if start < columns[1] and start + tile > columns[0]]
     for row in rows:
         kept = inside if area is None else _touching(area, row, inside, tile)
-        yield from (Run(row, part) for part in _neighbours(kept, tile))
+        yield from (Neighbours(row, part) for part in _neighbours(kept, tile))
 
 
 def _touching(area: Area, row: int, columns: list[int], tile: int) -> list[int]:
@@ -138,7 +138,7 @@ def _neighbours(columns: list[int], tile: int) -> Iterator[tuple[int, ...]]:
         yield tuple(part)
 
 
-def read_ahead(job: Job, runs: Iterable[Run]) -> Iterator[Tile]:
+def read_ahead(job: SlideJob, runs: Iterable[Neighbours]) -> Iterator[Tile]:
     """Tiles in the order of `runs`, read by `job.readers` threads a few runs ahead."""
     waiting: deque[Future[list[Tile]]] = deque()
     with ThreadPoolExecutor(job.readers) as pool:
@@ -154,7 +154,7 @@ def read_ahead(job: Job, runs: Iterable[Run]) -> Iterator[Tile]:
                 future.cancel()
 
 
-def _read_run(job: Job, run: Run) -> list[Tile]:
+def _read_run(job: SlideJob, run: Neighbours) -> list[Tile]:
     """Reads a run at once, or tile by tile where a part of it cannot be read."""
     tile, first = job.tiling.tile, run.columns[0]
     whole = _read_inside(job, run.row, first, run.columns[-1] + tile - first)
@@ -163,7 +163,7 @@ def _read_run(job: Job, run: Run) -> list[Tile]:
     return [Tile(run.row, column, _read_inside(job, run.row, column, tile)) for column in run.columns]
 
 
-def _read_inside(job: Job, row: int, column: int, width: int) -> np.ndarray | None:
+def _read_inside(job: SlideJob, row: int, column: int, width: int) -> np.ndarray | None:
     """Reads what lies inside the picture; one that is smaller than a tile is reflected up to it."""
     tile = job.tiling.tile
     height, width = min(tile, job.size[0] - row), min(width, job.size[1] - column)
@@ -172,7 +172,7 @@ def _read_inside(job: Job, row: int, column: int, width: int) -> np.ndarray | No
 
 
 def predict_bands(
-    job: Job, progress: Callable[[Iterable[Tile], int], Iterable[Tile]] = lambda tiles, total: tiles
+    job: SlideJob, progress: Callable[[Iterable[Tile], int], Iterable[Tile]] = lambda tiles, total: tiles
 ) -> Iterator[Band]:
     """Predicts a picture of any size in memory that depends only on the tile's size and the classes.
 
@@ -196,7 +196,7 @@ def column_strips(width: int, tile: int, classes: int) -> list[tuple[int, int]]:
     return [(start, min(start + widest, width)) for start in range(0, width, widest)]
 
 
-def _predict_strip(job: Job, columns: tuple[int, int], tiles: Iterable[Tile]) -> Iterator[Band]:
+def _predict_strip(job: SlideJob, columns: tuple[int, int], tiles: Iterable[Tile]) -> Iterator[Band]:
     """The bands of one strip. `total` and `weight` hold the rows from `first` on, a tile's height of them."""
     tile, width = job.tiling.tile, columns[1] - columns[0]
     total = np.zeros((tile, width, job.classes), np.float32)
@@ -227,7 +227,7 @@ def _parts(rows: int, logits: int) -> Iterator[slice]:
         yield slice(start, min(start + step, rows))
 
 
-def _with_logits(job: Job, tiles: Iterable[Tile]) -> Iterator[tuple[int, int, np.ndarray | None]]:
+def _with_logits(job: SlideJob, tiles: Iterable[Tile]) -> Iterator[tuple[int, int, np.ndarray | None]]:
     """(row, column, f32[t/8,t/8,C]) of each tile, in order; None where the tile could not be read."""
     for chunk in batched(tiles, job.tiling.batch_size):
         images = [one.image for one in chunk if one.image is not None]
@@ -246,7 +246,12 @@ def _add(total: np.ndarray, weight: np.ndarray, coarse: np.ndarray, weights: np.
 
 
 def _finish(
-    job: Job, columns: tuple[int, int], row: int, total: np.ndarray, weight: np.ndarray, tiles_unread: int
+    job: SlideJob,
+    columns: tuple[int, int],
+    row: int,
+    total: np.ndarray,
+    weight: np.ndarray,
+    tiles_unread: int,
 ) -> Band:
     """Turns rows to which no tile will be added any more into their classes."""
     inside = np.ones(weight.shape, bool)

@@ -34,16 +34,21 @@ from l2s_jax.system.files import write_json, write_text
 from l2s_jax.system.outputs import made_here, publishing, require_replaceable, source_of
 from l2s_jax.types import IGNORE_PIXEL
 
-Region = Literal["tissue", "slide"]
-REGIONS: tuple[Region, ...] = ("tissue", "slide")
+JudgedArea = Literal["tissue", "slide"]
+JUDGED_AREAS: tuple[JudgedArea, ...] = ("tissue", "slide")
 """Figures are given for the pixels of the tissue mask and for all pixels of the slides."""
 
 DRAWN = (".geojson", ".json", ".xml")
 MASKS = (".png", ".tif", ".tiff")
 
-FIGURES = ("metrics.json", "per_slide.csv", "per_class.csv", *(f"confusion_{name}.png" for name in REGIONS))
+FIGURES = (
+    "metrics.json",
+    "per_slide.csv",
+    "per_class.csv",
+    *(f"confusion_{name}.png" for name in JUDGED_AREAS),
+)
 
-Matrices = Mapping[Region, np.ndarray]
+Matrices = Mapping[JudgedArea, np.ndarray]
 
 
 def evaluate_slides(
@@ -90,7 +95,7 @@ def evaluate_slides(
       batch_size: tiles a batch; does not change the result.
       stain: "off" leaves slides' stains as they are.
       options: how slides are read.
-      say: receives what a person should read.
+      say: receives progress messages.
 
     Returns:
       What metrics.json holds: "tissue" and "slide", each with "pooled", "per_slide" (mean, sd, n, ddof),
@@ -138,7 +143,7 @@ def evaluate_slides(
     result = context | slide_figures(judged, classes)
     with publishing(folder, sources) as stage:
         write_slide_evaluation(stage, judged, result, classes)
-    for line in describe(result):
+    for line in slide_figure_lines(result):
         say(line)
     say(f"written to {folder}")
     if failures:
@@ -211,7 +216,7 @@ def judge_slide(
     mpp, tissue = record["mpp"], find_tissue(slide)
     area = area_of(tissue.mask, tuple(record["size"]), mpp / tissue.mpp)
     undrawn = IGNORE_PIXEL if classes.background is None else classes.background
-    matrices = {name: np.zeros((len(classes), len(classes)), np.int64) for name in REGIONS}
+    matrices = {name: np.zeros((len(classes), len(classes)), np.int64) for name in JUDGED_AREAS}
     for row, codes in read_strips(class_map):
         truth = paint(regions, codes.shape, downsample_at(slide, mpp), origin=(row, 0), background=undrawn)
         truth[codes == IGNORE_PIXEL] = IGNORE_PIXEL
@@ -230,7 +235,7 @@ def figures_of(matrix: np.ndarray) -> dict[str, float]:
 def slide_figures(judged: Mapping[str, Matrices], classes: Classes) -> dict[str, Any]:
     """Figures of all slides, ready for JSON; see `evaluate_slides`."""
     result: dict[str, Any] = {"classes": list(classes.names), "n_slides": len(judged)}
-    for region in REGIONS:
+    for region in JUDGED_AREAS:
         matrices = [matrix[region] for matrix in judged.values()]
         pooled = np.sum(matrices, axis=0)
         each = [figures_of(matrix) for matrix in matrices]
@@ -256,7 +261,7 @@ def write_slide_evaluation(
     ]
     write_text(folder / "per_slide.csv", table_text(pd.DataFrame(slides)))
     tables = []
-    for region in REGIONS:
+    for region in JUDGED_AREAS:
         table = pd.DataFrame(result[region]["per_class"], index=pd.Index(classes.names, name="class"))
         tables.append(table.assign(pixels_of=region))
         matrix = np.array(result[region]["confusion_matrix"])
@@ -265,10 +270,10 @@ def write_slide_evaluation(
     write_text(folder / "per_class.csv", table_text(pd.concat(tables), index=True))
 
 
-def describe(result: dict[str, Any]) -> list[str]:
-    """A few lines for a person."""
+def slide_figure_lines(result: dict[str, Any]) -> list[str]:
+    """The figures of annotated slides in a few lines."""
     lines = [f"{result['n_slides']} slides at {result['mpp']:g} um/px"]
-    for region in REGIONS:
+    for region in JUDGED_AREAS:
         part = result[region]
         lines.append(f"pixels of the {region} ({part['pixels']}):")
         for name, title in (

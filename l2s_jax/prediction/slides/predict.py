@@ -10,7 +10,7 @@ import numpy as np
 
 from l2s_jax.prediction.predictor import Predictor
 from l2s_jax.prediction.scales import Scale, is_another
-from l2s_jax.prediction.slides.bands import Area, Job, area_of, predict_bands
+from l2s_jax.prediction.slides.bands import Area, SlideJob, area_of, predict_bands
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.prediction.slides.outputs import (
     output_paths,
@@ -26,10 +26,10 @@ from l2s_jax.prediction.slides.record import (
     Record,
     append_areas,
     area_columns,
-    describe,
     describe_counts,
     finished,
     outside_text,
+    record_text,
     settings_of,
     warnings,
 )
@@ -154,7 +154,7 @@ def predict_slide(
         record = {"name": name} | settings | result | {"seconds": round(time.monotonic() - start, 1)}
         write_json(stage / about.name, record)
         append_areas(out / AREAS, record)
-    say(f"{title}: {describe(record)}")
+    say(f"{title}: {record_text(record)}")
     for line in warnings(record):
         say(f"{title}: {line}")
     return record
@@ -218,10 +218,10 @@ def make_job(
     area: Area,
     predictor: Predictor,
     options: SlideOptions,
-) -> tuple[Job, str]:
+) -> tuple[SlideJob, str]:
     """What `predict_bands` is to do with a slide, and how its stains are treated, in words."""
     background = predictor.classes.background
-    job = Job(
+    job = SlideJob(
         predictor.forward,
         partial(_read, slide, mpp),
         size,
@@ -243,7 +243,7 @@ def _read(slide: Slide, mpp: float, origin: tuple[int, int], size: tuple[int, in
         return None
 
 
-def fill(codes: RowFile, entropy: RowFile | None, job: Job, title: str) -> Counts:
+def fill(codes: RowFile, entropy: RowFile | None, job: SlideJob, title: str) -> Counts:
     """Predicts into scratch pictures. Raises `UserError` where the disk is full."""
     pixels, unread, tiles_unread = np.zeros(job.classes, np.int64), 0, 0
     for band in predict_bands(job, lambda tiles, total: track(tiles, title, total, "tiles")):

@@ -101,7 +101,7 @@ def outside_text(options: SlideOptions, classes: Classes, tissue: Tissue) -> str
     return f"not predicted: {code} ({name}) outside the tissue mask at {tissue.mpp:g} um/px"
 
 
-def describe(record: Record) -> str:
+def record_text(record: Record) -> str:
     """A finished slide's scale, where it came from, the scale that was asked for, and what was found."""
     scale = " x ".join(f"{value:.4g}" for value in dict.fromkeys(record["slide_mpp"]))
     of_tissue = f"{record['tissue_mm2']:.3g} mm2 of tissue"
