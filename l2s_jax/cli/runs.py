@@ -158,7 +158,7 @@ class Predict(JaxCommand, SlideOptions, StainOptions, TilingOptions):
     images: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGE...")]
     """Slides, and pictures of any size at the scale of the training patches."""
     out: Path
-    """Output folder; slides that are finished in it are not done again."""
+    """Output folder. What is finished in it is not done again; no file of other origin is replaced."""
     any_scale: bool = False
     """Take pictures that state another scale (more than 10% off) than the run's as they are."""
 

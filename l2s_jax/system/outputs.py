@@ -119,9 +119,8 @@ def refusal(folder: Path, name: str, sources: Sequence[Source], record: Record) 
     others = [source for source in entries[-1].sources if not _among(source, sources)]
     if others:
         now = ", ".join(source.name for source in sources)
-        return Refusal(
-            f"{path} was made from {others[0].name}, and would be replaced by that of {now}", False
-        )
+        text = f"{path} was made from {others[0].name}, and would be replaced by what is made from {now}"
+        return Refusal(text, False)
     if sha256_of_file(path) not in {made.sha256 for made in entries}:
         return Refusal(f"{path} was changed since l2s made it", True)
     return None
@@ -190,9 +189,8 @@ def require_apart(outputs: Mapping[Path, Iterable[Path]]) -> None:
     Raises:
       UserError: names both inputs, and what to do.
     """
-    folds = {
-        folder: _folds_names(folder) for folder in {path.parent for of in outputs.values() for path in of}
-    }
+    folders = {path.parent for paths in outputs.values() for path in paths}
+    folds = {folder: _folds_names(folder) for folder in folders}
     inputs = {_name_of(path.resolve(), True): path for path in outputs}
     first: dict[str, Path] = {}
     reasons = []
@@ -253,9 +251,10 @@ def publishing(
         raise unwritable(folder, error) from error
     try:
         yield stage
-        _move(stage, folder, sources, key, last)
-    except OSError as error:
-        raise unwritable(folder, error) from error
+        try:
+            _move(stage, folder, sources, key, last)
+        except OSError as error:
+            raise unwritable(folder, error) from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
