@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from l2s_jax import (
+    MACENKO,
     BACH_PRESETS,
     PRESETS,
     BachOptions,
@@ -38,7 +39,7 @@ runs: list[Path] = train_many("my_data", "runs", replace(PRESETS["labelset"], se
 print(evaluate(run, "my_data", split="val", stride=16)["pooled"])
 predict(run, ["a.png", Path("b.svs")], "out", stain="off", slides=SlideOptions(mpp=0.5))
 prepare_phantom("phantom", patches=20)
-prepare_bach("BACH", "data", "release")
+prepare_bach("BACH", "data", "release", stainer=MACENKO)
 made = prepare_bach("BACH", "data", replace(BACH_PRESETS["release"], patch_size=64), WorkOptions(workers=2))
 print(made.manifest.classes, made.failures)
 folder: Path = sweep("bach.toml", dry_run=True)

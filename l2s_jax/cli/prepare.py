@@ -23,6 +23,7 @@ from l2s_jax.prepare.presets import (
 
 if TYPE_CHECKING:
     from l2s_jax.prepare.pipeline import Prepared
+    from l2s_jax.stain.fit import Stainer
 
 PRESET_WORDS: dict[Preset, str] = {
     "paper": "what the paper says",
@@ -43,6 +44,14 @@ class PrepareCommand(JaxCommand, WorkOptions, PictureOptions):
     def prepare(self) -> "Prepared":
         """Makes the manifest."""
         raise NotImplementedError
+
+    def stainer(self) -> "Stainer | None":
+        """How stains are normalised; nothing of JAX is imported where they are left alone."""
+        if self.stain == "off":
+            return None
+        from l2s_jax.stain.patches import MACENKO
+
+        return MACENKO
 
     def run(self) -> int:
         """Makes and checks the manifest; ends with 1 where a slide failed or the check did."""
@@ -71,7 +80,8 @@ class PrepareBach(PrepareCommand, BachOptions):
         """Cuts and writes."""
         from l2s_jax.prepare.bach import prepare_bach
 
-        return prepare_bach(self.folder, self.out, self.part(BachOptions), self.part(WorkOptions))
+        work = self.part(WorkOptions)
+        return prepare_bach(self.folder, self.out, self.part(BachOptions), work, stainer=self.stainer())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +96,8 @@ class PrepareGleason(PrepareCommand, GleasonOptions):
         """Cuts and writes."""
         from l2s_jax.prepare.gleason import prepare_gleason
 
-        return prepare_gleason(self.folder, self.out, self.part(GleasonOptions), self.part(WorkOptions))
+        work = self.part(WorkOptions)
+        return prepare_gleason(self.folder, self.out, self.part(GleasonOptions), work, stainer=self.stainer())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,4 +112,7 @@ class PrepareDigestPath(PrepareCommand, DigestPathOptions):
         """Cuts and writes."""
         from l2s_jax.prepare.digestpath import prepare_digestpath
 
-        return prepare_digestpath(self.folder, self.out, self.part(DigestPathOptions), self.part(WorkOptions))
+        work = self.part(WorkOptions)
+        return prepare_digestpath(
+            self.folder, self.out, self.part(DigestPathOptions), work, stainer=self.stainer()
+        )

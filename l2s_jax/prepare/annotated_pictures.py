@@ -12,6 +12,7 @@ from l2s_jax.prepare.pipeline import Prepared, prepare_sources
 from l2s_jax.prepare.sources import Preparation, Source
 from l2s_jax.prepare.splits import split_groups
 from l2s_jax.slides.sheets import Resample, Sheet
+from l2s_jax.stain.fit import Stainer
 from l2s_jax.system.errors import UserError
 
 
@@ -38,6 +39,7 @@ def prepare_pictures(
     pictures: Sequence[AnnotatedPicture],
     options: AnnotatedPictureOptions,
     work: WorkOptions,
+    stainer: Stainer | None,
     of: PictureSet,
     *,
     recipe: dict[str, Any],
@@ -51,6 +53,7 @@ def prepare_pictures(
       pictures: of the set.
       options: how they are cut.
       work: workers, overwriting.
+      stainer: needed unless the options leave stains as they are.
       of: the set.
       recipe: the set's own options that decide the content.
       found: lines on what was met, for the report.
@@ -81,7 +84,7 @@ def prepare_pictures(
         "seed": options.seed,
         **recipe,
     }
-    job = Preparation(Path(out), of.classes, extraction_of(options), "tiles")
+    job = Preparation(Path(out), of.classes, extraction_of(options), "tiles", stainer)
     return prepare_sources(
         out, sources, job, recipe, options, work, dataset=of.name, found=found, failures=failures
     )

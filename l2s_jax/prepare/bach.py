@@ -27,6 +27,7 @@ from l2s_jax.prepare.sources import Preparation, Source
 from l2s_jax.slides.annotations.class_names import BACH_CLASSES, bach_table
 from l2s_jax.slides.mpp import read_mpp_table
 from l2s_jax.slides.sheets import FILTERS, Resample, Sheet, read_slide_sheet, resized
+from l2s_jax.stain.fit import Stainer
 from l2s_jax.system.errors import UserError
 from l2s_jax.types import IGNORE_PIXEL, SPLITS, Split
 
@@ -57,6 +58,8 @@ def prepare_bach(
     out: str | Path,
     options: BachOptions | Preset = "paper",
     work: WorkOptions = WorkOptions(),  # noqa: B008, frozen
+    *,
+    stainer: Stainer | None = None,
 ) -> Prepared:
     """Makes a manifest of BACH: centred patches of the training slides, photos, val and test slides whole.
 
@@ -66,6 +69,7 @@ def prepare_bach(
       options: or the name of a preset; `replace(BACH_PRESETS["release"], patch_size=64)` is the release but
         for one option.
       work: workers, overwriting.
+      stainer: `l2s_jax.MACENKO`, unless the options say `stain="off"`; preparing itself knows no JAX.
 
     Raises:
       UserError: nothing of the layout is there, slides of no split, or see `prepare_sources`.
@@ -132,7 +136,7 @@ def prepare_bach(
         "patients": {one.name: one.group for one in sources if chosen.patients and one.name not in slides},
         "mpp_table": {name: list(value) for name, value in (scales or {}).items()},
     }
-    job = Preparation(Path(out), classes, extraction, "centred")
+    job = Preparation(Path(out), classes, extraction, "centred", stainer)
     found.insert(
         0,
         f"BACH at {chosen.mpp:g} um/px ({WORKING_MPP} is the paper's 1.25x), patches of {chosen.patch_size}",

@@ -27,6 +27,7 @@ from l2s_jax.prepare.options import DigestPathOptions, WorkOptions
 from l2s_jax.prepare.pipeline import Prepared
 from l2s_jax.prepare.presets import DIGESTPATH_PRESETS, Preset, named
 from l2s_jax.slides.sheets import Resample, Sheet, resized_sheet
+from l2s_jax.stain.fit import Stainer
 from l2s_jax.system.errors import UserError
 
 POSITIVE = ("tissue-train-pos-v1", "tissue-train-pos")
@@ -58,6 +59,8 @@ def prepare_digestpath(
     out: str | Path,
     options: DigestPathOptions | Preset = "paper",
     work: WorkOptions = WorkOptions(),  # noqa: B008, frozen
+    *,
+    stainer: Stainer | None = None,
 ) -> Prepared:
     """Makes a manifest of DigestPath2019: tiles of training pictures, val and test whole, split by slide.
 
@@ -67,6 +70,7 @@ def prepare_digestpath(
       options: or the name of a preset; `replace(DIGESTPATH_PRESETS["release"], patch_size=64)` is the
         release but for one option.
       work: workers, overwriting.
+      stainer: `l2s_jax.MACENKO`, unless the options say `stain="off"`; preparing itself knows no JAX.
 
     Raises:
       UserError: nothing of the layout is there, a rule that is none, or see `prepare_pictures`.
@@ -89,6 +93,7 @@ def prepare_digestpath(
         pictures,
         chosen,
         work,
+        stainer,
         DIGESTPATH2019,
         recipe={"slide_rule": chosen.slide_rule},
         found=[*found, *said],

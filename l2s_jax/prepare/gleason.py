@@ -25,6 +25,7 @@ from l2s_jax.prepare.options import GleasonOptions, WorkOptions
 from l2s_jax.prepare.pipeline import Prepared
 from l2s_jax.prepare.presets import GLEASON_PRESETS, Preset, named
 from l2s_jax.slides.sheets import Resample, Sheet, resized_sheet
+from l2s_jax.stain.fit import Stainer
 from l2s_jax.system.errors import UserError
 
 IMAGE_FOLDERS = ("Train Imgs", "Train Images", "train")
@@ -48,6 +49,8 @@ def prepare_gleason(
     out: str | Path,
     options: GleasonOptions | Preset = "paper",
     work: WorkOptions = WorkOptions(),  # noqa: B008, frozen
+    *,
+    stainer: Stainer | None = None,
 ) -> Prepared:
     """Makes a manifest of Gleason2019: tiles of training cores, val and test cores whole, split by slide.
 
@@ -57,6 +60,7 @@ def prepare_gleason(
       options: or the name of a preset; `replace(GLEASON_PRESETS["release"], patch_size=64)` is the release
         but for one option.
       work: workers, overwriting.
+      stainer: `l2s_jax.MACENKO`, unless the options say `stain="off"`; preparing itself knows no JAX.
 
     Raises:
       UserError: nothing of the layout is there, or see `prepare_pictures`.
@@ -68,7 +72,7 @@ def prepare_gleason(
         for name, files in pairs.items()
     ]
     return prepare_pictures(
-        out, cores, chosen, work, GLEASON2019, recipe={"map": chosen.map_number}, found=found
+        out, cores, chosen, work, stainer, GLEASON2019, recipe={"map": chosen.map_number}, found=found
     )
 
 

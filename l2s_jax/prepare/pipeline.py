@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +61,7 @@ def prepare_sources(
       out: folder that is made. Started again after an interruption or with sources added or mended, only what
         is not finished is done.
       sources: of all splits, with unique names.
-      job: what to do; its `out`, stains and key are filled in here.
+      job: what to do; its `out`, stain reference and key are filled in here.
       recipe: other options that decide the content; values that TOML can hold.
       options: what is done to pictures.
       work: workers, overwriting.
@@ -73,10 +72,14 @@ def prepare_sources(
 
     Raises:
       UserError: the patch size is no multiple of 16; the folder holds something else or cannot be written; no
-        source at all could be used; no stain reference.
+        source at all could be used; no stain reference, or stains are wanted without a stainer.
     """
     if not fits_network(job.extraction.patch_size):
         raise UserError(f"patch_size {job.extraction.patch_size}: expected a multiple of {PATCH_MULTIPLE}")
+    if options.stain != "off" and job.stainer is None:
+        raise UserError(
+            f"stain = {options.stain!r} needs what normalises: give stainer=l2s_jax.MACENKO, or stain='off'"
+        )
     unnameable = [without_unnameable(source.files)[1] for source in sources]
     sources = [source for source, refused in zip(sources, unnameable, strict=True) if not refused]
     failures = [*failures, *itertools.chain(*unnameable)]
@@ -87,8 +90,10 @@ def prepare_sources(
     out = claim_folder(out, recipe, reading=reading, overwrite=work.overwrite)
     key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
     job = replace(job, out=out, held_out=options.held_out, key=key)
-    if options.stain != "off":
-        job = replace(job, stainer=_macenko(), stained=STAINED[options.stain])
+    if options.stain == "off":
+        job = replace(job, stainer=None)
+    else:
+        job = replace(job, stained=STAINED[options.stain])
         job = _with_reference(job, sources, options.stain_reference)
     outcomes = run_all(partial(cut_source, job=job), sources, workers=work.workers, scheduler=work.scheduler)
     failed = [*failures, *(outcome.error for outcome in outcomes if outcome.error)]
@@ -99,11 +104,6 @@ def prepare_sources(
     finish_folder(out, job.classes, _rows(out, pairs))
     report = [*found, *_report(pairs, job, dataset)]
     return Prepared(read_manifest(out), tuple(report), tuple(failed))
-
-
-def _macenko() -> Stainer:
-    """How stains are normalised. Computes with JAX, which nothing here imports before stains are wanted."""
-    return import_module("l2s_jax.stain.patches").MACENKO
 
 
 def _full_recipe(recipe: dict[str, Any], job: Preparation, options: PictureOptions) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from l2s_jax.prepare.bach import SPLIT_TABLES, prepare_bach
 from l2s_jax.prepare.options import BachOptions, WorkOptions, extraction_of
 from l2s_jax.prepare.paper_counts import compared, paper_counts
 from l2s_jax.prepare.presets import BACH_PRESETS
-from l2s_jax.stain.patches import fit_pictures
+from l2s_jax.stain.patches import MACENKO, fit_pictures
 from l2s_jax.stain.reference_file import load_reference
 from l2s_jax.system.errors import UserError
 from l2s_jax.types import IGNORE_PIXEL
@@ -186,7 +186,8 @@ def add_slide(folder, name, boxes=BOXES, image=None, **options):
 
 
 def prepare_own(folder, out, work=HERE, base=SMALL, **options):
-    return prepare_bach(folder, out, replace(base, **{"splits_file": folder / "splits.csv"} | options), work)
+    options = replace(base, **{"splits_file": folder / "splits.csv"} | options)
+    return prepare_bach(folder, out, options, work, stainer=MACENKO)
 
 
 def test_slides_of_other_names_need_a_file_of_splits(own, tmp_path):
@@ -406,7 +407,7 @@ def concentrations(rows):
 
 def test_stains_are_those_of_the_reference(bach, prepared, tmp_path):
     out = tmp_path / "o"
-    result = prepare_bach(bach[0], out, replace(SMALL, stain="macenko"), HERE)
+    result = prepare_bach(bach[0], out, replace(SMALL, stain="macenko"), HERE, stainer=MACENKO)
     reference, _ = load_reference(out / "stain.json")
     rows, before = train_masks(result.manifest), train_masks(prepared[1].manifest)
     assert [row.source for row in rows] == [row.source for row in before]
@@ -512,7 +513,7 @@ def test_single_variants_of_the_release(name, value):
 def test_from_python_as_on_the_command_line(own, tmp_path, preset):
     """Whole, by its name, and with a variant over it."""
     options = replace(BACH_PRESETS[preset], patch_size=SIZE, splits_file=own / "splits.csv", mpp=8.0)
-    prepare_bach(own, tmp_path / "python", options, HERE)
+    prepare_bach(own, tmp_path / "python", options, HERE, stainer=MACENKO)
     words = ["prepare", "bach", own, tmp_path / "command", "--preset", preset, "--patch-size", SIZE]
     l2s(*words, "--splits-file", own / "splits.csv", "--mpp", "8", "--workers", "1")
     one, other = (contents(tmp_path / name) for name in ("python", "command"))
@@ -523,7 +524,9 @@ def test_a_preset_by_its_name(own, tmp_path):
     with pytest.raises(UserError, match="'relase' is none of paper, release"):
         prepare_bach(own, tmp_path / "o", "relase")
     with pytest.raises(UserError, match="B1 stand in no split"):
-        prepare_bach(own, tmp_path / "o", "release")  # its slides are BACH's
+        prepare_bach(own, tmp_path / "o", "release", stainer=MACENKO)  # its slides are BACH's
+    with pytest.raises(UserError, match="give stainer=l2s_jax.MACENKO"):
+        prepare_bach(own, tmp_path / "o", BachOptions(patch_size=SIZE, splits_file=own / "splits.csv"), HERE)
 
 
 def contents(folder):

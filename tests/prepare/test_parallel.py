@@ -11,6 +11,7 @@ from l2s_jax.prepare import parallel
 from l2s_jax.prepare.gleason import prepare_gleason
 from l2s_jax.prepare.options import GleasonOptions, WorkOptions
 from l2s_jax.prepare.parallel import run_all
+from l2s_jax.stain.patches import MACENKO
 from l2s_jax.system.errors import UserError
 
 
@@ -79,7 +80,9 @@ def test_processes_make_the_same_files(serial, tmp_path):
 def test_processes_normalise_stains_alike(serial, tmp_path):
     for workers in (1, 2):
         options = replace(OPTIONS, stain="macenko")
-        prepare_gleason(serial[0], tmp_path / str(workers), options, WorkOptions(workers=workers))
+        prepare_gleason(
+            serial[0], tmp_path / str(workers), options, WorkOptions(workers=workers), stainer=MACENKO
+        )
     assert digests(tmp_path / "2") == digests(tmp_path / "1")
 
 
