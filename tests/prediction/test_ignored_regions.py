@@ -5,7 +5,8 @@ import numpy as np
 from helpers.slide_generator import write_qupath_geojson
 from l2s_jax.data.classes import Classes
 from l2s_jax.phantom.slide_writing import write_pyramidal_slide
-from l2s_jax.prediction.slides.evaluate import judge_slide, names_table, read_regions
+from l2s_jax.prediction.slides.evaluate import judge_slide, names_table
+from l2s_jax.slides.annotations.of_slide import read_slide_annotations
 from l2s_jax.slides.ome_tiff import write_pyramid
 from l2s_jax.slides.row_file import scratch_picture, write_block
 from l2s_jax.slides.slide import open_slide
@@ -34,7 +35,7 @@ def test_ignored_regions_are_not_scored(tmp_path):
         write_pyramid(tmp_path / "a.ome.tif", picture, 8.0, name="a")
     record = {"mpp": 8.0, "size": [50, 60]}
     table = names_table(CLASSES, {}, ["pen"])
-    found = read_regions(drawn, table, slide, False)
+    found = read_slide_annotations(drawn, table, slide)
     matrices = judge_slide(slide, tmp_path / "a.ome.tif", record, found, CLASSES)
     # Rows 10 to 39 are known: left half tumour, right half undrawn and so stroma.
     for matrix in matrices.values():

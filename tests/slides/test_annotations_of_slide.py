@@ -9,7 +9,6 @@ from shapely import Polygon
 from helpers.slide_generator import write_asap_xml, write_leica_slide, write_qupath_geojson
 from l2s_jax.cli import app as cli
 from l2s_jax.data.manifest import Classes
-from l2s_jax.prediction.slides.evaluate import read_regions
 from l2s_jax.slides.annotations.class_names import bach_table, class_table
 from l2s_jax.slides.annotations.of_slide import read_slide_annotations
 from l2s_jax.slides.annotations.types import summary
@@ -90,7 +89,8 @@ def test_sheets_inspect_and_evaluate_slides_agree(leica, tmp_path, capsys):
     expected[25:45, 40:60] = 3
     np.testing.assert_array_equal(sheet.mask, expected)
     assert sheet.tissue[25:45, 40:60].all() and any("--outlines-from" in note for note in sheet.notes)
-    assert read_regions(drawn, bach_table(), open_slide(leica), False).regions[0].polygon.equals(ON_CANVAS)
+    read = read_slide_annotations(drawn, bach_table(), open_slide(leica))
+    assert read.regions[0].polygon.equals(ON_CANVAS)
     arguments = ["inspect", str(leica), "--annotations", str(drawn), "--mpp", "8", "--patch-size", "16"]
     assert cli.run([*arguments, "--out", str(tmp_path / "o")]) == 0
     assert "invasive: 1 regions, 3.2% of the slide" in capsys.readouterr().out  # 400 of 12500 pixels
