@@ -37,6 +37,7 @@ _OTHERS = (
     (0, b"\x93NUMPY", "a NumPy array"),
     (0, b"\x89HDF", "an HDF5 file"),
     (0, b"\x76\x2f\x31\x01", "an OpenEXR picture"),
+    (8, b"WEBP", "a WebP picture, which this machine's Pillow cannot read"),
     (0, b"P5", "a PGM picture"),
     (0, b"P6", "a PPM picture"),
     (0, b"PK\x03\x04", "a ZIP archive"),

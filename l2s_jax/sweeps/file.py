@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 from l2s_jax.config import PRESETS, Preset, TrainConfig, require_teacher
 from l2s_jax.runs.config_file import config_from_dict
 from l2s_jax.system.errors import UserError
+from l2s_jax.system.texts import control_fault
 from l2s_jax.system.toml import read_table
 from l2s_jax.types import Setting
 
@@ -190,6 +191,8 @@ def _check_order(variants: list[Variant], faults: list[str]) -> None:
 def _text(table: dict[str, Any], key: str, default: str, faults: list[str]) -> str:
     value = table.get(key, default)
     if isinstance(value, str):
+        if fault := control_fault(value):
+            faults.append(f"{key} {fault}")
         return value
     faults.append(f"{key} = {value!r} must be text")
     return default

@@ -291,6 +291,7 @@ def test_a_tiff_that_is_cut_short_is_refused(tmp_path, rng, compression):
         (b"\xff\x4f\xff\x51" + bytes(20), "a JPEG 2000 picture"),
         (b"\0\0\0\x20ftypavif" + bytes(20), "an AVIF picture"),
         (b"\0\0\0\x18ftypheic" + bytes(20), "an HEIC picture"),
+        (b"RIFF\x20\0\0\0WEBPVP9 " + bytes(20), "a WebP picture"),
         (bytes(128) + b"DICM" + bytes(20), "a DICOM file"),
         (b"%PDF-1.7 ", "a PDF"),
         (b"\x1f\x8b\x08\0" + bytes(20), "a gzip file"),

@@ -52,6 +52,7 @@ def test_variants_take_the_presets_the_shared_and_their_own_options(tmp_path):
 
 
 FAULTS = {
+    r'dataset = "a\nb"': "holds the control character U+000A",
     'nam = "x"': "unknown key 'nam'",
     "study = 'both'": "study = 'both' must be one of",
     "draws = 0": "draws = 0 must be how many",
