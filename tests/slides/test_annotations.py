@@ -490,6 +490,23 @@ def test_what_lies_under_later_regions_is_counted(tmp_path):
         assert ("wholly covered by later ones" in summary(annotations)) == bool(covered)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_counts_of_covered_regions_are_those_of_unions(seed):
+    """Each region against the union of all later ones, one by one."""
+    draw = np.random.default_rng(seed)
+    corners = draw.integers(0, 12, (40, 2))
+    sides = draw.integers(1, 8, (40, 2))
+    boxes = [shapely.box(*corner, *(corner + side)) for corner, side in zip(corners, sides, strict=True)]
+    boxes = [
+        box.union(shapely.box(0, 0, 2, 2)).convex_hull if n % 5 == 0 else box for n, box in enumerate(boxes)
+    ]
+    regions = [Region(box, n) for n, box in enumerate(boxes)]
+    expected = sum(
+        box.difference(shapely.union_all(boxes[number + 1 :])).area < 1e-9 for number, box in enumerate(boxes)
+    )
+    assert expected > 3 and covering.count_hidden(regions) == (expected, 0, ())
+
+
 def test_many_overlaps_do_not_take_for_ever(monkeypatch, tmp_path):
     monkeypatch.setattr(covering, "MAX_PAIRS", 10)
     regions = [("benign", [(x, y + i) for x, y in SQUARE]) for i in range(20)]

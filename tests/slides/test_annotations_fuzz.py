@@ -1,5 +1,6 @@
 """Mutated files of every format: a result or a `UserError`, in bounded time and memory, and nothing else."""
 
+import gzip
 import json
 import resource
 import time
@@ -55,6 +56,11 @@ TOKENS = [
         b"1e7",
         b"-50",
         b"NaN",
+        b'"objectType": "cell"',
+        b'"features"',
+        b'"childObjects"',
+        b'"parentClass"',
+        b"\x1f\x8b",
     ),
 ]
 
@@ -71,10 +77,20 @@ def seeds(tmp_path_factory):
         write_qupath_geojson(folder / "collection.geojson", [("benign", [SQUARE, REGIONS[1][1]]), *rings]),
         folder / "own.xml",
         folder / "own.geojson",
+        folder / "halo.annotations",
+        folder / "old.geojson",
+        folder / "packed.gz",
     ]
     drawn = read_annotations(files[4], bach_table())
     write_imagescope_xml(files[5], drawn, BACH_CLASSES, mpp=0.5)
     write_geojson(files[6], drawn, BACH_CLASSES)
+    halo = files[5].read_text().replace("Vertex", "V").replace('Type="0"', 'Type="Polygon"')
+    files[7].write_text(halo)
+    old = files[3].read_text().replace('"type": "Feature"', '"id": "PathAnnotationObject", "type": "Feature"')
+    files[8].write_text(
+        old.replace('"color": [200, 0, 0]', '"colorRGB": -1, "parentClass": {"name": "benign"}')
+    )
+    files[9].write_bytes(gzip.compress(files[4].read_bytes()))
     return [file.read_bytes() for file in files]
 
 
@@ -112,7 +128,7 @@ def mutated(content, edits):
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(seed=st.integers(0, 6), edits=mutations(), ids=st.booleans())
+@given(seed=st.integers(0, 9), edits=mutations(), ids=st.booleans())
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_mutated_files(seeds, tmp_path_factory, seed, edits, ids):
     path = tmp_path_factory.getbasetemp() / "fuzz.bin"

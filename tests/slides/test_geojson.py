@@ -10,7 +10,7 @@ import pytest
 from l2s_jax.data.manifest import Classes
 from l2s_jax.slides.annotations import geojson_format
 from l2s_jax.slides.annotations import types as types_module
-from l2s_jax.slides.annotations.class_names import class_table
+from l2s_jax.slides.annotations.class_names import class_table, drawn_classes
 from l2s_jax.slides.annotations.reading import read_annotations, read_outlines
 from l2s_jax.slides.annotations.types import summary
 from l2s_jax.system.errors import UserError
@@ -128,6 +128,15 @@ def test_derived_classes_stay_apart(tmp_path):
 def test_colours(tmp_path, properties, colour):
     path = write(tmp_path / "a.geojson", feature(properties))
     assert [outline.colour for outline in read_outlines(path).outlines] == [colour]
+
+
+def test_the_classes_of_a_file(tmp_path):
+    def of(name, colour):
+        return feature({"classification": {"name": name, "color": colour}})
+
+    content = [of("b", [1, 2, 3]), of("a", [4, 5, 6]), of("b", [7, 8, 9]), of("b", [1, 2, 3]), feature({})]
+    found = drawn_classes(read_outlines(write(tmp_path / "a.geojson", content)).outlines)
+    assert found == [("b", 3, (1, 2, 3)), ("a", 1, (4, 5, 6)), ("", 1, None)]
 
 
 def test_collections_bare_geometries_and_features_without_a_type(tmp_path):

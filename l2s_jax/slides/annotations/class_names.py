@@ -9,8 +9,10 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from l2s_jax.data.manifest import Classes
+from l2s_jax.slides.annotations.types import Colour, Outline
 from l2s_jax.system.errors import UserError
 
 BACH_CLASSES = Classes(
@@ -153,6 +155,23 @@ def meaning_of(table: ClassTable, names: Sequence[str], ident: str = "") -> tupl
     return (NO_NAME, table.ids[ident]) if ident in table.ids else None
 
 
+class DrawnClass(NamedTuple):
+    """A class name as it stands on regions of a file."""
+
+    name: str  # "" for regions without one
+    regions: int
+    colour: Colour | None  # the commonest that the file gives it
+
+
+def drawn_classes(outlines: Iterable[Outline]) -> list[DrawnClass]:
+    """The names on outlines, in the order of their first regions: what classes can be made of."""
+    colours: dict[str, Counter[Colour | None]] = defaultdict(Counter)
+    for outline in outlines:
+        if not outline.negative:
+            colours[first_name(outline.names)][outline.colour] += 1
+    return [DrawnClass(name, of.total(), of.most_common(1)[0][0]) for name, of in colours.items()]
+
+
 def near_names(names: Iterable[str]) -> list[tuple[str, ...]]:
     """Groups of two and more names that differ in case, spaces, `_` or `-` only, each name once."""
     groups: dict[str, dict[str, None]] = defaultdict(dict)
@@ -180,6 +199,11 @@ def refuse_near_names(table: ClassTable, found: Counter[str]) -> None:
                 f"{listed} differ in case, spaces or hyphens only: are they one class or several? Say what "
                 f"each means with {examples}"
             )
+
+
+def first_name(names: Iterable[str]) -> str:
+    """The first name that is one, as it is written; `NO_NAME` without one."""
+    return next((as_written(name) for name in names if name.strip()), NO_NAME)
 
 
 def as_written(name: str) -> str:

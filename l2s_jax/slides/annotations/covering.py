@@ -5,14 +5,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
+from shapely import Polygon
 
 from l2s_jax.slides.annotations.types import Region
 
 MAX_PAIRS = 2_000_000
 """Pairs of regions whose boxes meet that are looked at; beyond it, nothing is said of what is covered."""
 
-MAX_UNIONS = 100_000
-"""Pairs looked at where no single region covers another, but several together may."""
+PROBES = 8
+"""Vertices of a region that are looked up before areas are compared."""
 
 
 class Hidden(NamedTuple):
@@ -27,31 +28,41 @@ def count_hidden(regions: Sequence[Region]) -> Hidden:
     """Counts regions that are painted over altogether, and those that stand twice."""
     if not regions:
         return Hidden(0, 0)
-    last: dict[tuple[bytes, int], int] = {}
-    for number, region in enumerate(regions):
-        last[(shapely.to_wkb(shapely.normalize(region.polygon)), region.code)] = number
-    single = [regions[number] for number in sorted(last.values())]
-    doubled = len(regions) - len(single)
-    polygons: Any = np.array([region.polygon for region in single])
+    every: Any = np.array([region.polygon for region in regions])
+    forms = shapely.to_wkb(shapely.normalize(every))
+    codes = [region.code for region in regions]
+    last = {key: number for number, key in enumerate(zip(forms, codes, strict=True))}
+    polygons = every[sorted(last.values())]
+    doubled = len(regions) - len(polygons)
     tree = shapely.STRtree(polygons)
     sample = polygons[:: -(-len(polygons) // 256)]
     if tree.query(sample).shape[1] / len(sample) * len(polygons) > MAX_PAIRS:
         return Hidden(0, doubled, ("too many overlaps to tell which regions are covered",))
-    over, under = _later(tree.query(polygons, predicate="covered_by"))
-    covered = set(under.tolist())
-    over, under = _later(tree.query(polygons, predicate="intersects"))
-    if len(under) <= MAX_UNIONS:
-        for number in sorted(set(under.tolist()) - covered):
-            above = polygons[over[under == number]]
-            area = polygons[number].area
-            if shapely.area(above).sum() >= area:
-                rest = polygons[number].difference(shapely.union_all(above)).area
-                covered |= {number} if rest <= 1e-9 * area else set()
-    return Hidden(len(covered), doubled)
+    under, over = tree.query(polygons)  # whose boxes meet
+    under, over = under[over > under], over[over > under]
+    shapely.prepare(polygons)
+    rings = shapely.get_exterior_ring(polygons)
+    vertices = shapely.get_num_points(rings) - 1
+    for place in range(PROBES):
+        # A region is covered only if each of its vertices is.
+        probe = shapely.get_coordinates(shapely.get_point(rings, place * vertices // PROBES))[under]
+        seen = np.zeros(len(polygons), bool)
+        seen[under[shapely.intersects_xy(polygons[over], probe[:, 0], probe[:, 1])]] = True
+        under, over = under[seen[under]], over[seen[under]]
+    shapely.destroy_prepared(polygons)
+    order = np.argsort(under, kind="stable")
+    numbers, starts = np.unique(under[order], return_index=True)
+    covered = 0
+    groups = np.split(over[order], starts[1:]) if len(numbers) else []
+    for number, above in zip(numbers, groups, strict=True):
+        covered += bool(shapely.covers(polygons[above], polygons[number]).any()) or _covers_together(
+            polygons[above], polygons[number]
+        )
+    return Hidden(covered, doubled)
 
 
-def _later(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(over, under) of the pairs (under, over) in which the one over is the later one."""
-    under, over = pairs
-    later = over > under
-    return over[later], under[later]
+def _covers_together(above: Any, polygon: Polygon) -> bool:
+    """Whether several regions leave nothing of one."""
+    if len(above) < 2 or shapely.area(above).sum() < polygon.area:
+        return False
+    return bool(polygon.difference(shapely.union_all(above)).area <= 1e-9 * polygon.area)

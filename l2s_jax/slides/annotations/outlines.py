@@ -12,7 +12,7 @@ from l2s_jax.slides.annotations.class_names import (
     IGNORED,
     NO_NAME,
     ClassTable,
-    as_written,
+    first_name,
     meaning_of,
     refuse_near_names,
 )
@@ -105,7 +105,7 @@ def _mended(parsed: Parsed, table: ClassTable, shift: np.ndarray, counts: Counte
         elif outline.negative:
             shapes.append(_Shape(outline, IGNORED, mended.polygons))
         elif (found := meaning_of(table, outline.names, outline.ident)) is None:
-            unknown[next((as_written(name) for name in outline.names if name.strip()), "(no name)")] += 1
+            unknown[first_name(outline.names) or "(no name)"] += 1
         else:
             name, code = found
             known[name] += name != NO_NAME
