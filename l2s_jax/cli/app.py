@@ -16,6 +16,7 @@ from l2s_jax import __version__
 from l2s_jax.cli.advice import advice
 from l2s_jax.cli.commands import COMMANDS, summary
 from l2s_jax.system.errors import UserError
+from l2s_jax.system.jax_setup import require_device
 
 if TYPE_CHECKING:
     from l2s_jax.cli.options import Command
@@ -87,11 +88,23 @@ def run(arguments: list[str]) -> int:
     except MemoryError:
         print(f"l2s: {OUT_OF_MEMORY}", file=sys.stderr)
         return 1
-    except RuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):  # XLA's way of saying it, on GPUs above all
-            raise
-        print(f"l2s: {OUT_OF_MEMORY}", file=sys.stderr)
-        return 1
+    except (RuntimeError, AssertionError) as error:
+        if "RESOURCE_EXHAUSTED" in str(error):  # XLA's way of saying it, on GPUs above all
+            print(f"l2s: {OUT_OF_MEMORY}", file=sys.stderr)
+            return 1
+        if _no_device():
+            print(f"l2s: {_no_device()}", file=sys.stderr)
+            return 2
+        raise
+
+
+def _no_device() -> str:
+    """Why JAX cannot compute on anything, where that is so: it raises whatever it likes."""
+    try:
+        require_device()
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def _unnameable(error: UnicodeEncodeError) -> str:

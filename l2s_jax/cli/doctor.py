@@ -1,5 +1,6 @@
 """What could keep this installation from working, and what to do about it."""
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -18,7 +19,10 @@ from l2s_jax.runs.pretrained import (
     how_to_provide,
     weights_folder,
 )
+from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import cache_folder
+from l2s_jax.system.jax_setup import require_device
+from l2s_jax.system.resources import available_memory, usable_cores
 
 Level = Literal["ok", "warning", "problem"]
 
@@ -74,8 +78,18 @@ def print_diagnosis(findings: Sequence[Finding], out: TextIO | None = None) -> i
 def check_python() -> list[Finding]:
     """The interpreter and the machine."""
     what = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return [Finding("ok", f"{what}, {processors} processor(s)")]
+    findings = [Finding("ok", f"{what}, {usable_cores()} processor(s)")]
+    if not sys.platform.startswith("linux"):
+        untried = "this system is not among those that the package is run on before a release"
+        return [*findings, Finding("warning", untried, PLATFORMS)]
+    return findings
+
+
+PLATFORMS = (
+    "Linux on x86-64 and NVIDIA GPUs are. On Windows and macOS it was never run: tests imitate what Windows "
+    "refuses to Python, not what libraries in C++ meet there (reading slides, writing checkpoints). What was "
+    "tried and what was not: docs/platforms.md. Run the tests before you rely on it"
+)
 
 
 def check_packages() -> list[Finding]:
@@ -98,14 +112,16 @@ def check_devices() -> list[Finding]:
     """What JAX computes on, with one sum to see that it does."""
     import jax
 
+    advice = "unset JAX_PLATFORMS" if os.environ.get("JAX_PLATFORMS") else "reinstall jax and jaxlib alike"
     try:
-        devices = jax.devices()
+        require_device()
+    except UserError as error:
+        return [Finding("problem", str(error), advice)]
+    devices = jax.devices()
+    try:
         total = float(jax.numpy.arange(8.0).sum())
     except RuntimeError as error:
-        advice = (
-            "unset JAX_PLATFORMS" if os.environ.get("JAX_PLATFORMS") else "reinstall jax and jaxlib alike"
-        )
-        return [Finding("problem", f"JAX finds no device: {_first_line(error)}", advice)]
+        return [Finding("problem", f"JAX cannot compute: {_first_line(error)}", advice)]
     names = sorted({f"{device.platform} ({device.device_kind})" for device in devices})
     what = f"JAX computes on {len(devices)} device(s): {', '.join(names)}"
     if total != 28:
@@ -166,7 +182,7 @@ def check_cache() -> list[Finding]:
 
 def check_memory() -> list[Finding]:
     """Free memory, within the limit of the container if there is one."""
-    available = available_memory() / GIB
+    available = available_memory() / GIB  # within the container's limits, as where workers are counted
     what = f"{available:.1f} GiB of memory available"
     advice = "close other programs, or train with a smaller --batch-size and --memory-gib"
     return [
@@ -176,23 +192,12 @@ def check_memory() -> list[Finding]:
     ]
 
 
-def available_memory(group: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that can still be allocated: the system's figure, or what a cgroup leaves of its limit."""
-    import psutil
-
-    available = psutil.virtual_memory().available
-    try:
-        limit = int((group / "memory.max").read_text())
-        used = int((group / "memory.current").read_text())
-    except (OSError, ValueError):  # no cgroup, or "max": no limit
-        return available
-    return min(available, max(limit - used, 0))
-
-
 def check_disk() -> list[Finding]:
     """Free space where runs and caches are written; a run's checkpoints take about 0.1 GiB."""
-    findings = []
-    for name, folder in (("this folder", Path.cwd()), ("the cache folder", _existing(cache_folder()))):
+    findings, folders = [], {"this folder": Path.cwd()}
+    with contextlib.suppress(UserError):  # no cache folder: another check says so
+        folders["the cache folder"] = _existing(cache_folder())
+    for name, folder in folders.items():
         free = shutil.disk_usage(folder).free / GIB
         level: Level = "problem" if free < 0.2 else "warning" if free < 2 else "ok"
         advice = "" if level == "ok" else "free some space, or choose another --out or L2S_CACHE"
@@ -220,6 +225,8 @@ def check_text() -> list[Finding]:
 def _guarded(check: Callable[[], list[Finding]]) -> list[Finding]:
     try:
         return check()
+    except UserError as error:
+        return [Finding("problem", str(error))]
     except Exception as error:  # a broken package may raise anything; the other checks must still run
         what = f"{check.__name__.removeprefix('check_')}: {type(error).__name__}: {_first_line(error)}"
         return [Finding("problem", what, "reinstall into a fresh environment: pip install l2s-jax")]

@@ -11,7 +11,6 @@
 Unknown keys are refused, so that a misspelt one is not ignored.
 """
 
-import tomllib
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -22,6 +21,8 @@ from typing import Any
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import write_text
 from l2s_jax.system.texts import control_fault, listed, told_apart
+from l2s_jax.system.toml import parse_table
+from l2s_jax.system.values import shown
 from l2s_jax.types import MAX_CLASSES
 
 CLASSES = "classes.toml"
@@ -45,10 +46,7 @@ class Classes:
 
 def parse_classes(content: bytes, path: Path) -> Classes:
     """Reads `classes.toml`. Raises `UserError` that names every fault."""
-    try:
-        table = tomllib.loads(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError, bad UTF-8, numbers too long
-        raise UserError(f"{path} is not valid TOML: {error}") from error
+    table = parse_table(content, path)
     entries = table.get("class")
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise UserError(f"{path}: expected one [[class]] table a class, found none")
@@ -74,10 +72,10 @@ def parse_classes(content: bytes, path: Path) -> Classes:
         faults.append(f"{len(names)} classes; at most {MAX_CLASSES} are possible")
     background, ignore = table.get("background"), table.get("ignore_value")
     if background is not None and background not in names:
-        faults.append(f"background {background!r} is none of the classes ({listed(names)})")
+        faults.append(f"background {shown(background)} is none of the classes ({listed(names)})")
     if ignore is not None and (type(ignore) is not int or not 0 <= ignore <= 65535 or ignore in values):
         faults.append(
-            f"ignore_value {ignore!r} must be a number 0..65535 that no class has as its pixel_value"
+            f"ignore_value {shown(ignore)} must be a number 0..65535 that no class has as its pixel_value"
         )
     if faults:
         raise UserError("\n".join([f"{path}:", *faults]))
@@ -115,9 +113,9 @@ def _faults_of_class(code: int, entry: dict[str, Any]) -> list[str]:
         and len(colour) == 3
         and all(type(part) is int and 0 <= part <= 255 for part in colour)
     ):
-        faults.append(f"colour must be three numbers 0..255, found {colour!r}")
+        faults.append(f"colour must be three numbers 0..255, found {shown(colour)}")
     if not (type(value) is int and 0 <= value <= 65535):
-        faults.append(f"pixel_value must be a number 0..65535, found {value!r}")
+        faults.append(f"pixel_value must be a number 0..65535, found {shown(value)}")
     return [f"class {code}: {fault}" for fault in faults]
 
 

@@ -11,6 +11,7 @@ from l2s_jax.data.pictures import LARGE, picture_size, read_image, read_mask
 from l2s_jax.data.subsets import Subset
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.progress import track
+from l2s_jax.system.resources import available_memory
 from l2s_jax.types import IGNORE_LABEL, IGNORE_PIXEL
 
 DECODE_THREADS = 4
@@ -50,7 +51,8 @@ def load_patches(rows: Sequence[PatchRow], classes: Classes, memory_gib: float) 
     if not rows:
         raise UserError("no patches to load")
     size = picture_size(rows[0].image)
-    fits = len(rows) * size[0] * size[1] * 4 <= memory_gib * 2**30
+    room = min(memory_gib * 2**30, available_memory() / 2)  # a container may have less than was asked for
+    fits = len(rows) * size[0] * size[1] * 4 <= room
     pixels = np.zeros((len(rows), len(classes)), np.int64)
     images = np.empty((len(rows), *size, 3), np.uint8) if fits else None
     masks = np.empty((len(rows), *size), np.uint8) if fits else None

@@ -1,7 +1,6 @@
 """Writing a trained network for other programs: PyTorch's names and a StableHLO program."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +12,22 @@ from l2s_jax.data.classes import CLASSES, Classes, write_classes
 from l2s_jax.exports.stablehlo import PLATFORMS, lower, make_predict
 from l2s_jax.models.network import L2S
 from l2s_jax.models.port import variables_to_state_dict
-from l2s_jax.runs.folder import read_run_classes
+from l2s_jax.runs.folder import read_run_classes, unfinished
 from l2s_jax.runs.network import load_network
 from l2s_jax.runs.pretrained import write_safetensors
 from l2s_jax.system.errors import UserError
-from l2s_jax.system.files import atomic_path, write_text
+from l2s_jax.system.files import atomic_path, json_text, write_text
 
 WEIGHTS = "model.safetensors"
 PROGRAM = "predict.stablehlo"
 GUIDE = "README.txt"
 
 
-def export_run(folder: str | Path, out: str | Path) -> list[Path]:
-    """Exports the best network of a run folder; see `export_model`."""
+def export_run(folder: str | Path, out: str | Path, *, say: Callable[[str], None] = print) -> list[Path]:
+    """Exports the best network of a run folder; see `export_model`. `say` receives a warning, if any."""
     network, facts = load_network(folder)
+    if unfinished(Path(folder)):
+        say(f"warning: {unfinished(Path(folder))}")
     classes = read_run_classes(Path(folder))
     return export_model(
         out,
@@ -109,7 +110,7 @@ def metadata_of(
         "mpp": mpp,
         "l2s_jax": __version__,
     }
-    return {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
+    return {name: json_text(value, ensure_ascii=False) for name, value in values.items()}
 
 
 def guide(classes: Classes, patch_size: int, mpp: float | None = None) -> str:
@@ -124,6 +125,9 @@ Patches of {patch_size}x{patch_size} pixels{scale}. Classes: {codes}.
     from jax import export
     predict = export.deserialize(bytearray(open("{PROGRAM}", "rb").read()))
     logits = predict.call(patches)  # uint8 RGB [b,{patch_size},{patch_size},3], any b
+
+It was written by jax {jax.__version__}. JAX promises that versions of the next six months read it, and
+versions that are not more than three weeks older; others may refuse it. The weights below have no such limit.
 
 `logits["mask_logits"]` is float32 [b,{patch_size},{patch_size},{len(classes)}]: the argmax over its last
 axis is the class code of each pixel. `logits["class_logits"]` is float32 [b,{len(classes)}], by patch.

@@ -70,6 +70,8 @@ def evaluate(
     )
     require_replaceable(folder, EVALUATION, sources)
     predictor = load_predictor(run, stride, weighting, batch_size)
+    if predictor.unfinished:
+        say(f"warning: {predictor.unfinished}")
     classes, tiling = predictor.classes, predictor.tiling
     report = check_manifest(manifest, allow_outside=allow_outside)
     require_valid(report)
@@ -104,6 +106,7 @@ def evaluate(
         "split": split,
         "selection": config.select,
     }
+    context |= {"unfinished": predictor.unfinished} if predictor.unfinished else {}
     context |= {"stride": tiling.stride, "weighting": weighting, "stain": stain.text}
     context |= {"groups_near_trained_ones": near}
     result = figures(judged, classes)

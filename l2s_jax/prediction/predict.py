@@ -73,6 +73,8 @@ def predict(
     require_apart(outputs)
     refuse_foreign(outputs)
     predictor = load_predictor(run, stride, weighting, batch_size, stain)
+    if predictor.unfinished:
+        say(f"warning: {predictor.unfinished}")
     if pictures:
         require_own_table(out / FRACTIONS_FILE, fraction_columns(predictor.classes))
     failures = predict_slides(whole, out, predictor, slides, say)[1] if whole else []

@@ -11,8 +11,9 @@ from l2s_jax.data.classes import Classes
 from l2s_jax.data.manifest import STAIN
 from l2s_jax.models.forward import Forward, make_forward
 from l2s_jax.prediction.tiles import Tiling, Weighting, default_tiling
-from l2s_jax.runs.folder import read_run_classes
+from l2s_jax.runs.folder import read_run_classes, unfinished
 from l2s_jax.runs.network import load_network
+from l2s_jax.runs.records import has_kept
 from l2s_jax.stain.fit import StainFit
 from l2s_jax.stain.reference_file import load_reference
 from l2s_jax.system.errors import UserError
@@ -28,6 +29,7 @@ class Predictor(NamedTuple):
     reference: StainFit | None  # the stains that it was trained on; None: pictures are left as they are
     reference_sha256: str  # of the picture that they are from; "" without one
     identity: str  # changes with the weights and the reference
+    unfinished: str = ""  # that the run is not finished, in words; see `runs.folder.unfinished`
 
 
 Stain = Literal["run", "off"]
@@ -59,8 +61,9 @@ def load_predictor(
     for leaf in jax.tree.leaves((network.variables, network.mean, network.std)):
         digest.update(np.asarray(leaf).tobytes())
     reference, of_picture = None, ""
-    if stain == "run" and (run / STAIN).is_file():
+    if stain == "run" and has_kept(run, STAIN):
         reference, of_picture = load_reference(run / STAIN)
         digest.update(of_picture.encode())
     classes, forward = read_run_classes(run), make_forward(network, batch_size)
-    return Predictor(forward, classes, tiling, facts.mpp, reference, of_picture, digest.hexdigest())
+    identity = digest.hexdigest()
+    return Predictor(forward, classes, tiling, facts.mpp, reference, of_picture, identity, unfinished(run))

@@ -8,7 +8,6 @@ The record, `parts/NAME.json`, is written last: a source that has one of the sam
 """
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from l2s_jax.prepare.tile_extraction import extract_tiles
 from l2s_jax.slides.sheets import Sheet
 from l2s_jax.stain.fit import STATUS_NAMES, Stainer, StainFit
 from l2s_jax.system.errors import UserError
-from l2s_jax.system.files import write_text
+from l2s_jax.system.files import json_text, parse_json, write_text
 
 Record = dict[str, Any]
 
@@ -49,7 +48,7 @@ def cut_source(source: Source, job: Preparation) -> Record:
     record |= {"key": key, "name": source.name, "mpp": sheet.mpp, "notes": notes}
     if sheet.tissue is not None:
         record["tissue"] = float(sheet.tissue.mean())
-    write_text(path, json.dumps(record, indent=1))
+    write_text(path, json_text(record, indent=1))
     return record
 
 
@@ -108,7 +107,7 @@ def source_key(source: Source, job: Preparation) -> str:
 def finished(path: Path, key: str) -> Record | None:
     """The record of a finished source, or None where it is missing, unreadable or of another key."""
     try:
-        record = json.loads(path.read_bytes())
+        record = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) and record.get("key") == key else None

@@ -1,7 +1,6 @@
 """Output folders of `prepare`: never somebody else's, and finished only when the manifest stands in them."""
 
 import shutil
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,16 @@ import tomli_w
 
 from l2s_jax import __version__
 from l2s_jax.data.manifest import CLASSES, PATCHES, STAIN, Classes, PatchRow, write_patches
+from l2s_jax.system.children import require_main_guard
 from l2s_jax.system.errors import UserError
-from l2s_jax.system.files import sha256_of_file, unwritable, write_text
+from l2s_jax.system.files import LOCK, PARTIAL, remove_leftovers, sha256_of_file, unwritable, write_text
 from l2s_jax.system.outputs import Source, note_made, read_record, refuse
+from l2s_jax.system.toml import parse_table
 
 RECIPE = "prepared.toml"
 FILES = "prepared_files.jsonl"
 """What was written, with SHA-256: in a folder that has it, `prepare` has finished."""
 
-PARTIAL = ".partial-"
 READING = "reading"
 PICTURES = ("images", "masks")
 FOLDERS = (*PICTURES, "parts")  # what is known of a slide that is finished; only `prepare` needs it
@@ -52,17 +52,19 @@ def claim_folder(
       UserError: the folder holds something else, files that would be written over and are not of `prepare`
         or were changed since, or it cannot be written.
     """
+    require_main_guard()
     out = Path(out)
     recipe = {"version": __version__, **recipe}
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; expected a folder for the manifest. Choose another name")
     before = _recipe_of(out)
-    if out.is_dir() and any(out.iterdir()) and before != recipe and not overwrite:
+    if out.is_dir() and before != recipe and not overwrite and any(map(_is_content, out.iterdir())):
         raise UserError(
             f"{out} holds other files{_differences(before, recipe)}. Choose an empty folder, or write into "
             "it with --overwrite"
         )
     try:
+        remove_leftovers(out, everywhere=True)
         _clear(out, again=before == recipe)
     except OSError as error:
         raise unwritable(out, error) from error
@@ -112,6 +114,11 @@ def _clear(out: Path, *, again: bool) -> None:
     (out / FILES).unlink(missing_ok=True)
 
 
+def _is_content(path: Path) -> bool:
+    """Whether a file is worth anything: what a killed process left half-written, or its lock, is not."""
+    return not path.name.startswith(PARTIAL) and path.name != LOCK
+
+
 def _files(out: Path, folders: Sequence[str]) -> list[Path]:
     """The files in some folders, without what a killed process was writing."""
     files = (path for name in folders for path in (out / name).rglob("*") if path.is_file())
@@ -120,8 +127,8 @@ def _files(out: Path, folders: Sequence[str]) -> list[Path]:
 
 def _recipe_of(out: Path) -> dict[str, Any] | None:
     try:
-        recipe = tomllib.loads((out / RECIPE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        recipe = parse_table((out / RECIPE).read_bytes(), out / RECIPE)
+    except (OSError, UserError):
         return None
     recipe.pop(READING, None)
     return recipe

@@ -11,13 +11,18 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import Any, NamedTuple, TypeVar
 
-import psutil
-
+from l2s_jax.system.children import (
+    end_with_parent,
+    raise_for_guard,
+    require_main_guard,
+    started_since,
+)
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.progress import track
+from l2s_jax.system.resources import available_memory, usable_cores
 
 T = TypeVar("T")
 
@@ -36,9 +41,8 @@ class Outcome(NamedTuple):
 
 
 def default_workers() -> int:
-    """As many as there are cores for this process and memory for their slides."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, int(psutil.virtual_memory().available / 2**30 / GIB_A_WORKER)))
+    """As many as there are cores for this process and memory for their slides, in its container too."""
+    return max(1, min(usable_cores(), int(available_memory() / 2**30 / GIB_A_WORKER)))
 
 
 def run_all(
@@ -63,8 +67,10 @@ def run_all(
       One outcome an item, in their order.
 
     Raises:
-      UserError: `workers` is below 1, Dask is not installed or cannot be reached.
+      UserError: `workers` is below 1, Dask is not installed or cannot be reached, or a script without a main
+        guard asks for several.
     """
+    require_main_guard()
     if workers is not None and workers < 1:
         raise UserError(f"--workers {workers}: expected 1 or more")
     number = min(workers or default_workers(), len(items))
@@ -103,6 +109,7 @@ def _prepare_process() -> None:
 def _prepare_child() -> None:
     _prepare_process()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to act on
+    end_with_parent()
 
 
 def _in_processes(work: Callable[[T], Any], items: Sequence[T], workers: int) -> Iterator[Outcome]:
@@ -121,14 +128,24 @@ def _in_processes(work: Callable[[T], Any], items: Sequence[T], workers: int) ->
 
 def _pool(work: Callable[[T], Any], items: dict[int, T], workers: int) -> Iterator[Outcome]:
     """Outcomes as they come; those that a dying process took with it are missing."""
-    with ProcessPoolExecutor(workers, get_context("spawn"), _prepare_child) as pool:
-        futures = [pool.submit(_outcome, work, item, number) for number, item in items.items()]
-        try:
-            for future in as_completed(futures):
-                with contextlib.suppress(BrokenProcessPool):
-                    yield future.result()
-        finally:  # Ctrl-C: do not begin what has not begun
-            pool.shutdown(wait=False, cancel_futures=True)
+    others = active_children()
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _prepare_child)
+    futures = []
+    try:
+        with contextlib.suppress(BrokenProcessPool):  # before all are submitted
+            for number, item in items.items():
+                futures.append(pool.submit(_outcome, work, item, number))
+        processes = started_since(others)
+        for future in as_completed(futures):
+            with contextlib.suppress(BrokenProcessPool):
+                yield future.result()
+        raise_for_guard([process for process in processes if not process.is_alive()])
+    except BaseException:  # Ctrl-C, or nobody asks for the rest
+        for process in started_since(others):
+            process.kill()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _on_dask(work: Callable[[T], Any], items: Sequence[T], address: str) -> Iterator[Outcome]:

@@ -1,10 +1,15 @@
-"""The only caller of Orbax: a folder with the last state of a run, and one with its best variables."""
+"""The only caller of Orbax: a folder with the last state of a run, and one with its best variables.
+
+A checkpoint holds the SHA-256 of each of its files, and is refused where one is another: of 120 changed bytes
+57 gave weights that nobody could tell from the right ones. It gets its name when all of it is there.
+"""
 
 import asyncio
 import json
 import logging
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -13,12 +18,23 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
+from l2s_jax.runs.checksums import SUMS, changed, read_sums, sums_of, without_sum, write_sums
 from l2s_jax.system.errors import Unwritable, UserError
+from l2s_jax.system.processes import agreed, is_first_process
+from l2s_jax.system.stopping import interrupts_later
 
+METADATA = "_CHECKPOINT_METADATA"
+"""Orbax's file that holds a checkpoint's note."""
 POSITION = "process_0-of-1.json"
 """Grain's own name for it in a run of one process."""
 
-NEWEST = ocp.training.preservation_policies.LatestN(1)
+SAVING = ".saving-"
+"""How names begin of checkpoints that are not whole yet, or no longer."""
+ORBAX_SAVING = ".orbax-checkpoint-tmp"
+"""What Orbax puts into such names."""
+
+SUMMED = "l2s_sums"
+"""Key in a checkpoint's note: its files have sums. Checkpoints of before there were sums lack it."""
 
 
 def save(folder: Path, step: int, items: dict[str, Any], note: dict[str, Any]) -> None:
@@ -35,15 +51,21 @@ def save(folder: Path, step: int, items: dict[str, Any], note: dict[str, Any]) -
     Raises:
       Unwritable: the folder cannot be written.
     """
+    folder = folder.absolute()
     try:
-        with (
-            _without_log(),
-            ocp.training.Checkpointer(
-                folder.absolute(), preservation_policy=NEWEST, cleanup_tmp_directories=True
-            ) as checkpointer,
-        ):
+        with _without_log():
+            if is_first_process():
+                folder.mkdir(parents=True, exist_ok=True)
+                _remove(path for path in folder.iterdir() if _is_unfinished(path))
+            agreed(True)
             wrapped = {name: _wrapped(item) for name, item in items.items()}
-            checkpointer.save_checkpointables(step, wrapped, custom_metadata=note, overwrite=True)
+            saving = folder / f"{SAVING}{step}"
+            ocp.save_checkpointables(saving, wrapped, custom_metadata={**note, SUMMED: True})
+            agreed(True)
+            if is_first_process():
+                write_sums(saving, sums_of(saving))
+                _give_name(saving, folder / str(step))
+            agreed(True)
     except OSError as error:
         raise _not_saved(folder, error.strerror or str(error)) from error
     except ValueError as error:
@@ -51,6 +73,23 @@ def save(folder: Path, step: int, items: dict[str, Any], note: dict[str, Any]) -
         if "os_error_code" not in str(error):
             raise
         raise _not_saved(folder, str(error).rsplit(": ", 1)[-1].split(" [")[0]) from error
+
+
+def _give_name(saving: Path, whole: Path) -> None:
+    """Renames a checkpoint that is whole, and removes those before it."""
+    if whole.exists():
+        whole.rename(whole.with_name(f"{SAVING}old-{whole.name}"))
+    saving.rename(whole)
+    _remove(path for path in whole.parent.iterdir() if path.is_dir() and path != whole)
+
+
+def _is_unfinished(path: Path) -> bool:
+    return path.name.startswith(SAVING) or ORBAX_SAVING in path.name
+
+
+def _remove(folders: Iterable[Path]) -> None:
+    for folder in list(folders):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _not_saved(folder: Path, reason: str) -> Unwritable:
@@ -103,12 +142,38 @@ def latest_step(folder: Path) -> int | None:
 def note_of(folder: Path) -> tuple[int | None, dict[str, Any]]:
     """Step and note of the newest checkpoint; None and nothing where there is none that can be read."""
     step = latest_step(folder)
-    try:
-        with _without_log(), _alone():
-            found = None if step is None else ocp.checkpointables_metadata(folder.absolute() / str(step))
-    except (ValueError, KeyError, OSError, TypeError):
+    if step is None or _damaged(folder / str(step)):
         return None, {}
-    return (step, dict(found.custom_metadata or {})) if found else (None, {})
+    try:
+        return step, _note(folder.absolute() / str(step))
+    except READ_ERRORS:
+        return None, {}
+
+
+READ_ERRORS = (ValueError, KeyError, OSError, TypeError, AttributeError, IndexError, RuntimeError)
+"""What Orbax and TensorStore raise at files that they cannot read."""
+
+
+def _note(checkpoint: Path) -> dict[str, Any]:
+    with _without_log(), _alone(), interrupts_later():
+        note = dict(ocp.checkpointables_metadata(checkpoint).custom_metadata or {})
+    note.pop(SUMMED, None)
+    return note
+
+
+def _damaged(checkpoint: Path) -> list[str]:
+    """Files of a checkpoint that are not as they were written; none where it was written without sums."""
+    try:
+        sums = read_sums(checkpoint)
+    except UserError:
+        return [SUMS]
+    if not sums:
+        try:
+            text = (checkpoint / METADATA).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return [METADATA]
+        return [SUMS] if SUMMED in text else []
+    return changed(checkpoint, sums, sums) + without_sum(checkpoint, sums)
 
 
 def load(folder: Path, like: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], int]:
@@ -126,21 +191,43 @@ def load(folder: Path, like: dict[str, Any]) -> tuple[dict[str, Any], dict[str, 
         raise UserError(
             f"no checkpoint in {folder}: the run was stopped before its first one, or it is no run"
         )
+    path = folder.absolute() / str(step)
+    wrong = _damaged(path)
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise UserError(
+            f"the checkpoint {path} is damaged: {', '.join(wrong[:3])}{more} not as written (SHA-256), "
+            f"or gone. {_what_now(folder)}"
+        )
     try:
-        path = folder.absolute() / str(step)
-        with _without_log(), _alone():
+        with _without_log(), _alone(), interrupts_later():
             wrapped = {name: _wrapped(item) for name, item in like.items()}
             items = ocp.load_checkpointables(path, wrapped)
             items = {name: getattr(item, "iterator", item) for name, item in items.items()}
-            note = ocp.checkpointables_metadata(path).custom_metadata or {}
-    except (ValueError, KeyError, OSError, TypeError) as error:
+        note = _note(path)
+    except READ_ERRORS as error:
         _ignore_late_answers()
         raise UserError(
-            f"the checkpoint in {folder} does not fit this run's config, or is damaged: {_reason(error)}"
+            f"the checkpoint in {folder} does not fit this run's config, or is damaged: {_reason(error)}. "
+            f"{_what_now(folder)}"
         ) from error
     for name, tree in items.items():
         _check(folder, name, tree, like[name])
-    return items, dict(note), step
+    return items, note, step
+
+
+def _what_now(folder: Path) -> str:
+    """What is left of a run one of whose checkpoints cannot be used."""
+    others = [path for path in folder.parent.iterdir() if path.is_dir() and path != folder]
+    for other in others:
+        step = latest_step(other)
+        if step is not None and not _damaged(other / str(step)):
+            use = "--resume goes on" if other.name == "last" else "--weights RUN starts a new run"
+            return (
+                f"Copy the run folder again from where it came. The run's other checkpoint, {other} of step "
+                f"{step}, is whole: {use} from it; else train again"
+            )
+    return "Copy the run folder again from where it came, or train again"
 
 
 class _Position:

@@ -39,5 +39,8 @@ def preset_of(table: dict[str, Any], path: str | Path) -> Preset | None:
 def config_from_dict(table: dict[str, Any], default: TrainConfig, where: str) -> TrainConfig:
     """Replaces options of `default` by those in `table`. Raises `UserError` naming every wrong one."""
     config = dataclasses.replace(default, **typed_options(table, get_type_hints(TrainConfig), where))
-    validate(config)
+    try:
+        validate(config)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
     return config

@@ -1,41 +1,55 @@
 """What a run leaves on disk, and how it is read back. Knows no model."""
 
-import contextlib
 import csv
 import io
-import os
-import platform
-import sys
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
-from l2s_jax.config import PRESETS, TrainConfig, to_dict
+from l2s_jax.config import PRESETS, TrainConfig, selection_split, to_dict
+from l2s_jax.data.fingerprint import (
+    COLUMNS,
+    PICTURES,
+    Fingerprint,
+    fingerprint,
+    fingerprint_text,
+    relative_name,
+    require_same_pictures,
+)
 from l2s_jax.data.manifest import CLASSES, STAIN, Classes, Manifest, parse_classes, write_classes
 from l2s_jax.data.patch_set import PatchSet
 from l2s_jax.data.subsets import Subset
+from l2s_jax.runs.checksums import SUMS, note_sum
 from l2s_jax.runs.config_file import read_config, write_config
+from l2s_jax.runs.records import (
+    RESTORE,
+    checked_record,
+    has_kept,
+    keep_json,
+    keep_text,
+    read_json_record,
+    read_kept,
+    read_record,
+    read_rows,
+)
+from l2s_jax.runs.sittings import read_sittings
 from l2s_jax.system.errors import UserError
-from l2s_jax.system.files import LOCK, read_json, write_json, write_text
+from l2s_jax.system.files import LOCK, is_locked, remove_leftovers, write_text
+from l2s_jax.system.values import clipped, shown
 
-CONFIG, NETWORK, ENVIRONMENT, FINISHED = "config.toml", "network.json", "environment.json", "finished.json"
+CONFIG, NETWORK, FINISHED = "config.toml", "network.json", "finished.json"
 METRICS, SUBSET, MANIFEST = "metrics.csv", "subset.csv", "manifest.json"
 EARLIER_RUNS = "earlier_runs.json"
 LAST, BEST = "checkpoints/last", "checkpoints/best"
-PACKAGES = (
-    "l2s-jax",
-    "jax",
-    "jaxlib",
-    "flax",
-    "optax",
-    "orbax-checkpoint",
-    "grain",
-    "numpy",
-    "openslide-python",
-)
+SUBSET_COLUMNS = ("index", "image", "group", "mask_used", "label_used")
+METRIC_COLUMNS = (
+    "epoch", "step", "seconds", "loss", "loss_seg", "loss_cls",
+    "val_score", "val_macro_f1", "val_accuracy", "val_label_accuracy",
+)  # fmt: skip
+HEADS = ("a3", "max")
+PATCH_MULTIPLE, LARGEST_PATCH = 16, 2**16
 
 
 @dataclass(frozen=True)
@@ -49,6 +63,13 @@ class NetworkFacts:
     mpp: float | None  # micrometres a pixel of the training patches, where the manifest says
 
 
+class RunManifest(NamedTuple):
+    """The manifest that a run was begun on."""
+
+    path: str
+    sha256: str
+
+
 class EarlierRun(NamedTuple):
     """A run that another takes weights or pseudo-masks from."""
 
@@ -59,20 +80,28 @@ class EarlierRun(NamedTuple):
 
 
 def open_run(folder: Path, config: TrainConfig, manifest: Manifest, *, resume: bool) -> None:
-    """Makes a run folder, or checks that an existing one may be continued.
+    """Makes a run folder, or checks that an existing one may be continued. The folder's lock is held.
 
-    The config is written last: with it, a folder is a run.
+    The config is written last: with it, a folder is a run. What a killed process left half-written is
+    removed.
 
     Raises:
-      UserError: the folder exists and `resume` was not asked for, or it belongs to another config or data.
+      UserError: the folder exists and `resume` was not asked for, or it belongs to another config or data,
+        or to pictures that were exchanged since.
     """
+    remove_leftovers(folder)
+    rows = (*manifest.of_split("train"), *manifest.of_split(selection_split(config)))
     if not (folder / CONFIG).exists():
-        if any(path.name not in (LOCK, CLASSES, MANIFEST, STAIN) for path in folder.iterdir()):
+        own = (LOCK, SUMS, CLASSES, MANIFEST, STAIN, PICTURES)
+        if any(path.name not in own for path in folder.iterdir()):
             raise UserError(f"{folder} exists and is not a run: choose an empty or new folder for --out")
+        (folder / SUMS).unlink(missing_ok=True)
         write_classes(folder, manifest.classes)
-        write_json(folder / MANIFEST, {"path": str(manifest.folder.resolve()), "sha256": manifest.sha256})
+        note_sum(folder, CLASSES, (folder / CLASSES).read_bytes())
+        keep_json(folder, MANIFEST, {"path": str(manifest.folder.resolve()), "sha256": manifest.sha256})
         if (manifest.folder / STAIN).is_file():  # slides are predicted in the stains of the patches
-            write_text(folder / STAIN, (manifest.folder / STAIN).read_text(encoding="utf-8"))
+            keep_text(folder, STAIN, (manifest.folder / STAIN).read_text(encoding="utf-8"))
+        keep_text(folder, PICTURES, fingerprint_text(fingerprint(rows, manifest.folder)))
         write_config(folder / CONFIG, config)
         return
     if not resume:
@@ -89,11 +118,54 @@ def open_run(folder: Path, config: TrainConfig, manifest: Manifest, *, resume: b
         raise UserError(
             "\n".join([f"{folder} was begun with other options, so it cannot be resumed:", *changed])
         )
-    begun = read_json(folder / MANIFEST)["sha256"]
-    if begun != manifest.sha256:
+    if read_run_manifest(folder).sha256 != manifest.sha256:
         raise UserError(
             f"{folder} was begun on another manifest than {manifest.folder} is now: start a new run"
         )
+    if (folder / PICTURES).exists():  # runs of before it was written have none
+        now_there = fingerprint(rows, manifest.folder)
+        advice = "Put those back, or start a new run in another --out"
+        require_same_pictures(read_fingerprint(folder), now_there, str(folder), advice)
+
+
+def read_fingerprint(folder: Path) -> Fingerprint:
+    """`pictures.csv` of a run or a sweep. Raises `UserError` where it is damaged."""
+    rows = read_rows(read_kept(folder, PICTURES), COLUMNS, folder / PICTURES)
+    return {(row["image"], row["mask"]): row["content"] for row in rows}
+
+
+def read_run_manifest(folder: Path) -> RunManifest:
+    """Reads `manifest.json`. Raises `UserError` where it is missing or damaged."""
+    return RunManifest(**read_record(folder, MANIFEST, get_type_hints(RunManifest)))
+
+
+def write_finished(folder: Path, steps: int, seconds: float, best: Mapping[str, Any]) -> None:
+    """Writes `finished.json`, with the environment of the sitting that finished the run.
+
+    Args:
+      folder: of the run.
+      steps: that it took.
+      seconds: of training, all sittings together.
+      best: epoch and score, None where there is no such figure.
+    """
+    sittings = read_sittings(folder)
+    environment = sittings[-1] if sittings else None
+    facts = {"steps": steps, "seconds": seconds, "best": dict(best), "environment": environment}
+    keep_json(folder, FINISHED, facts)
+
+
+def read_finished(folder: Path) -> dict[str, Any]:
+    """`finished.json`: steps, seconds, best (epoch and score) and environment, see `write_finished`.
+
+    Raises:
+      UserError: it is missing or damaged.
+    """
+    hints = {"steps": int, "seconds": float, "best": dict[str, Any], "environment": dict[str, Any] | None}
+    facts = read_record(folder, FINISHED, hints)
+    best = checked_record(facts["best"], {"epoch": int | None, "score": float | None}, folder / FINISHED)
+    if not all(map(math.isfinite, (facts["seconds"], best["score"] or 0.0))):
+        raise UserError(f"{folder / FINISHED} is damaged: seconds and score must be finite. {RESTORE}")
+    return facts | {"best": best}
 
 
 def read_run_config(folder: Path) -> TrainConfig:
@@ -105,81 +177,99 @@ def read_run_config(folder: Path) -> TrainConfig:
 
 def read_run_classes(folder: Path) -> Classes:
     """The classes that a run was trained on."""
-    path = folder / CLASSES
-    if not path.is_file():
+    if not (folder / CLASSES).is_file():
         raise UserError(f"{folder} is no run folder: {CLASSES} not found in it")
-    return parse_classes(path.read_bytes(), path)
+    return parse_classes(read_kept(folder, CLASSES), folder / CLASSES)
 
 
 def write_network_facts(folder: Path, facts: NetworkFacts) -> None:
     """Writes `network.json`."""
-    write_json(folder / NETWORK, asdict(facts))
+    keep_json(folder, NETWORK, asdict(facts))
 
 
 def read_network_facts(folder: Path) -> NetworkFacts:
-    """Reads `network.json`. Raises `UserError` where the run never got that far."""
-    if not (folder / NETWORK).is_file():
+    """Reads `network.json`. Raises `UserError` where the run never got that far, or it is damaged."""
+    path = folder / NETWORK
+    if not path.is_file():
         raise UserError(f"{folder} holds no trained network: {NETWORK} not found in it")
-    table = read_json(folder / NETWORK)
-    try:
-        facts = NetworkFacts(**table)
-    except TypeError as error:
-        raise UserError(f"{folder / NETWORK} was written by another version of l2s_jax: {error}") from error
+    facts = NetworkFacts(**read_record(folder, NETWORK, get_type_hints(NetworkFacts)))
+    mpp = 1.0 if facts.mpp is None else facts.mpp
+    numbers = (*facts.mean, *facts.std, mpp)
+    good = len(facts.mean) == len(facts.std) == 3 and all(map(math.isfinite, numbers))
+    if not good or min(*facts.std, mpp) <= 0:
+        raise UserError(
+            f"{path} is damaged: mean and std must be three finite numbers, std and mpp above 0. {RESTORE}"
+        )
+    size = facts.patch_size
+    if not 0 < size <= LARGEST_PATCH or size % PATCH_MULTIPLE or facts.head not in HEADS:
+        raise UserError(f"{path} is damaged: patch_size {size}, head {shown(facts.head)}. {RESTORE}")
     return facts
-
-
-def environment() -> dict[str, Any]:
-    """Versions, machine and devices of this process."""
-    import jax
-
-    return {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": sys.argv,
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "cpus": os.cpu_count(),
-        "devices": [str(device.device_kind) for device in jax.devices()],
-        "packages": {name: _version(name) for name in PACKAGES},
-    }
-
-
-def _version(name: str) -> str | None:
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        return metadata.version(name)
-    return None
 
 
 def write_subset(folder: Path, patches: PatchSet, subset: Subset, base: Path) -> None:
     """Writes the list of the patches that the run learns from, and as what."""
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("index", "image", "group", "mask_used", "label_used"))
+    writer.writerow(SUBSET_COLUMNS)
     for index, row in enumerate(patches.rows):
         used = bool(subset.has_mask[index]), bool(subset.has_label[index])
         if any(used):
-            writer.writerow((index, os.path.relpath(row.image, base), row.group, *map(int, used)))
-    write_text(folder / SUBSET, out.getvalue())
+            writer.writerow((index, relative_name(row.image, base), row.group, *map(int, used)))
+    keep_text(folder, SUBSET, out.getvalue())
 
 
 def read_subset(folder: Path) -> list[dict[str, str]]:
-    """Rows of subset.csv. Raises `UserError` where the run never got that far."""
+    """Rows of subset.csv. Raises `UserError` where the run never got that far, or it is damaged."""
     path = folder / SUBSET
     if not path.is_file():
-        raise UserError(f"{folder} is no complete run folder: {SUBSET} not found in it")
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        raise UserError(f"{folder} is no complete run folder: {SUBSET} not found in it. {RESTORE}")
+    rows = read_rows(read_kept(folder, SUBSET), SUBSET_COLUMNS, path)
+    for number, row in enumerate(rows, 1):
+        if not {row["mask_used"], row["label_used"]} <= {"0", "1"} or not row["group"]:
+            raise UserError(f"{path} is damaged at its row {number}: {shown(list(row.values()))}. {RESTORE}")
+    if not rows:
+        raise UserError(f"{path} is damaged: a run learns from something, and it lists nothing. {RESTORE}")
+    return rows
 
 
 def write_earlier_runs(folder: Path, runs: Sequence[EarlierRun]) -> None:
     """Writes `earlier_runs.json`."""
-    write_json(folder / EARLIER_RUNS, [run._asdict() for run in runs])
+    keep_json(folder, EARLIER_RUNS, [run._asdict() for run in runs])
 
 
 def read_earlier_runs(folder: Path) -> list[EarlierRun]:
-    """The runs that this one takes from; most take from none."""
-    if not (folder / EARLIER_RUNS).exists():
+    """The runs that this one takes from; most take from none.
+
+    Raises:
+      UserError: the list is damaged, or the run had one and it is gone.
+    """
+    path = folder / EARLIER_RUNS
+    if not has_kept(folder, EARLIER_RUNS):
         return []
-    return [EarlierRun(**record) for record in read_json(folder / EARLIER_RUNS)]
+    records = read_json_record(folder, EARLIER_RUNS)
+    if not isinstance(records, list):
+        raise UserError(f"{path} is damaged: expected a list of runs. {RESTORE}")
+    hints = get_type_hints(EarlierRun)
+    return [EarlierRun(**checked_record(record, hints, path)) for record in records]
+
+
+def unfinished(folder: Path) -> str:
+    """Says that a run is not finished, and whether a process trains it right now; "" for a finished one.
+
+    For whoever uses its network: what it gives is that of the best epoch so far. `finished.json` tells, the
+    lock who is at work.
+    """
+    if (folder / FINISHED).is_file():
+        return ""
+    at_work = ", and is being trained right now" if is_locked(folder) else ""
+    try:
+        rows = read_metrics(folder)
+    except UserError:
+        rows = []
+    judged = [row for row in rows if not math.isnan(row["val_score"])]
+    best = max(judged, key=lambda row: row["val_score"]) if judged else rows[-1] if rows else None
+    epochs = f" (epoch {best['epoch']:g} of {rows[-1]['epoch']:g} so far)" if best else ""
+    return f"the run {folder} is not finished{at_work}: its network is that of its best epoch so far{epochs}"
 
 
 def training_groups(folder: Path) -> set[str]:
@@ -189,16 +279,34 @@ def training_groups(folder: Path) -> set[str]:
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """Rows of metrics.csv; empty fields become NaN, a half-written last line is dropped."""
+    """Rows of metrics.csv; empty fields become NaN, a half-written last line is dropped.
+
+    Raises:
+      UserError: it is damaged; names the line.
+    """
     path = folder / METRICS
     if not path.is_file():
         return []
-    text = path.read_text(encoding="utf-8")
-    complete = text[: text.rfind("\n") + 1]
-    return [
-        {key: float(value) if value else float("nan") for key, value in record.items()}
-        for record in csv.DictReader(io.StringIO(complete))
-    ]
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    advice = "Restore it from a copy, or delete it: the curves of the run then begin where it goes on"
+    rows: list[dict[str, float]] = []
+    complete = content[: content.rfind(b"\n") + 1]
+    for number, record in enumerate(read_rows(complete, METRIC_COLUMNS, path) if complete else (), 2):
+        try:
+            row = {key: float(value) if value else math.nan for key, value in record.items()}
+        except ValueError as error:
+            raise UserError(f"{path} line {number} is damaged: {clipped(error)}. {advice}") from error
+        place = (row["epoch"], row["step"])
+        before = (rows[-1]["epoch"], rows[-1]["step"]) if rows else (0, 0)
+        if any(map(math.isinf, row.values())) or not (place[0] > before[0] and place[1] > before[1]):
+            raise UserError(
+                f"{path} line {number} is damaged: epochs and steps must grow, values be finite. {advice}"
+            )
+        rows.append(row)
+    return rows
 
 
 def write_metrics(folder: Path, rows: Sequence[dict[str, float]]) -> None:

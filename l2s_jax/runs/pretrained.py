@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import http.client
 import importlib.util
+import json
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,14 +17,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from l2s_jax.system.errors import UserError
-from l2s_jax.system.files import atomic_path, cache_folder, sha256_of_file
+from l2s_jax.system.files import atomic_path, cache_folder, expanded, sha256_of_file
 from l2s_jax.system.progress import track
+from l2s_jax.system.values import clipped
 
 StateDict = dict[str, np.ndarray]
+
+KINDS = ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL")
+"""Types of tensors that are read, as .safetensors calls them; bfloat16 becomes float32."""
 
 TORCH_EXTRA = "pip install 'l2s-jax[torch]'"
 TIMEOUT_S = 30.0
 CHUNK_BYTES = 2**20
+HEADER_SIZE = 8
+"""Bytes of a .safetensors file that say how long its header is."""
 
 
 class Published(NamedTuple):
@@ -91,7 +98,7 @@ def encoder_weights(
     if source == "random":
         return None
     if source != "auto":
-        return read_weights(Path(source).expanduser())
+        return read_weights(expanded(source))
     folder = folder or weights_folder()
     path = find_cached(folder, published) or _download_first(folder, published, say)
     state_dict = read_weights(path)
@@ -154,12 +161,26 @@ def read_weights(path: Path) -> StateDict:
 
 
 def write_safetensors(path: Path, state_dict: StateDict, metadata: dict[str, str] | None = None) -> None:
-    """Writes a state dict, whole or not at all. Raises `UserError` where the folder cannot be written."""
+    """Writes a state dict, whole or not at all: the same bytes each time.
+
+    Raises:
+      UserError: the folder cannot be written.
+    """
     from safetensors.numpy import save
 
-    content = save(state_dict, {"format": "pt", **(metadata or {})})
+    content = _in_order(save(state_dict, {"format": "pt", **(metadata or {})}))
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
+
+
+def _in_order(content: bytes) -> bytes:
+    """A .safetensors file with its metadata sorted; the library writes them in another order each time."""
+    size = int.from_bytes(content[:HEADER_SIZE], "little")
+    header = json.loads(content[HEADER_SIZE : HEADER_SIZE + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    text += b" " * (-len(text) % HEADER_SIZE)  # tensors begin at a multiple of eight
+    return len(text).to_bytes(HEADER_SIZE, "little") + text + content[HEADER_SIZE + size :]
 
 
 def download(file: Published, folder: Path, timeout_s: float = TIMEOUT_S) -> Path:
@@ -240,14 +261,30 @@ def _fetch(url: str, timeout_s: float) -> Iterator[bytes]:
 
 
 def _read_safetensors(path: Path) -> StateDict:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    import ml_dtypes  # noqa: F401  # comes with JAX; with it NumPy knows bfloat16 and the floats of 8 bits
+    from safetensors import SafetensorError, safe_open
 
     try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise UserError(f"{path} is no readable .safetensors file: {error}") from error
-    return tensors
+        with safe_open(path, framework="np") as file:
+            kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}
+            _require_known(path, kinds)
+            tensors = {name: file.get_tensor(name) for name in kinds}
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is no readable .safetensors file: {clipped(error)}") from error
+    return {
+        name: value.astype(np.float32) if kinds[name] == "BF16" else value for name, value in tensors.items()
+    }
+
+
+def _require_known(path: Path, kinds: dict[str, str]) -> None:
+    """Refuses tensors of types in which nobody keeps weights to go on from, or that NumPy does not have."""
+    other = sorted({kind for kind in kinds.values() if kind not in KINDS})
+    if other:
+        raise UserError(
+            f"{path} holds tensors of the type {', '.join(other)}; known are {', '.join(KINDS)}. Numbers "
+            "of 8 bits and fewer are for running a network: take the file with its full weights, or convert "
+            "it to float32"
+        )
 
 
 def _read_torch(path: Path) -> StateDict:

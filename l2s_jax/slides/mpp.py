@@ -243,6 +243,10 @@ def _number(text: str | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def _possible(mpp: float) -> bool:
+    return POSSIBLE_MPP[0] <= mpp <= POSSIBLE_MPP[1]
+
+
 def _plausible(mpp: float) -> bool:
     return PLAUSIBLE_MPP[0] <= mpp <= PLAUSIBLE_MPP[1]
 

@@ -7,6 +7,7 @@ error with a message, and pages that are not mapped do not count as this process
 import contextlib
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -22,6 +23,7 @@ class RowFile(NamedTuple):
     file: BinaryIO
     folder: Path  # in which it lies, for messages
     size: tuple[int, int]  # (height, width)
+    turn: threading.Lock  # for systems on which to read at a place is to move there
 
 
 @contextlib.contextmanager
@@ -41,7 +43,7 @@ def scratch_picture(folder: Path, size: tuple[int, int]) -> Iterator[RowFile]:
             os.truncate(file.fileno(), size[0] * size[1])
         except OSError as error:
             raise unwritable(folder, error) from error
-        yield RowFile(file, folder, size)
+        yield RowFile(file, folder, size, threading.Lock())
 
 
 def write_block(picture: RowFile, row: int, column: int, block: np.ndarray) -> None:
@@ -53,7 +55,7 @@ def write_block(picture: RowFile, row: int, column: int, block: np.ndarray) -> N
             data = memoryview(np.ascontiguousarray(line).data).cast("B")
             place = (row + number) * width + column
             while data:
-                written = os.pwrite(picture.file.fileno(), data, place)
+                written = _write_at(picture, data, place)
                 data, place = data[written:], place + written
     except OSError as error:
         raise unwritable(picture.folder, error) from error
@@ -75,9 +77,26 @@ def sample(picture: RowFile, rows: np.ndarray, columns: np.ndarray) -> np.ndarra
     return out
 
 
+def _write_at(picture: RowFile, data: memoryview, place: int) -> int:
+    """Bytes that were written at a place; Windows has no way to do so without moving there."""
+    if hasattr(os, "pwrite"):
+        return os.pwrite(picture.file.fileno(), data, place)
+    with picture.turn:
+        picture.file.seek(place)
+        return picture.file.write(data)
+
+
+def _read_at(picture: RowFile, size: int, place: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(picture.file.fileno(), size, place)
+    with picture.turn:
+        picture.file.seek(place)
+        return picture.file.read(size)
+
+
 def _read_into(picture: RowFile, data: memoryview, place: int) -> None:
     while data:
-        part = os.pread(picture.file.fileno(), min(len(data), 2**30), place)
+        part = _read_at(picture, min(len(data), 2**30), place)
         if not part:
             raise EOFError("a scratch file is shorter than it was made")
         data[: len(part)] = part

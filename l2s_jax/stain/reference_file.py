@@ -4,7 +4,6 @@ A model is to see new slides in the colours that it was trained on, so training 
 file, and the picture that the stains came from is known by its SHA-256.
 """
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 
 from l2s_jax.stain.fit import ALPHA, BETA, CONCENTRATION_PERCENTILE, INTENSITY, MIN_ANGLE, StainFit
 from l2s_jax.system.errors import UserError
-from l2s_jax.system.files import write_text
+from l2s_jax.system.files import parse_json, write_json
 
 METHOD = {
     "method": "macenko",
@@ -47,7 +46,7 @@ def save_reference(path: str | Path, fit: StainFit, picture: str, sha256: str) -
         "stain_matrix": np.asarray(fit.stain_matrix, np.float32).tolist(),
         "max_concentration": np.asarray(fit.max_concentration, np.float32).tolist(),
     }
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    write_json(Path(path), content)
 
 
 def load_reference(path: str | Path) -> tuple[StainFit, str]:
@@ -61,10 +60,10 @@ def load_reference(path: str | Path) -> tuple[StainFit, str]:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
     except OSError as error:
         raise UserError(f"cannot read the stain reference {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(f"{path} is not a stain reference: it is not valid JSON ({error})") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} is not a stain reference: expected a JSON object")

@@ -10,6 +10,7 @@ from l2s_jax.runs.config_file import config_from_dict
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.texts import control_fault
 from l2s_jax.system.toml import read_table
+from l2s_jax.system.values import shown
 from l2s_jax.types import Setting
 
 Study = Literal["segmentation", "classification"]
@@ -25,6 +26,7 @@ PERCENTS: dict[str, tuple[float, ...]] = {
 """The 14 fractions s and the 12 fractions c of section 3.3."""
 
 DRAWS = (0, 1, 2, 3, 4)
+MOST_DRAWS = 10_000
 SET_BY_SWEEP = ("setting", "percent", "draw", "seed")
 """Options that the sweep sets itself."""
 
@@ -88,7 +90,7 @@ def read_sweep(path: str | Path) -> SweepFile:
     name = _text(table, "name", path.stem, faults)
     study = _text(table, "study", "segmentation", faults)
     if study not in SETTINGS:
-        faults.append(f"study = {study!r} must be one of {', '.join(SETTINGS)}")
+        faults.append(f"study = {shown(study)} must be one of {', '.join(SETTINGS)}")
         study = "segmentation"
     percents = _numbers(table.get("percents", list(PERCENTS[study])), "percents", faults)
     listed = table.get("variant", [{"name": "paper"}])
@@ -125,15 +127,15 @@ def _variant(
     if not name or any(not (c.isalnum() or c in "-_.") for c in name):
         faults.append(f"{where}: name must be letters, digits, '-', '_' and '.'")
     preset = table.get("preset", "paper")
-    if preset not in PRESETS:
-        faults.append(f"{where}: preset {preset!r} is none of {', '.join(PRESETS)}")
+    if not isinstance(preset, str) or preset not in PRESETS:
+        faults.append(f"{where}: preset {shown(preset)} is none of {', '.join(PRESETS)}")
     chosen = table.get("settings", list(SETTINGS[study]))
     if (
         not isinstance(chosen, list)
         or not chosen
         or any(setting not in SETTINGS[study] for setting in chosen)
     ):
-        faults.append(f"{where}: settings = {chosen!r} must list some of {', '.join(SETTINGS[study])}")
+        faults.append(f"{where}: settings = {shown(chosen)} must list some of {', '.join(SETTINGS[study])}")
     own = table.get("percents")
     numbers = percents if own is None else _numbers(own, f"{where}: percents", faults)
     takes_from = _takes_from(table, study, where, faults)
@@ -163,11 +165,13 @@ def _takes_from(
 ) -> tuple[TakesFromVariant, ...]:
     taken: list[TakesFromVariant] = []
     for key, option in LINEAGE_KEYS.items():
-        words = str(table.get(key, "")).split()
+        words = table[key].split() if isinstance(table.get(key), str) else []
         if len(words) == 2 and words[1] in SETTINGS[study]:
             taken.append(TakesFromVariant(option, words[0], words[1]))
         elif key in table:
-            faults.append(f"{where}: {key} = {table[key]!r} must be a variant and a setting, as in 'paper S'")
+            faults.append(
+                f"{where}: {key} = {shown(table[key])} must be a variant and a setting, as in 'paper S'"
+            )
     return tuple(taken)
 
 
@@ -194,7 +198,7 @@ def _text(table: dict[str, Any], key: str, default: str, faults: list[str]) -> s
         if fault := control_fault(value):
             faults.append(f"{key} {fault}")
         return value
-    faults.append(f"{key} = {value!r} must be text")
+    faults.append(f"{key} = {shown(value)} must be text")
     return default
 
 
@@ -209,17 +213,19 @@ def _table(table: dict[str, Any], key: str, faults: list[str]) -> dict[str, Any]
 def _numbers(value: Any, where: str, faults: list[str]) -> tuple[float, ...]:
     good = isinstance(value, list) and value and all(type(number) in (int, float) for number in value)
     if not good or any(not 0 <= number <= 100 for number in value):
-        faults.append(f"{where} = {value!r} must list numbers between 0 and 100")
+        faults.append(f"{where} = {shown(value)} must list numbers between 0 and 100")
         return ()
     return tuple(sorted({float(number) for number in value}))
 
 
 def _draws(value: Any, faults: list[str]) -> tuple[int, ...]:
-    if type(value) is int and value > 0:
+    if type(value) is int and 0 < value <= MOST_DRAWS:
         return tuple(range(value))
-    if isinstance(value, list) and value and all(type(draw) is int and draw >= 0 for draw in value):
+    if isinstance(value, list) and value and all(type(draw) is int and 0 <= draw < 2**31 for draw in value):
         return tuple(dict.fromkeys(value))
-    faults.append(f"draws = {value!r} must be how many (at least 1), or a list of whole numbers from 0")
+    faults.append(
+        f"draws = {shown(value)} must be how many (1 to {MOST_DRAWS}), or a list of whole numbers from 0"
+    )
     return ()
 
 

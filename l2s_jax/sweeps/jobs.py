@@ -7,13 +7,19 @@ process takes its share before JAX looks for cores.
 
 import os
 import signal
-import threading
 from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import active_children, get_context, parent_process
+from multiprocessing import active_children, get_context
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from l2s_jax.system.children import (
+    end_with_parent,
+    raise_for_guard,
+    signals_come,
+    signals_wait,
+    started_since,
+)
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.stopping import Stopped, stop_requests
 
@@ -97,6 +103,7 @@ def at_a_time(
     waiting: list[R] = list(runs)
     going: dict[Future[Outcome], R] = {}
     pool = ProcessPoolExecutor(jobs, context, _settle, (shares,))
+    started: list[Any] = []
     told = False  # once: a run in training obeys a second signal at once
     with stop_requests() as stop:
         try:
@@ -108,7 +115,9 @@ def at_a_time(
                     for run in ready(waiting, going.values())[: jobs - len(going)]:
                         begin(run)
                         waiting.remove(run)
-                        going[pool.submit(_attempt, work, run)] = run
+                        with signals_wait():
+                            going[pool.submit(_attempt, work, run)] = run
+                    started = started_since(others)
                 for future in wait(going, LOOK_SECONDS, FIRST_COMPLETED).done:
                     del going[future]
                     outcome = future.result()
@@ -116,9 +125,10 @@ def at_a_time(
                         yield outcome
         except BrokenProcessPool as error:
             if not stop.is_set():
+                raise_for_guard([process for process in started if not process.is_alive()])
                 raise ProcessKilled(jobs) from error
         except KeyboardInterrupt:  # a second Ctrl-C
-            for process in _started_since(others):
+            for process in started_since(others):
                 process.kill()
             raise
         finally:
@@ -145,31 +155,41 @@ def core_shares(jobs: int) -> list[set[int] | None]:
 
 
 def _settle(shares: Any) -> None:
-    """Prepares a process. Ctrl-C is the parent's to act on; SIGTERM is heeded while a run is at work."""
-    os.setpgrp()
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """Prepares a process. Ctrl-C is the parent's to act on; SIGTERM is heeded now or when a run is begun."""
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
+    else:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _Asked())
+    signals_come()
     cores = shares.get()
     if cores is not None:
         os.sched_setaffinity(0, cores)
     os.environ["L2S_NO_BARS"] = "1"
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a GPU is shared
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     from l2s_jax.system.jax_setup import set_up_jax
 
     set_up_jax(compile_cache=None)
 
 
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-    os._exit(1)
+class _Asked:
+    """A handler that remembers that a process was asked to stop while no run was at work in it."""
+
+    def __init__(self) -> None:
+        self.so = False
+
+    def __call__(self, number: int, frame: Any) -> None:
+        self.so = True
 
 
 def _attempt(work: Callable[[R], Any], run: R) -> Outcome:
     """Works on a run in a process of its own; what it raises takes a form that survives the way back."""
-    signal.signal(signal.SIGTERM, _interrupt)  # a run in training puts a handler of its own in its place
+    asked = signal.getsignal(signal.SIGTERM)
     try:
+        signal.signal(signal.SIGTERM, _interrupt)  # a run in training puts its own handler in the place of it
+        if isinstance(asked, _Asked) and asked.so:
+            raise KeyboardInterrupt
         return Outcome(run, work(run))
     except KeyboardInterrupt:
         return Outcome(run, error=Stopped())
@@ -178,17 +198,13 @@ def _attempt(work: Callable[[R], Any], run: R) -> Outcome:
     except Exception as error:
         return Outcome(run, error=RuntimeError(str(error) or type(error).__name__))
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, asked)
 
 
 def _interrupt(number: int, frame: Any) -> None:
     raise KeyboardInterrupt
 
 
-def _started_since(others: Collection[Any]) -> list[Any]:
-    return [process for process in active_children() if process not in others]
-
-
 def _ask_to_stop(others: Collection[Any]) -> None:
-    for process in _started_since(others):
+    for process in started_since(others):
         process.terminate()

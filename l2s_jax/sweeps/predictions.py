@@ -19,10 +19,9 @@ from l2s_jax.reports.names import SETTINGS, in_order, method_text, percent_text
 from l2s_jax.reports.page import Drawing
 from l2s_jax.reports.reading import Results
 from l2s_jax.reports.report_folder import Samples
-from l2s_jax.runs.folder import BEST, MANIFEST, NETWORK
+from l2s_jax.runs.folder import BEST, NETWORK, read_run_manifest
 from l2s_jax.runs.network import load_network
 from l2s_jax.system.errors import UserError
-from l2s_jax.system.files import read_json
 from l2s_jax.types import IGNORE_PIXEL
 
 PAPER_PERCENTS = (0.0, 1.0, 2.5, 5.0, 7.5, 10.0)
@@ -116,10 +115,10 @@ def _choose(cells: pd.DataFrame) -> _Choice | None:
 
 def _manifest(run: Path) -> Manifest:
     """The manifest that a run was trained on, if it is still there and the same."""
-    note = read_json(run / MANIFEST)
-    manifest = read_manifest(note["path"], allow_outside=True)
-    if manifest.sha256 != note["sha256"]:
-        raise UserError(f"the manifest {note['path']} has changed since the runs.")
+    note = read_run_manifest(run)
+    manifest = read_manifest(note.path, allow_outside=True)
+    if manifest.sha256 != note.sha256:
+        raise UserError(f"the manifest {note.path} has changed since the runs.")
     return manifest
 
 

@@ -44,12 +44,12 @@ def result_row(
       planned: the run; the first of its cells gives setting, percent and draw.
       figures: from `judging.figures` on the test split.
       finished: the run's finished.json.
-      environment: the run's environment.json.
+      environment: of the sitting that finished the run.
       manifest_sha256: the manifest's hash.
     """
     cell = planned.cells[0]
     by_group = figures["per_group"].get("macro_f1", {"mean": np.nan, "sd": np.nan, "n": 0, "ddof": 1})
-    packages = environment["packages"]
+    packages = environment.get("packages", {})
     return {
         "run": planned.run,
         "dataset": sweep.dataset,
@@ -84,7 +84,7 @@ def result_row(
         "confusion": json.dumps(figures["confusion_matrix"]),
         "classifier_confusion": json.dumps(figures["classifier"]["confusion_matrix"]),
         "seconds": round(finished["seconds"], 1),
-        "device": "; ".join(environment["devices"]),
+        "device": "; ".join(environment.get("devices", ())),
         "versions": ";".join(f"{name}={version}" for name, version in packages.items() if version),
         "config_hash": config_hash(planned.config),
         "manifest_sha256": manifest_sha256,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
@@ -13,22 +14,33 @@ from typing import Any
 import pandas as pd
 
 from l2s_jax.data.check import check_manifest, require_valid
+from l2s_jax.data.fingerprint import PICTURES, fingerprint, fingerprint_text, require_same_pictures
 from l2s_jax.data.manifest import Manifest, read_manifest
 from l2s_jax.data.patch_set import load_patches
 from l2s_jax.prediction.evaluate import evaluate
-from l2s_jax.runs.folder import CONFIG, ENVIRONMENT, FINISHED, LAST, MANIFEST, read_run_config
+from l2s_jax.runs.folder import (
+    CONFIG,
+    FINISHED,
+    LAST,
+    read_fingerprint,
+    read_finished,
+    read_run_config,
+    read_run_manifest,
+)
+from l2s_jax.runs.sittings import read_sittings
 from l2s_jax.sweeps.estimate import duration, estimate
 from l2s_jax.sweeps.file import SweepFile, read_sweep
 from l2s_jax.sweeps.jobs import at_a_time, in_turn
 from l2s_jax.sweeps.plan import PlannedRun, describe_plan, plan_sweep, plan_table
 from l2s_jax.sweeps.row import result_columns, result_row
+from l2s_jax.system.children import require_main_guard
 from l2s_jax.system.csv_rows import append_rows, complete_rows, require_appendable
 from l2s_jax.system.csv_text import table_text
 from l2s_jax.system.errors import Unwritable, UserError
-from l2s_jax.system.files import locked, read_json, write_json, write_text
+from l2s_jax.system.files import locked, read_json, remove_leftovers, write_json, write_text
 from l2s_jax.system.outputs import refuse
 from l2s_jax.system.progress import track
-from l2s_jax.system.stopping import Stopped
+from l2s_jax.system.stopping import Stopped, stop_requests
 from l2s_jax.training.plan import describe_splits
 from l2s_jax.training.train import train
 from l2s_jax.types import IGNORE_LABEL
@@ -90,6 +102,7 @@ def sweep(
     """
     if jobs < 1:
         raise UserError(f"jobs = {jobs}: expected 1 or more")
+    require_main_guard()
     experiment = read_sweep(file)
     data = manifest or experiment.manifest
     if data is None:
@@ -119,14 +132,16 @@ def sweep(
             say(line)
         say(estimate(folder / RESULTS, planned, finished, patches, contents, jobs))
         return folder
-    with locked(folder):
+    with locked(folder), stop_requests() as stop:
+        remove_leftovers(folder)
         finished = check_begun(folder, contents, say)
         open_sweep(folder, experiment, contents, planned)
+        _require_same_pictures(folder, contents, finished)
         for line in describe_plan(experiment, planned, finished):
             say(line)
         failed = set() if retry_failed else failed_runs(folder)
         left = [run for run in planned if run.run not in finished | failed]
-        _run_all(folder, experiment, contents, left, jobs, allow_outside, say)
+        _run_all(folder, experiment, contents, left, jobs, allow_outside, stop, say)
         _say_failures(folder, planned, say)
     say(f"done: {folder / RESULTS} (next: l2s report {folder})")
     return folder
@@ -139,6 +154,7 @@ def _run_all(
     left: Sequence[PlannedRun],
     jobs: int,
     allow_outside: bool,
+    stop: threading.Event,
     say: Callable[[str], None],
 ) -> None:
     began, n_begun = time.monotonic(), 0
@@ -159,10 +175,11 @@ def _run_all(
     with closing(outcomes):  # where this is left, other processes are asked to stop
         for number, (run, result, error) in enumerate(outcomes, 1):
             _end_if_it_concerns_all(error)
-            _require_unchanged(contents, allow_outside)
+            _require_unchanged(folder, contents, allow_outside)
             if error is not None:  # whatever it is, the other runs are not to be lost by it
                 say(f"failed: {error or type(error).__name__}")
                 append_rows(folder / FAILURES, [_failure(run, error)])
+                _end_if_asked(stop, number < len(left))
                 continue
             row, groups = result
             _forget_groups(folder / PER_GROUP, run.run)
@@ -175,6 +192,13 @@ def _run_all(
                 f"  {which}{row['macro_f1']:.3f} pooled macro F1 on test, {row['classifier_accuracy']:.3f} "
                 f"classifier accuracy; about {duration(rest)} left"
             )
+            _end_if_asked(stop, number < len(left))
+
+
+def _end_if_asked(stop: threading.Event, more: bool = True) -> None:
+    """Begins nothing more where Ctrl-C or a signal has asked to stop, in whatever moment that came."""
+    if stop.is_set() and more:
+        raise Stopped()
 
 
 def _end_if_it_concerns_all(error: Exception | None) -> None:
@@ -189,7 +213,7 @@ def run_one(
     """Trains (or resumes, or finds finished) one run and measures it once on the test split."""
     silent = lambda line: None  # noqa: E731
     run_folder, config = folder / RUNS / run.run, run.config
-    if (run_folder / CONFIG).exists() and read_json(run_folder / MANIFEST)["sha256"] != contents.sha256:
+    if (run_folder / CONFIG).exists() and read_run_manifest(run_folder).sha256 != contents.sha256:
         shutil.rmtree(run_folder)  # it learned from a manifest that was changed while the sweep was at work
     begun = (run_folder / CONFIG).exists()
     if begun:
@@ -201,22 +225,36 @@ def run_one(
         config = dataclasses.replace(config, **named)
     if not (run_folder / FINISHED).exists():
         train(contents.folder, run_folder, config, resume=begun, allow_outside=allow_outside, say=silent)
+    with stop_requests() as stop:  # those of the sweep, which can have come while the run's report was drawn
+        _end_if_asked(stop)
     figures = evaluate(run_folder, contents.folder, allow_outside=allow_outside, say=silent)
-    row = result_row(
-        experiment,
-        run,
-        figures,
-        read_json(run_folder / FINISHED),
-        read_json(run_folder / ENVIRONMENT),
-        contents.sha256,
-    )
+    finished = read_finished(run_folder)
+    # Runs of before it stood in finished.json have the first sitting's.
+    environment = finished["environment"] or (read_sittings(run_folder) or [{}])[-1]
+    row = result_row(experiment, run, figures, finished, environment, contents.sha256)
     shutil.rmtree(run_folder / LAST, ignore_errors=True)  # Adam's moments are of no more use
     by_group = complete_rows(run_folder / "evaluation" / "test" / "per_group.csv")[0]
     return row, [{"run": run.run, **record} for record in by_group.to_dict("records")]
 
 
-def _require_unchanged(contents: Manifest, allow_outside: bool) -> None:
-    """Refuses figures of a manifest that was changed while they were made."""
+def _require_same_pictures(folder: Path, contents: Manifest, finished: Collection[str]) -> None:
+    """Refuses pictures or masks that were exchanged under the same names since the sweep was begun.
+
+    Those of before any run was finished are of no consequence: they are looked at anew.
+    """
+    now = fingerprint(contents.patches, contents.folder)
+    if (folder / PICTURES).exists() and finished:
+        advice = "Put those back, or start a sweep in another --out: figures of both do not compare"
+        require_same_pictures(read_fingerprint(folder), now, f"the sweep in {folder}", advice)
+    elif not (folder / PICTURES).exists() or read_fingerprint(folder) != now:
+        write_text(folder / PICTURES, fingerprint_text(now))
+
+
+def _require_unchanged(folder: Path, contents: Manifest, allow_outside: bool) -> None:
+    """Refuses figures of a manifest, or of pictures in it, that were changed while they were made."""
+    advice = "Put those back, and start the same sweep again; the run in hand is left out"
+    now = fingerprint(contents.patches, contents.folder)
+    require_same_pictures(read_fingerprint(folder), now, f"the sweep in {folder}", advice)
     if read_manifest(contents.folder, allow_outside=allow_outside).sha256 != contents.sha256:
         raise UserError(
             f"{contents.folder} was changed while the sweep was at work. The runs that are in {RESULTS} were "
@@ -267,7 +305,14 @@ def check_begun(folder: Path, contents: Manifest, say: Callable[[str], None] = p
         say(f"{folder / RESULTS} ends in half a line, which is dropped: that run's figures are made again")
     begun = set(results.get("manifest_sha256", ()))
     if (folder / SWEEP).exists():
-        begun.add(read_json(folder / SWEEP)["manifest_sha256"])
+        facts = read_json(folder / SWEEP)
+        sha256 = facts.get("manifest_sha256") if isinstance(facts, dict) else None
+        if not isinstance(sha256, str):
+            raise UserError(
+                f"{folder / SWEEP} is damaged: it names no manifest. Delete it: it is written again, "
+                f"and {RESULTS} knows the manifest too"
+            )
+        begun.add(sha256)
     if begun - {contents.sha256}:
         raise UserError(
             f"{contents.folder} is not the manifest that the results in {folder} were begun with (it, or its "
@@ -303,7 +348,8 @@ def open_sweep(
     if len(before):
         try:
             before = before.astype({"percent": float, "draw": int})
-        except (KeyError, ValueError) as error:
+            before[list(CELL_KEYS)]
+        except (KeyError, ValueError, OverflowError) as error:
             raise UserError(f"{folder / PLAN} was changed ({error}). Move it away") from error
         plan = pd.concat([before, plan]).drop_duplicates(list(CELL_KEYS), keep="last")
     write_text(folder / PLAN, table_text(plan, float_format="%.10g"))

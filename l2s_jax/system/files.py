@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -10,8 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from l2s_jax.system.errors import Unwritable, UserError
+from l2s_jax.system.values import clipped
 
 LOCK = ".lock"
+PATIENCE = 0.5
+"""Seconds to wait for a lock: `is_locked` holds one for a moment."""
+PARTIAL = ".partial-"
+"""How names of files begin that are being written; a killed process leaves them behind."""
 
 
 @contextlib.contextmanager
@@ -26,14 +32,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".partial-", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix=path.suffix, dir=path.parent)
         os.close(handle)
     except OSError as error:
         raise unwritable(path, error) from error
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as written:
+        with temporary.open("r+b") as written:  # Windows brings to the disk only what it may write
             os.fsync(written.fileno())
         temporary.chmod(0o644)
         os.replace(temporary, path)
@@ -46,7 +52,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def write_text(path: str | Path, text: str) -> None:
     """Writes UTF-8 text, whole or not at all. Raises `Unwritable` where the folder cannot be written."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(text.encode("utf-8"))
 
 
 def unwritable(path: Path, error: OSError) -> Unwritable:
@@ -64,16 +70,53 @@ def sha256_of_file(path: str | Path) -> str:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes JSON, whole or not at all."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    """Writes JSON, whole or not at all. What is not finite becomes null: JSON has no NaN."""
+    write_text(path, json_text(content, indent=2) + "\n")
+
+
+def json_text(content: Any, **options: Any) -> str:
+    """JSON that every reader takes: null in the place of NaN and infinity, which only Python reads."""
+    return json.dumps(_finite(content), allow_nan=False, **options)
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return content
 
 
 def read_json(path: Path) -> Any:
     """Reads JSON. Raises `UserError` naming the file where it cannot."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
+        return parse_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UserError(f"cannot read {path}: {clipped(error)}") from error
+
+
+def parse_json(content: bytes) -> Any:
+    """JSON as it is. Raises `ValueError` for all that is none, lists without end among them."""
+    try:
+        return json.loads(content)
+    except RecursionError as error:
+        raise ValueError("lists or tables are nested too deeply") from error
+
+
+def remove_leftovers(folder: Path, *, everywhere: bool = False) -> None:
+    """Removes what killed processes left half-written in a folder that this process has to itself.
+
+    Args:
+      folder: which need not be there.
+      everywhere: in the folders in it too.
+    """
+    for path in folder.glob(f"{'**/' if everywhere else ''}{PARTIAL}*"):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 @contextlib.contextmanager
@@ -84,7 +127,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK)
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=PATIENCE)
     except Timeout as error:
         raise UserError(
             f"another process is working on {folder}: wait for it, or choose another folder"
@@ -97,9 +140,44 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether a process, this one or another, has a folder to itself; False where that cannot be told."""
+    from filelock import FileLock, Timeout
+
+    if not (folder / LOCK).exists():
+        return False
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:  # a folder that can only be read
+        return False
+    lock.release()
+    return False
+
+
 def cache_folder() -> Path:
-    """Folder for downloads and compiled programs: L2S_CACHE, else l2s_jax in the user's cache folder."""
+    """Folder for downloads and compiled programs: L2S_CACHE, else l2s_jax in the user's cache folder.
+
+    Raises:
+      UserError: L2S_CACHE is not set, and the user has no home, as in some containers.
+    """
+    named = os.environ.get("L2S_CACHE")
+    if named:
+        return expanded(named)
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if not base.is_absolute():  # a relative one is to be ignored, says the XDG specification
-        base = Path("~/.cache").expanduser()
-    return Path(os.environ.get("L2S_CACHE") or base / "l2s_jax").expanduser()
+        base = expanded("~/.cache")
+    return base / "l2s_jax"
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with `~` replaced by the home folder. Raises `UserError` where there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(
+            f"{path}: this user has no home folder here. Set L2S_CACHE to a folder that can be written to, "
+            "for weights and compiled programs, and name other folders without ~"
+        ) from error

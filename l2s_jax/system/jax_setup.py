@@ -1,11 +1,14 @@
 """What a command sets for its process before it uses JAX. The library leaves all of it to its users."""
 
-import ctypes
 import gc
 import os
 import sys
 from pathlib import Path
 from typing import Any
+
+from l2s_jax.system.c_library import c_library
+from l2s_jax.system.errors import UserError
+from l2s_jax.system.values import clipped
 
 MIN_SECONDS = 0.5
 """Programs that compile faster are not kept."""
@@ -41,14 +44,59 @@ def use_compile_cache(wanted: bool, folder: Path | None = None) -> None:
 
     from l2s_jax.system.files import cache_folder
 
+    users = folder or os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    if wanted and not users:
+        try:
+            users = cache_folder() / "compiled"
+        except UserError as error:
+            print(f"l2s: compiled programs are not kept: {error}", file=sys.stderr)
+            wanted = False
     values: dict[str, Any] = {"jax_enable_compilation_cache": wanted}
     if wanted:
-        users = os.environ.get("JAX_COMPILATION_CACHE_DIR")
-        values["jax_compilation_cache_dir"] = str(folder or users or cache_folder() / "compiled")
+        values["jax_compilation_cache_dir"] = str(users)
         values["jax_persistent_cache_min_compile_time_secs"] = MIN_SECONDS
     for name, value in values.items():
         jax.config.update(name, value)
         os.environ[name.upper()] = str(value)
+
+
+def require_device() -> None:
+    """Looks for a device to compute on.
+
+    Raises:
+      UserError: JAX finds none, most often since JAX_PLATFORMS asks for one that is not there.
+    """
+    import jax
+
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        named = os.environ.get("JAX_PLATFORMS", "")
+        if not named:
+            raise UserError(f"JAX finds no device: {_first_line(error)}. `l2s doctor` says more") from error
+        raise UserError(
+            f"JAX_PLATFORMS={named} asks for what is not here ({_first_line(error)}). There is: "
+            f"{', '.join(_platforms_here())}. Unset JAX_PLATFORMS, or set it to one of these; for a GPU "
+            "install the extra cuda and look at `l2s doctor`"
+        ) from error
+
+
+def _platforms_here() -> list[str]:
+    """Platforms that JAX can compute on, whatever JAX_PLATFORMS says."""
+    import jax
+
+    before = jax.config.read("jax_platforms")
+    jax.config.update("jax_platforms", "")
+    try:
+        return sorted({device.platform for device in jax.devices()})
+    except (RuntimeError, AssertionError):
+        return ["none"]
+    finally:
+        jax.config.update("jax_platforms", before)
+
+
+def _first_line(error: BaseException) -> str:
+    return clipped((str(error).splitlines() or [type(error).__name__])[0], 120)
 
 
 def keep_freed_memory() -> bool:
@@ -64,7 +112,7 @@ def keep_freed_memory() -> bool:
     """
     if not sys.platform.startswith("linux"):
         return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(c_library(), "mallopt", None)
     if mallopt is None:
         return False
     # Versions that refuse so large a threshold are told to take no block at all from the kernel.

@@ -1,17 +1,22 @@
-"""Being asked to stop: Ctrl-C and SIGTERM as a flag, and the error that says that it was heeded."""
+"""Being asked to stop: signals as a flag that is never lost, and the error that says that it was heeded."""
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
 from l2s_jax.system.errors import UserError
 
+Handler = Callable[[int, FrameType | None], None]
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""Ctrl-C, what batch systems and containers send, and what a closed terminal sends; Windows has no SIGHUP."""
+
 
 class Stopped(UserError):
-    """Ctrl-C or SIGTERM: the state was saved first.
+    """Ctrl-C, SIGTERM or SIGHUP: the state was saved first.
 
     Attributes:
       folder: what can be gone on with, where it is known.
@@ -26,22 +31,81 @@ class Stopped(UserError):
         )
 
 
+class _Ask:
+    """The handler that sets the flag; a second signal is obeyed at once."""
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.stop.is_set():
+            raise KeyboardInterrupt
+        self.stop.set()
+
+
 @contextmanager
 def stop_requests() -> Iterator[threading.Event]:
-    """Turns Ctrl-C and SIGTERM into a flag that a loop looks at; a second is obeyed."""
-    stop = threading.Event()
+    """Turns Ctrl-C, SIGTERM and SIGHUP into a flag that a loop looks at; a second is obeyed.
 
-    def ask(number: int, frame: Any) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
+    Within another such block it is the other's flag: what was asked for in an inner block, or before it
+    began, is known in the outer one.
 
+    Raises:
+      Stopped: at the end of the outermost block, where the flag was set and nobody has raised anything: what
+        comes after the block is not begun.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield stop  # signals reach the main thread only
+        yield threading.Event()  # signals reach the main thread only
         return
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    handler = signal.getsignal(signal.SIGINT)
+    if isinstance(handler, _Ask):
+        yield handler.stop
+        return
+    ask = _Ask()
+    with _handlers({number: ask for number in SIGNALS if not _ignored(number)}):
+        yield ask.stop
+    if ask.stop.is_set():
+        raise Stopped()
+
+
+@contextmanager
+def interrupts_later() -> Iterator[None]:
+    """Keeps a signal until the block has ended: libraries take an exception in their midst for damage.
+
+    For what takes seconds at most. A second signal is obeyed at once. Signals that end the process without
+    asking it do so.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kept: list[tuple[int, FrameType | None]] = []
+
+    def keep(number: int, frame: FrameType | None) -> None:
+        if kept:
+            raise KeyboardInterrupt
+        kept.append((number, frame))
+
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    callable_ones = {number: handler for number, handler in before.items() if callable(handler)}
     try:
-        yield stop
+        with _handlers(dict.fromkeys(callable_ones, keep)):
+            yield
+    finally:
+        for number, frame in kept:
+            callable_ones[number](number, frame)
+
+
+def _ignored(number: int) -> bool:
+    """Whether the process was started with a closed terminal ignored, as nohup does."""
+    return number == getattr(signal, "SIGHUP", None) and signal.getsignal(number) == signal.SIG_IGN
+
+
+@contextmanager
+def _handlers(handlers: dict[int, Handler]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # None: put there by something else than Python, which cannot put it back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

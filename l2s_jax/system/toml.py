@@ -1,21 +1,57 @@
 """TOML files of options: read, and each value held against its type."""
 
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 from l2s_jax.system.errors import UserError
+from l2s_jax.system.values import INT64, clipped, converted, describe, fits, shown
 
 
 def read_table(path: str | Path, what: str = "config") -> dict[str, Any]:
     """A TOML file as it is. Raises `UserError` where it cannot be read, which calls it `what`."""
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UserError(f"cannot read the {what} {path}: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"{path} is not valid TOML: {error}") from error
+        content = Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"cannot read the {what} {path}: {getattr(error, 'strerror', None) or error}"
+        ) from error
+    return parse_table(content, path)
+
+
+def parse_table(content: bytes, path: str | Path) -> dict[str, Any]:
+    """TOML as it is: UTF-8, numbers within 64 bits as TOML demands, not nested beyond sense.
+
+    Args:
+      content: of the file.
+      path: for messages.
+
+    Raises:
+      UserError: it is no such thing; names the file, and the key where a number is too large.
+    """
+    try:
+        table = tomllib.loads(content.decode("utf-8-sig"))
+        large = _beyond_64_bits(table, "")
+    except RecursionError as error:
+        raise UserError(f"{path} is not valid TOML: lists or tables are nested too deeply") from error
+    except (
+        ValueError
+    ) as error:  # TOMLDecodeError, bad UTF-8, impossible dates, numbers of thousands of digits
+        raise UserError(f"{path} is not valid TOML: {clipped(error)}") from error
+    if large:
+        raise UserError(f"{path}: {large} is a number beyond 64 bits, which TOML does not have")
+    return table
+
+
+def _beyond_64_bits(value: Any, name: str) -> str:
+    """The key of a whole number that is too large; empty where there is none."""
+    if isinstance(value, dict):
+        inner = ((one, f"{name}.{key}" if name else str(key)) for key, one in value.items())
+    elif isinstance(value, list):
+        inner = ((one, name) for one in value)
+    else:
+        return name if type(value) is int and not INT64[0] <= value <= INT64[1] else ""
+    return next((found for found in (_beyond_64_bits(*one) for one in inner) if found), "")
 
 
 def typed_options(table: dict[str, Any], hints: dict[str, Any], where: str) -> dict[str, Any]:
@@ -34,62 +70,10 @@ def typed_options(table: dict[str, Any], hints: dict[str, Any], where: str) -> d
     for key, value in table.items():
         if key not in hints:
             faults.append(f"unknown option {key!r} (known: {', '.join(hints)})")
-        elif not _fits(value, hints[key]):
-            faults.append(f"{key} = {value!r} must be {_describe(hints[key])}")
+        elif not fits(value, hints[key]):
+            faults.append(f"{key} = {shown(value)} must be {describe(hints[key])}")
         else:
-            values[key] = _converted(value, hints[key])
+            values[key] = converted(value, hints[key])
     if faults:
         raise UserError("\n".join([f"{where}:", *faults]))
     return values
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    if get_origin(hint) is Literal:
-        return any(type(value) is type(one) and value == one for one in get_args(hint))
-    if get_origin(hint) is tuple:
-        return isinstance(value, list) and _items_fit(value, get_args(hint))
-    if get_origin(hint) is Mapping:
-        return isinstance(value, dict) and all(_fits(part, get_args(hint)[1]) for part in value.values())
-    if get_args(hint):
-        return any(_fits(value, part) for part in _parts(hint))
-    if hint is float:
-        return type(value) in (int, float)
-    return type(value) is (str if hint is Path else hint)
-
-
-def _items_fit(values: list[Any], hints: tuple[Any, ...]) -> bool:
-    if hints[1:] == (...,):
-        return all(_fits(value, hints[0]) for value in values)
-    return len(values) == len(hints) and all(map(_fits, values, hints))
-
-
-def _converted(value: Any, hint: Any) -> Any:
-    """A value that fits, as the type has it."""
-    if get_origin(hint) is tuple:
-        args = get_args(hint)
-        hints = [args[0]] * len(value) if args[1:] == (...,) else args
-        return tuple(map(_converted, value, hints))
-    if get_args(hint) and get_origin(hint) not in (Literal, Mapping):
-        return _converted(value, next(part for part in _parts(hint) if _fits(value, part)))
-    return hint(value) if hint in (float, Path) else value
-
-
-def _parts(hint: Any) -> list[Any]:
-    """What a union consists of, None apart, which TOML cannot hold."""
-    return [part for part in get_args(hint) if part is not type(None)]
-
-
-def _describe(hint: Any) -> str:
-    if get_origin(hint) is Literal:
-        return "one of " + ", ".join(map(str, get_args(hint)))
-    if get_origin(hint) is tuple:
-        args = get_args(hint)
-        if args[1:] == (...,):
-            return f"a list, each {_describe(args[0])}"
-        return f"a list of {len(args)}: {', '.join(map(_describe, args))}"
-    if get_origin(hint) is Mapping:
-        return f"a table, each {_describe(get_args(hint)[1])}"
-    if get_args(hint):
-        return " or ".join(map(_describe, _parts(hint)))
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
-    return names[hint]

@@ -9,11 +9,18 @@ from l2s_jax.config import TrainConfig
 from l2s_jax.data.manifest import Manifest
 from l2s_jax.models.forward import Network
 from l2s_jax.prediction.scales import scale_warning
-from l2s_jax.runs.folder import EarlierRun, read_run_classes, training_groups, write_earlier_runs
+from l2s_jax.runs.folder import (
+    EarlierRun,
+    read_run_classes,
+    training_groups,
+    unfinished,
+    write_earlier_runs,
+)
 from l2s_jax.runs.leaks import HELD_OUT, held_out_groups, near_groups, require_unseen, warn_of_near
 from l2s_jax.runs.network import load_network
 from l2s_jax.runs.pretrained import encoder_weights
 from l2s_jax.system.errors import UserError
+from l2s_jax.system.files import expanded
 from l2s_jax.training.initial_weights import RANDOM, InitialWeights
 from l2s_jax.training.plan import RunPlan
 from l2s_jax.training.pseudo_masks import (
@@ -87,7 +94,7 @@ def read_weights(
       UserError: there are no such weights.
       Leak: that run has learned from patients or slides of this manifest's validation or test split.
     """
-    folder = Path(named).expanduser()
+    folder = expanded(named)
     if named in ("auto", "random") or not folder.is_dir():
         return InitialWeights(encoder=encoder_weights(named, say=say)), None
     network, facts = load_network(folder)
@@ -96,6 +103,8 @@ def read_weights(
     part = "the whole network" if whole else "the encoder"
     why = "" if whole else f", since its classes or head are others ({', '.join(classes)}; {facts.head})"
     say(f"starting from {part} of the run {folder}{why}")
+    if unfinished(folder):
+        say(f"warning: {unfinished(folder)}")
     variables = {
         kind: dict(tree) if whole else {"encoder": tree["encoder"]}
         for kind, tree in network.variables.items()
@@ -106,12 +115,19 @@ def read_weights(
 def read_teacher(named: str, manifest: Manifest, say: Say = print) -> Teacher:
     """Reads the network of the run that the option `teacher` names.
 
+    Args:
+      named: its folder.
+      manifest: what the new run is going to learn from.
+      say: receives warnings.
+
     Raises:
       UserError: there is no such run, or it has other classes.
       Leak: it has learned from patients or slides of this manifest's validation or test split.
     """
-    folder = Path(named).expanduser()
+    folder = expanded(named)
     network, facts = load_network(folder)
+    if unfinished(folder):
+        say(f"warning: {unfinished(folder)}")
     names = read_run_classes(folder).names
     if names != manifest.classes.names:
         raise UserError(

@@ -94,6 +94,8 @@ def _take_steps(runs: Sequence[TrainingRun], program: Program, say: Callable[[st
     going = list(runs)
     most = max(run.setup.plan.steps - run.number for run in runs)
     with stop_requests() as stop, ExitStack() as stack:
+        if alone and stop.is_set():  # asked for while the runs were made ready
+            raise _stopped(runs)
         files = [stack.enter_context(events(run.setup.folder / EVENTS, run.number)) for run in runs]
         for _ in track(range(most), "training", most, "steps"):
             for i, run in enumerate(runs):

@@ -25,16 +25,16 @@ from l2s_jax.prediction.judging import Picture, figures, judge
 from l2s_jax.prediction.tiles import default_tiling, predict_pictures
 from l2s_jax.runs.folder import (
     CONFIG,
-    ENVIRONMENT,
-    FINISHED,
-    MANIFEST,
+    read_finished,
     read_metrics,
     read_run_classes,
     read_run_config,
+    read_run_manifest,
     read_subset,
 )
 from l2s_jax.runs.network import load_network
-from l2s_jax.system.files import read_json, write_text
+from l2s_jax.runs.sittings import read_sittings
+from l2s_jax.system.files import write_text
 
 SAMPLES = 6
 FIGURES = {
@@ -59,14 +59,14 @@ def write_run_report(folder: Path, pictures: Sequence[Picture], batch_size: int 
     curves = draw_curves(rows, judged_on)
     save_figure(curves, folder / "curves.png")
     sections = [
-        ("Result", _result(read_json(folder / FINISHED), rows, on_test)),
+        ("Result", _result(read_finished(folder), rows, on_test)),
         ("Data", _data(folder, pictures, judged_on)),
         ("Training", inline_png(png_of(curves), f"losses and figures by epoch, {judged_on}")),
     ]
     if pictures:
         sections += _judged(folder, pictures, batch_size, judged_on)
     sections.append((f"Options ({CONFIG})", html.preformatted((folder / CONFIG).read_text(encoding="utf-8"))))
-    sections.append(("Environment", _environment(read_json(folder / ENVIRONMENT))))
+    sections.append(("Environment", "".join(map(_environment, read_sittings(folder)))))
     write_text(folder / "report.html", html.page(f"Run {folder.resolve().name}", sections))
 
 
@@ -75,7 +75,9 @@ def _result(finished: dict, rows: Sequence[dict[str, float]], on_test: bool) -> 
     text = f"{finished['steps']} steps in {finished['seconds']:.0f} s. "
     if best["score"] is None:
         return html.paragraph(text + "No validation figure: the network of the last epoch is kept.")
-    best_row = next(row for row in rows if row["epoch"] == best["epoch"])
+    # Without its row, of a metrics.csv that was deleted meanwhile, the score is all that is known.
+    nothing = dict.fromkeys(FIGURES, math.nan)
+    best_row = next((row for row in rows if row["epoch"] == best["epoch"]), nothing)
     # A classifier that no label has trained says nothing.
     untrained = {"val_label_accuracy"} if all(math.isnan(row["loss_cls"]) for row in rows) else set()
     columns = [name for name in FIGURES if not math.isnan(best_row[name]) and name not in untrained]
@@ -93,7 +95,7 @@ def _result(finished: dict, rows: Sequence[dict[str, float]], on_test: bool) -> 
 
 
 def _data(folder: Path, pictures: Sequence[Picture], judged_on: str) -> str:
-    manifest = read_json(folder / MANIFEST)
+    manifest = read_run_manifest(folder)
     used = read_subset(folder)
     masks, labels = (sum(row[name] == "1" for row in used) for name in ("mask_used", "label_used"))
     groups = len({row["group"] for row in used})
@@ -102,8 +104,8 @@ def _data(folder: Path, pictures: Sequence[Picture], judged_on: str) -> str:
         f"{len(pictures)} patches of {len({p.row.group for p in pictures})} groups, {with_mask} with a mask"
     )
     rows = (
-        ("manifest", manifest["path"]),
-        ("its SHA-256", manifest["sha256"]),
+        ("manifest", manifest.path),
+        ("its SHA-256", manifest.sha256),
         ("learned from", f"{masks} masks and {labels} labels, {len(used)} patches of {groups} groups"),
         (judged_on, judged if pictures else "none"),
     )
@@ -111,6 +113,7 @@ def _data(folder: Path, pictures: Sequence[Picture], judged_on: str) -> str:
 
 
 def _environment(facts: dict) -> str:
+    """One sitting of the run."""
     packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items() if version)
     told = {**facts, "command": shlex.join(facts["command"]), "packages": packages}
     return html.facts(

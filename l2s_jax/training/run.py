@@ -9,10 +9,9 @@ from typing import Any
 from l2s_jax.data.loader import batches
 from l2s_jax.runs import checkpoints
 from l2s_jax.runs.events import EventFile
-from l2s_jax.runs.folder import BEST, FINISHED, LAST, read_metrics, write_metrics
+from l2s_jax.runs.folder import BEST, LAST, read_metrics, write_finished, write_metrics
 from l2s_jax.step.train_step import TrainState
 from l2s_jax.system.errors import UserError
-from l2s_jax.system.files import write_json
 from l2s_jax.training.initial_weights import first_state
 from l2s_jax.training.setup import RunSetup
 from l2s_jax.training.validation import VALIDATION, Validation, validation_scores
@@ -225,9 +224,8 @@ class TrainingRun:
     def finish(self) -> None:
         """Writes what came out, after the last step, and the report."""
         best = self.note["best"] or {"epoch": None, "score": None}
-        facts = {"steps": self.setup.plan.steps, "seconds": self.seconds(), "best": best}
         if self.writes:
-            write_json(self.setup.folder / FINISHED, facts)
+            write_finished(self.setup.folder, self.setup.plan.steps, self.seconds(), best)
             # Not before the first step: it takes a second.
             from l2s_jax.training.report import write_run_report
 

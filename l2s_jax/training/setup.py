@@ -11,15 +11,12 @@ from l2s_jax.data.patch_set import PatchSet
 from l2s_jax.models.network import L2S
 from l2s_jax.runs import checkpoints
 from l2s_jax.runs.folder import (
-    ENVIRONMENT,
     FINISHED,
     LAST,
     NetworkFacts,
-    environment,
     write_network_facts,
     write_subset,
 )
-from l2s_jax.system.files import write_json
 from l2s_jax.training.lineage import Lineage, lineage_of_begun, lineage_reader, write_lineage
 from l2s_jax.training.plan import RunPlan, describe_subset, plan_run
 from l2s_jax.training.pseudo_masks import with_pseudo_masks
@@ -98,8 +95,6 @@ def write_setup(setup: RunSetup, manifest: Manifest) -> None:
         mpps.pop() if len(mpps) == 1 else None,
     )
     write_network_facts(folder, facts)
-    if not (folder / ENVIRONMENT).exists():
-        write_json(folder / ENVIRONMENT, environment())
     write_subset(folder, plan.patches, plan.chosen, manifest.folder)
     if setup.stage == "new":
         write_lineage(folder, setup.lineage)

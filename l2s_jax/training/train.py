@@ -10,6 +10,7 @@ from l2s_jax.data.check import check_manifest, require_valid
 from l2s_jax.data.manifest import Manifest
 from l2s_jax.data.patch_set import load_patches
 from l2s_jax.runs.folder import open_run
+from l2s_jax.runs.sittings import begin_sitting
 from l2s_jax.step.mesh import make_mesh
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import locked
@@ -115,7 +116,10 @@ def train_together(
                 continue
             if writes:
                 write_setup(setup, contents)
-            training_runs.append(TrainingRun(setup, validation, 1 / len(setups), writes, agreed))
+            run = TrainingRun(setup, validation, 1 / len(setups), writes, agreed)
+            if writes and run.going:
+                begin_sitting(setup.folder, run.number, say)
+            training_runs.append(run)
         fit(training_runs, strategy, devices, say, ahead)
     for setup in setups:
         say(f"done: {setup.folder} (open {setup.folder / 'report.html'})")

@@ -1,8 +1,11 @@
 import importlib.metadata
 import io
+import os
+import shutil
 import subprocess
 import sys
 from collections import namedtuple
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -190,17 +193,62 @@ def test_disk(monkeypatch, gib, level):
     assert {finding.level for finding in doctor.check_disk()} == {level}
 
 
-def test_memory_within_a_containers_limit(monkeypatch, tmp_path):
-    monkeypatch.setattr("psutil.virtual_memory", lambda: Memory(8 * 2**30))
-    assert doctor.available_memory(tmp_path) == 8 * 2**30
-    (tmp_path / "memory.current").write_text(f"{2**30}\n")
-    (tmp_path / "memory.max").write_text("max\n")
-    assert doctor.available_memory(tmp_path) == 8 * 2**30
-    (tmp_path / "memory.max").write_text(f"{3 * 2**30}\n")
-    assert doctor.available_memory(tmp_path) == 2 * 2**30
-
-
 def test_torch_is_optional(monkeypatch):
     monkeypatch.setattr(doctor, "has_torch", lambda: False)
     (finding,) = doctor.check_torch()
     assert finding.level == "ok" and "l2s-jax[torch]" in finding.advice
+
+
+def test_a_platform_that_is_not_here_is_told_with_what_is(monkeypatch):
+    """JAX raises an AssertionError without a word."""
+    code = "from l2s_jax.cli.doctor import check_devices as c; (f,) = c(); print(f.level, f.what, f.advice)"
+    here = {**os.environ, "JAX_PLATFORMS": "cuda"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=here)
+    assert done.stdout.startswith("problem JAX_PLATFORMS=cuda") and "There is: cpu" in done.stdout, done
+    assert "unset JAX_PLATFORMS" in done.stdout
+
+
+def test_other_systems_are_said_to_be_untried(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    findings = doctor.check_python()
+    assert findings[-1].level == "warning" and "docs/platforms.md" in findings[-1].advice
+    assert (Path(__file__).parents[2] / "docs" / "platforms.md").is_file()
+
+
+HOMELESS = """
+import os, sys
+os.setgid(54321); os.setuid(54321)
+from l2s_jax.cli.app import main
+main()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "setuid") or os.getuid() != 0, reason="needs to become another user")
+@pytest.mark.parametrize("cache", [True, False])
+def test_without_home_and_passwd_entry_nothing_is_a_traceback(cache, trained, phantom, tmp_path):
+    """As containers run under a number: with L2S_CACHE all works, without it all but keeping does."""
+    data, run = tmp_path / "data", tmp_path / "trained"
+    shutil.copytree(phantom, data)
+    shutil.copytree(trained, run)
+    for path in (tmp_path, *tmp_path.rglob("*")):
+        path.chmod(0o777)
+    for folder in tmp_path.parents[:2]:  # pytest's, which only its user may enter
+        folder.chmod(folder.stat().st_mode | 0o011)
+    picture = next((data / "images").rglob("*.png"))
+    here = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME")}
+    here.pop("JAX_COMPILATION_CACHE_DIR", None)
+    here |= {"L2S_CACHE": str(tmp_path / "cache")} if cache else {"L2S_CACHE": ""}
+    commands = (
+        ["doctor"],
+        ["train", data, "--out", tmp_path / "run", "--weights", "random", "--steps", 2, "--batch-size", 8],
+        ["predict", run, picture, "--out", tmp_path / "masks"],
+    )
+    for command in commands:
+        line = [sys.executable, "-c", HOMELESS, *map(str, command)]
+        done = subprocess.run(line, capture_output=True, text=True, env=here, cwd=tmp_path, timeout=600)
+        said = done.stdout + done.stderr
+        assert "Traceback" not in said, said
+        if command[0] == "doctor":
+            assert "reinstall" not in said and (cache or "Set L2S_CACHE" in said), said
+        else:
+            assert done.returncode == 0 and (cache or "compiled programs are not kept" in said), said

@@ -103,6 +103,13 @@ def test_the_guide_shows_the_lines_that_were_run(folder):
     assert 'predict = export.deserialize(bytearray(open(PROGRAM, "rb").read()))' in LOAD_AND_RUN
     assert all(name in text for name in CLASSES.names)
     assert "7.5 micrometres" in text
+    assert f"written by jax {jax.__version__}" in text and "six months" in text
+
+
+def test_the_same_network_is_the_same_bytes(folder, variables, tmp_path):
+    files = export_model(tmp_path / "again", variables, CLASSES, SIZE, MEAN, STD, "a3", mpp=7.5)
+    for file in files:
+        assert file.read_bytes() == (folder / file.name).read_bytes(), file.name
 
 
 def test_it_is_lowered_for_cuda_too_on_a_machine_without_a_gpu(folder):

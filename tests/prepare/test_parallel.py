@@ -1,8 +1,14 @@
 import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from helpers.dataset_generator import write_gleason
@@ -43,11 +49,8 @@ def test_nothing_to_do():
 
 
 def test_workers_are_bounded_by_memory(monkeypatch):
-    class Memory:
-        available = 5 * 2**30
-
-    monkeypatch.setattr(parallel.psutil, "virtual_memory", lambda: Memory)
-    monkeypatch.setattr(parallel.os, "sched_getaffinity", lambda process: range(64), raising=False)
+    monkeypatch.setattr(parallel, "available_memory", lambda: 5 * 2**30)
+    monkeypatch.setattr(parallel, "usable_cores", lambda: 64)
     assert parallel.default_workers() == 2
 
 
@@ -111,3 +114,79 @@ def test_no_cluster_is_told(monkeypatch):
         run_all(square, [1], scheduler="tcp://127.0.0.1:9")
     with pytest.raises(UserError, match="no Dask scheduler answers at 'nonsense://x'"):
         run_all(square, [1], scheduler="nonsense://x")
+
+
+BUSY = """
+import sys
+from functools import partial
+from helpers.parallel_work import toil
+from l2s_jax.prepare.parallel import run_all
+if __name__ == "__main__":
+    try:
+        run_all(partial(toil, sys.argv[1]), range(4), workers=2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+def alive(pids):
+    left = [pid for pid in pids if psutil.pid_exists(pid)]
+    return [pid for pid in left if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGKILL"])
+def test_no_worker_outlives_its_parent(how, tmp_path):
+    """In the midst of their work, one of them in code that never lets go of the interpreter."""
+    if not hasattr(signal, how):
+        pytest.skip(f"no {how} here")
+    (tmp_path / "script.py").write_text(BUSY)
+    here = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
+    parent = subprocess.Popen([sys.executable, tmp_path / "script.py", tmp_path], env=here)
+    for _ in range(1200):
+        workers = [int(path.stem) for path in tmp_path.glob("*.begun")]
+        if len(workers) == 2:
+            break
+        assert parent.poll() is None
+        time.sleep(0.05)
+    assert len(workers) == 2
+    parent.send_signal(getattr(signal, how))
+    parent.wait(timeout=60)
+    for _ in range(200):
+        if not alive(workers):
+            break
+        time.sleep(0.05)
+    assert not alive(workers)
+
+
+UNGUARDED = """
+from pathlib import Path
+from l2s_jax.prepare.gleason import prepare_gleason
+from l2s_jax.prepare.options import GleasonOptions, WorkOptions
+options = GleasonOptions(size=64, patch_size=32, stain="off")
+print(prepare_gleason({data!r}, {out!r}, options, WorkOptions(workers=2)))
+"""
+
+
+def test_a_script_without_a_main_guard_is_one_short_message(serial, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(UNGUARDED.format(data=str(serial[0]), out=str(tmp_path / "out")))
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1 and 'below `if __name__ == "__main__":`' in done.stderr
+    # The traceback of the script that did not catch it, once: nothing of any worker.
+    assert done.stderr.count("Traceback") == 1 and len(done.stderr.splitlines()) < 30, done.stderr
+
+
+def test_what_a_kill_left_in_the_first_moments_is_no_other_file(serial, tmp_path):
+    out = tmp_path / "o"
+    (out / "images").mkdir(parents=True)
+    leftovers = [out / ".partial-abc.toml", out / ".lock", out / "images" / ".partial-x.png"]
+    for path in leftovers:
+        path.touch()
+    with pytest.raises(UserError, match="holds other files"):
+        prepare_gleason(serial[0], out, OPTIONS, WorkOptions(workers=1))  # a folder of somebody's images
+    leftovers[2].unlink()
+    (out / "images").rmdir()
+    prepare_gleason(serial[0], out, OPTIONS, WorkOptions(workers=1))
+    (out / "images" / ".partial-x.png").touch()  # of a kill that came later
+    prepare_gleason(serial[0], out, OPTIONS, WorkOptions(workers=1))
+    assert not list(out.rglob(".partial-*")) and (out / "patches.csv").is_file()

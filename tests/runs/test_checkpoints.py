@@ -88,6 +88,7 @@ def test_late_answers_after_a_failure_are_not_printed(tmp_path, state, monkeypat
     for name in ("a", "b"):
         (tmp_path / name / "3").mkdir(parents=True)
         monkeypatch.setattr(checkpoints, "latest_step", lambda folder: 3)
+        monkeypatch.setattr(checkpoints, "_damaged", lambda checkpoint: [])
         with pytest.raises(UserError, match="is damaged"):
             checkpoints.load(tmp_path / name, {"state": state})
     for text in ("Event loop is closed", "something else"):

@@ -2,6 +2,8 @@ import contextlib
 import functools
 import hashlib
 import http.server
+import json
+import re
 import socket
 import subprocess
 import sys
@@ -11,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file, save, save_file
 
 from l2s_jax.runs import pretrained as weights
 from l2s_jax.runs.pretrained import (
+    KINDS,
     PUBLISHED,
     Published,
     Unavailable,
@@ -23,6 +27,7 @@ from l2s_jax.runs.pretrained import (
     find_cached,
     read_weights,
     weights_folder,
+    write_safetensors,
 )
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import cache_folder
@@ -344,3 +349,41 @@ def test_unwritable_cache_is_named(web, tmp_path):
         fetch(folder=tmp_path / "cache", published=[file])
     assert not isinstance(caught.value, Unavailable)
     assert web.asked == []
+
+
+SIZES = {
+    "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "F8_E4M3FNUZ": 1, "F4": 0.5, "F6_E2M3": 0.75, "BF16": 2,
+    "F16": 2, "F32": 4, "F64": 8, "C64": 8, "I8": 1, "U16": 2, "U64": 8, "BOOL": 1, "F1_NEW": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_tensors_of_any_type_are_read_or_named(kind, tmp_path):
+    """Files as quantised networks come in; NumPy lacks most of their types."""
+    data = b"\x40" * int(8 * SIZES[kind])
+    entry = {"dtype": kind, "shape": [8], "data_offsets": [0, len(data)]}
+    header = json.dumps({"conv1.weight": entry}).encode()
+    header += b" " * (-len(header) % 8)
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + data)
+    if kind in KINDS:
+        value = read_weights(path)["conv1.weight"]
+        assert value.shape == (8,) and value.dtype.kind in "fib"
+        if kind == "BF16":
+            assert value.dtype == np.float32 and value[0] == 3.00390625  # 0x4040 in the upper half
+        return
+    with pytest.raises(UserError, match=re.escape(str(path))) as refused:
+        read_weights(path)
+    assert kind in str(refused.value)
+
+
+def test_the_same_weights_are_the_same_bytes(tmp_path):
+    weights = {name: np.arange(n, dtype=np.float32) for name, n in (("b", 3), ("a", 5), ("c", 1))}
+    metadata = {name: name * 3 for name in "zyxwvutsé"}
+    for number in range(8):
+        write_safetensors(tmp_path / str(number), weights, metadata)
+    assert len({(tmp_path / str(number)).read_bytes() for number in range(8)}) == 1
+    with safe_open(tmp_path / "0", framework="np") as file:
+        assert file.metadata() == {"format": "pt", **metadata}
+        for name, value in weights.items():
+            np.testing.assert_array_equal(file.get_tensor(name), value)

@@ -207,3 +207,25 @@ def test_what_cannot_be(phantom, tmp_path, capsys):
     assert run([*command, "--jobs", "3", "--dry-run"]) == 0
     assert "with 2 at a time, if each is as quick as those" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
+
+
+def test_asked_to_stop_while_a_job_starts_it_is_not_begun(tmp_path, monkeypatch):
+    """SIGTERM reaches processes that import yet: they are not killed by it, and do not forget it."""
+    import l2s_jax.sweeps.jobs as module
+
+    submit, asked = module.ProcessPoolExecutor.submit, []
+
+    def at_once(self, *arguments):
+        future = submit(self, *arguments)
+        if len(asked) < 2:
+            asked.append(future)
+            if len(asked) == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+        return future
+
+    monkeypatch.setattr(module.ProcessPoolExecutor, "submit", at_once)
+    began = time.monotonic()
+    with pytest.raises(Stopped):
+        list(work_in(tmp_path, [Toy("a", "waits"), Toy("b", "waits"), Toy("c")]))
+    assert time.monotonic() - began < 60  # else each would have waited for two minutes
+    assert not (tmp_path / "c.begun").exists()

@@ -8,6 +8,7 @@ import time
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from helpers.sweep_work import PASSING
 from l2s_jax.cli.app import run
@@ -22,6 +23,7 @@ from l2s_jax.sweeps.sweep import sweep
 from l2s_jax.system.csv_rows import append_rows, complete_rows
 from l2s_jax.system.errors import Unwritable, UserError
 from l2s_jax.system.files import locked, read_json
+from l2s_jax.system.stopping import Stopped
 
 SWEEP = """
 name = "small"
@@ -296,3 +298,48 @@ def test_rows_are_appended_whole_and_only_to_their_own_columns(tmp_path):
     assert path.read_text() == "run,score\na,0.5\nb,0.25\nd,1\n"
     with pytest.raises(UserError, match="has other columns"):
         append_rows(path, [{"run": "e", "points": 1.0}])
+
+
+def test_asked_to_stop_while_a_runs_report_is_written_it_begins_no_other(
+    file, phantom, tmp_path, monkeypatch
+):
+    """Or while its figures are made; what is finished is kept."""
+    import l2s_jax.sweeps.sweep as module
+    from l2s_jax.training import report as run_report
+
+    out, train, evaluate = tmp_path / "results", module.train, module.evaluate
+    write, begun = run_report.write_run_report, []
+
+    def interrupted(*arguments):
+        signal.raise_signal(signal.SIGTERM)
+        write(*arguments)
+
+    def counted(manifest, folder, *rest, **more):
+        begun.append(folder)
+        return train(manifest, folder, *rest, **more)
+
+    monkeypatch.setattr(module, "train", counted)
+    with monkeypatch.context() as patch:
+        patch.setattr(run_report, "write_run_report", interrupted)
+        with pytest.raises(Stopped):
+            sweep(file, out, manifest=phantom, say=lambda line: None)
+    assert len(begun) == 1 and (begun[0] / "finished.json").exists() and not (out / "results.csv").exists()
+
+    def interrupted_figures(*arguments, **more):
+        signal.raise_signal(signal.SIGHUP)
+        return evaluate(*arguments, **more)
+
+    monkeypatch.setattr(module, "evaluate", interrupted_figures)
+    with pytest.raises(Stopped):
+        sweep(file, out, manifest=phantom, say=lambda line: None)
+    assert len(begun) == 1 and len(table(out)) == 1
+
+
+def test_pictures_that_are_exchanged_between_runs_are_noticed(last_row_missing, file):
+    out, data = last_row_missing
+    sweep(file, out, manifest=data, say=lambda line: None)
+    mask = next(row.mask for row in read_manifest(data).of_split("test") if row.mask)
+    Image.open(mask).transpose(Image.Transpose.ROTATE_180).save(mask)
+    with pytest.raises(UserError, match="begun with other pictures or masks") as refused:
+        sweep(file, out, manifest=data, say=lambda line: None)
+    assert mask.name in str(refused.value)

@@ -61,7 +61,7 @@ def test_an_allocator_that_refuses_changes_nothing(monkeypatch):
             return 0
 
     monkeypatch.setattr(jax_setup.sys, "platform", "linux")
-    monkeypatch.setattr(jax_setup.ctypes, "CDLL", lambda name: Refusing())
+    monkeypatch.setattr(jax_setup, "c_library", Refusing)
     before = jax.config.read("jax_cpu_enable_async_dispatch")
     assert jax_setup.keep_freed_memory() is False
     assert jax.config.read("jax_cpu_enable_async_dispatch") == before
@@ -69,7 +69,7 @@ def test_an_allocator_that_refuses_changes_nothing(monkeypatch):
 
 def test_a_c_library_without_mallopt_is_left_alone(monkeypatch):
     monkeypatch.setattr(jax_setup.sys, "platform", "linux")
-    monkeypatch.setattr(jax_setup.ctypes, "CDLL", lambda name: object())
+    monkeypatch.setattr(jax_setup, "c_library", lambda: None)
     assert jax_setup.keep_freed_memory() is False
 
 

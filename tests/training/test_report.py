@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from l2s_jax.data.manifest import read_manifest
+from l2s_jax.runs.folder import write_finished
 from l2s_jax.training.report import write_run_report
 
 
@@ -49,6 +50,6 @@ def test_without_validation_and_labels_the_page_claims_neither(copy):
     assert "accuracy, classifier" not in page and "macro F1, pixels" in page
     assert "Confusion matrix" not in page and page.count("<img ") == 1
     finished = json.loads((copy / "finished.json").read_text())
-    (copy / "finished.json").write_text(json.dumps({**finished, "best": {"epoch": 3, "score": None}}))
+    write_finished(copy, finished["steps"], finished["seconds"], {"epoch": 3, "score": None})
     write_run_report(copy, ())
     assert "the network of the last epoch is kept" in (copy / "report.html").read_text()

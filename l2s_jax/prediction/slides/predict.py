@@ -151,6 +151,8 @@ def predict_slide(
     with publishing(out, sources, key=settings["key"], last=[about.name]) as stage:
         outputs = output_paths(stage, name, options.entropy)
         result = _predict(slide, outputs, predictor, options, mpp, title)
+        if predictor.unfinished:
+            result["unfinished"] = predictor.unfinished
         record = {"name": name} | settings | result | {"seconds": round(time.monotonic() - start, 1)}
         write_json(stage / about.name, record)
         append_areas(out / AREAS, record)

@@ -17,6 +17,7 @@ from l2s_jax.prediction.tiles import Tiling
 from l2s_jax.slides.overview import Tissue
 from l2s_jax.slides.slide import Slide
 from l2s_jax.system.csv_rows import replace_row
+from l2s_jax.system.files import parse_json
 from l2s_jax.system.outputs import begin_table
 from l2s_jax.types import IGNORE_PIXEL
 
@@ -72,7 +73,7 @@ def settings_of(
 def finished(path: Path, key: str, outputs: dict[str, Path]) -> Record | None:
     """The record of a slide whose outputs are complete and of these settings, or None."""
     try:
-        record = json.loads(path.read_bytes())
+        record = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return None
     complete = isinstance(record, dict) and record.get("key") == key

@@ -1,7 +1,6 @@
 """Handing regions on to QuPath and ImageScope."""
 
 import itertools
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from shapely import Polygon
 from l2s_jax.data.manifest import Classes
 from l2s_jax.slides.annotations.repair import lies_inside, polygon_parts
 from l2s_jax.slides.annotations.types import Annotations, Region
-from l2s_jax.system.files import atomic_path
+from l2s_jax.system.files import atomic_path, json_text
 from l2s_jax.types import IGNORE_PIXEL
 
 DECIMALS = 3
@@ -62,7 +61,7 @@ def write_geojson(
                     },
                 },
             }
-            file.write((",\n" if number else "\n") + json.dumps(feature))
+            file.write((",\n" if number else "\n") + json_text(feature))
             number += 1
         file.write("\n]}\n")
     return number
