@@ -58,6 +58,10 @@ def _size(page: Any) -> tuple[int, int]:
     return page.imagelength, page.imagewidth
 
 
+_PYRAMID = "'OUT.tif[tile,pyramid,compression=jpeg,bigtiff]'"
+"""What vips is to write so that OpenSlide takes it."""
+
+
 def _fault(page: Any) -> str | None:
     """What of a page OpenSlide would show wrongly, and what to do about it."""
     tags = page.tags
@@ -68,15 +72,14 @@ def _fault(page: Any) -> str | None:
     extra = _all(tags.valueof(338, default=()))
     if orientation not in (0, 1):
         return (
-            f"it is to be shown turned or mirrored (Orientation {orientation}), and its tiles would be "
-            "turned one by one. Save it upright, e.g. "
-            "`vips autorot IN OUT.tif[tile,pyramid,compression=jpeg,bigtiff]`"
+            f"it is to be shown turned or mirrored (Orientation {orientation}), and its tiles can be "
+            f"shown scrambled. Save it upright, e.g. `vips autorot IN {_PYRAMID}`"
         )
     if any(one != 8 for one in bits) or any(one not in (1, 4) for one in formats):
         kind = "" if all(one in (1, 4) for one in formats) else " that are signed or no whole numbers"
         return (
             f"it has {max(bits)} bits a channel{kind}; expected 8. Scale it to 8 bits with a range that you "
-            "choose once for all slides, e.g. `vips linear IN OUT.tif A B --uchar`"
+            f"choose once for all slides, e.g. `vips linear IN {_PYRAMID} A B --uchar`"
         )
     if page.imagedepth > 1:
         return f"it is a stack of {page.imagedepth} planes in one page; expected one plane. Save one of them"
@@ -88,7 +91,7 @@ def _fault(page: Any) -> str | None:
         return (
             f"it has {samples} channels, of which {max(0, samples - colours)} is no transparency "
             f"(ExtraSamples {', '.join(map(str, extra)) or 'missing'}), but would be taken for it. Save the "
-            "three of red, green and blue only, e.g. `vips extract_band IN OUT.tif 0 --n 3`"
+            f"three of red, green and blue only, e.g. `vips extract_band IN {_PYRAMID} 0 --n 3`"
         )
     if planar == 2 and (photometric != _RGB or samples != 3 or compression in (_JPEG, _OLD_JPEG)):
         return (

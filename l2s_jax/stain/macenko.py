@@ -24,6 +24,7 @@ from l2s_jax.stain.fit import (
     MIN_ANGLE,
     MIN_CONCENTRATION,
     MIN_PIXELS,
+    MIN_TISSUE_SHARE,
     MIN_VARIANCE,
     OWN_FIT,
     SLIDE_FIT,
@@ -44,8 +45,8 @@ def fit_stain(images: Array, mask: Array | None = None) -> StainFit:
         which has one shape for all slides.
 
     Returns:
-      A `StainFit` with batch axis B. It is unusable where `MIN_PIXELS`, `MIN_VARIANCE`, `MIN_ANGLE` or
-      `MIN_CONCENTRATION` is not met.
+      A `StainFit` with batch axis B. It is unusable where `MIN_PIXELS`, `MIN_TISSUE_SHARE`, `MIN_VARIANCE`,
+      `MIN_ANGLE` or `MIN_CONCENTRATION` is not met.
     """
     return _fit(_optical_density(images), _flat_mask(mask))
 
@@ -140,6 +141,7 @@ def _fit(density: Array, mask: Array | None) -> StainFit:
     max_concentration = _max_concentration(density, seen, _unmixing(stain_matrix))
     usable = (
         (count >= MIN_PIXELS)
+        & (count >= MIN_TISSUE_SHARE * seen.sum(-1))
         & (variance >= MIN_VARIANCE)
         & (angle >= MIN_ANGLE)
         & (max_concentration >= MIN_CONCENTRATION).all(-1)

@@ -147,6 +147,8 @@ def degenerate_pictures():
     empty = np.full((128, 128, 3), 255, np.uint8)
     speck = empty.copy()
     speck[:5, :5] = he_picture(0)[:5, :5]
+    little = empty.copy()
+    little[:10] = he_picture(0)[:10]  # 8%: enough pixels, but the maximum concentration would be a pale one's
     two_colours = empty.copy()
     two_colours[:64], two_colours[64:] = (120, 60, 140), (90, 40, 120)
     grey = np.repeat(rng.integers(0, 200, (128, 128, 1)), 3, -1).astype(np.uint8)
@@ -157,6 +159,7 @@ def degenerate_pictures():
         "two colours": two_colours,
         "grey": grey,
         "a speck of tissue": speck,
+        "a strip of tissue": little,
         "pale": rng.integers(230, 256, (128, 128, 3)).astype(np.uint8),
     }
 
