@@ -15,6 +15,7 @@ from l2s_jax.phantom.slide_writing import write_bach_xml
 from l2s_jax.prepare.bach import prepare_bach
 from l2s_jax.prepare.options import BachOptions, WorkOptions
 from l2s_jax.slides.slide import open_slide
+from l2s_jax.stain.patches import MACENKO
 
 DATA = Path(os.environ.get("L2S_DATA", Path(__file__).parents[3] / "shared" / "data"))
 REAL = DATA / "slides" / "CMU-1-Small-Region.svs"
@@ -121,7 +122,7 @@ def test_the_real_slide_becomes_patches(real, tmp_path):
     """2967 x 2220 level-0 pixels of 0.499 um are 198 x 148 at 7.5 um/px: patches of 32."""
     out = tmp_path / "o"
     options = BachOptions(patch_size=32, min_foreground=0.3, splits_file=real / "splits.csv")
-    result = prepare_bach(real, out, options, WorkOptions(workers=1))
+    result = prepare_bach(real, out, options, WorkOptions(workers=1), stainer=MACENKO)
     assert result.failures == () and check_manifest(out).ok
     classes = result.manifest.classes
     pixels = sum(
