@@ -24,9 +24,9 @@ MIN_PIXELS = math.ceil(100 / ALPHA)
 """Fewest tissue pixels for a fit: with fewer, the percentile of the angle is the one most extreme pixel."""
 
 MIN_TISSUE_SHARE = 0.1
-"""Least share of tissue among the pixels seen. The maximum concentration is a percentile over glass too, as in
-torchstain, so in a patch of much glass it is a pale pixel's, and all others come out too dark: on four phantom
-patches by 19 to 33 of 256 grey levels where 4 to 10% were tissue, by 4 to 6 where 24 to 49% were."""
+"""Least share of tissue among the pixels seen. The maximum concentration is a percentile over glass too, as
+in torchstain, so in a patch of much glass it is a pale pixel's, and all others come out too dark: on four
+phantom patches by 19 to 33 of 256 grey levels where 4 to 10% were tissue, by 4 to 6 where 24 to 49% were."""
 
 MIN_VARIANCE = 1e-5
 """Least variance along the second stain axis, in squared optical density. Rounding to grey levels alone gives
