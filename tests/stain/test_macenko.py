@@ -84,7 +84,12 @@ def test_normalised_pictures_equal_torchstain(glass):
     reference_picture = he_picture(9, strength=(0.8, 1.4))
     reference = batch_of(fit_stain(reference_picture[None]))
     ours, status = macenko(images, reference)
-    assert (np.asarray(status) == OWN_FIT).all()
+    if glass == 0.8:  # less tissue than we trust a fit of: the arithmetic is torchstain's nevertheless
+        assert (np.asarray(status) == UNCHANGED).all()
+        fit = fit_stain(images)
+        ours = normalise_stain(images, fit._replace(usable=jnp.ones_like(fit.usable)), reference)
+    else:
+        assert (np.asarray(status) == OWN_FIT).all()
     assert ours.dtype == jnp.uint8 and ours.shape == images.shape
     assert_same_picture(ours, torchstain_of(images, reference_picture))
 
