@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from l2s_jax.system.errors import UserError
+from l2s_jax.system.errors import Unwritable, UserError
 from l2s_jax.system.files import sha256_of_file, unwritable
 
 RECORD = "outputs.jsonl"
@@ -255,6 +255,8 @@ def publishing(
             _move(stage, folder, sources, key, last)
         except OSError as error:
             raise unwritable(folder, error) from error
+    except Unwritable as error:  # people know the folder, not the one that it stands in for
+        raise Unwritable(str(error).replace(str(stage), str(folder))) from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 

@@ -408,7 +408,8 @@ def test_a_full_disk_is_an_error_and_not_half_a_result(slide, tmp_path):
         record, failures = run_one(noisy, tmp_path / "out")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert record is None and "cannot write" in failures[0] and "Free some space" in failures[0]
+    assert record is None and f"cannot write {tmp_path / 'out'}" in failures[0]
+    assert "free some space" in failures[0] and ".partial" not in failures[0]
     assert not list((tmp_path / "out").glob("*"))
     (tmp_path / "file").write_text("")
     assert "cannot write" in run_one(noisy, tmp_path / "file")[1][0]
@@ -583,12 +584,17 @@ def test_a_dicom_slide_is_judged_once_by_the_file_that_has_the_annotation(traine
 
 
 def test_figures_of_other_slides_are_not_replaced(trained, annotated, tmp_path):
+    for path in annotated.iterdir():
+        shutil.copy(path, tmp_path / path.name)
+    with (tmp_path / "two.svs").open("ab") as file:
+        file.write(b"\0")  # another file, not a copy of the first
+    one, two, out = tmp_path / "one.svs", tmp_path / "two.svs", tmp_path / "o"
     common = {"rename": {"Tumour": "carcinoma"}, "options": options(mpp=4.0), "batch_size": 8, "say": str}
-    evaluate_slides(trained, [annotated / "one.svs"], out=tmp_path, **common)
-    evaluate_slides(trained, [annotated / "one.svs", annotated / "two.svs"], out=tmp_path, **common)
+    evaluate_slides(trained, [one], out=out, **common)
+    evaluate_slides(trained, [one, two], out=out, **common)
     with pytest.raises(UserError, match=r"metrics\.json was made from .*two\.svs"):
-        evaluate_slides(trained, [annotated / "one.svs"], out=tmp_path, **common)
-    assert json.loads((tmp_path / "metrics.json").read_text())["n_slides"] == 2
+        evaluate_slides(trained, [one], out=out, **common)
+    assert json.loads((out / "metrics.json").read_text())["n_slides"] == 2
 
 
 def test_slides_that_cannot_be_judged_cost_no_other(trained, annotated, tmp_path, capsys):
