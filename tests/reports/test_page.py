@@ -105,12 +105,18 @@ def test_every_mean_is_that_of_the_runs_it_leads_to(folder, page):
 
 
 def test_files_beside_the_page(folder):
-    names = {path.name for path in (folder / "report").iterdir()}
+    names = {path.name for path in (folder / "report").iterdir() if not path.name.startswith(".")}
     tables = {
         f"{stem}.{form}" for stem in ("table_segmentation", "differences") for form in ("md", "csv", "tex")
     }
     figures = {f"{stem}.svg" for stem in ("curves", "relative", "differences", "plan_masks", "confusion")}
-    assert names == tables | figures | {"report.html", "cells.csv", "confusion.csv", "plan_masks.csv"}
+    assert names == tables | figures | {
+        "report.html",
+        "cells.csv",
+        "confusion.csv",
+        "plan_masks.csv",
+        "outputs.jsonl",
+    }
     differences = pd.read_csv(folder / "report" / "differences.csv")
     assert {"+", "-"} >= set(differences["difference"].astype(str).str[0]) - set("0123456789")
 
