@@ -48,7 +48,7 @@ def test_variants_take_the_presets_the_shared_and_their_own_options(tmp_path):
     assert sweep.draws == (3, 1)
     assert release.config.head == "max" and release.config.steps == 7 and release.percents == (5, 100)
     assert slow.config.steps == 70 and slow.settings == ("S",) and slow.percents == (100,)
-    assert slow.earlier == (("weights", "release", "S"),) and release.earlier == ()
+    assert slow.takes_from == (("weights", "release", "S"),) and release.takes_from == ()
 
 
 FAULTS = {
