@@ -73,7 +73,7 @@ def require_device() -> None:
     except (RuntimeError, AssertionError) as error:
         named = os.environ.get("JAX_PLATFORMS", "")
         if not named:
-            raise UserError(f"JAX finds no device: {_first_line(error)}. `l2s doctor` says more") from error
+            raise UserError(f"JAX finds no device: {_first_line(error)}") from error
         raise UserError(
             f"JAX_PLATFORMS={named} asks for what is not here ({_first_line(error)}). There is: "
             f"{', '.join(_platforms_here())}. Unset JAX_PLATFORMS, or set it to one of these; for a GPU "
@@ -85,7 +85,7 @@ def _platforms_here() -> list[str]:
     """Platforms that JAX can compute on, whatever JAX_PLATFORMS says."""
     import jax
 
-    before = jax.config.read("jax_platforms")
+    before = jax.config.jax_platforms  # type: ignore[attr-defined]
     jax.config.update("jax_platforms", "")
     try:
         return sorted({device.platform for device in jax.devices()})

@@ -45,7 +45,7 @@ def test_a_full_disk_is_one_message_and_the_checkpoint_before_it_is_good(tmp_pat
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # as if the disk were full after 100 kB
     try:
-        with pytest.raises(UserError, match="cannot write a checkpoint to .*File too large.*--resume"):
+        with pytest.raises(UserError, match="cannot write a checkpoint to .*File too large.*untouched"):
             checkpoints.save(tmp_path, 4, {"state": {**state, "n": jnp.asarray(4, jnp.int32)}}, {})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
