@@ -6,7 +6,7 @@ DEMO ?= demo
 
 MINUTES ?= 10
 
-.PHONY: demo test test-versions soak bench lint findings clean
+.PHONY: demo test test-versions soak bench lint findings docs clean
 
 demo: $(VENV)/core
 	rm -rf $(DEMO)
@@ -37,6 +37,11 @@ lint: $(VENV)/dev
 findings:
 	PYTHON=$(PYTHON) findings/run.sh
 
+docs: $(VENV)/docs
+	$(BIN)/python docs/build_site.py
+	$(BIN)/zensical build --strict --clean
+	@echo "Open build/site/index.html."
+
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
@@ -49,5 +54,9 @@ $(VENV)/dev: $(VENV)/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet -e '.[dev,torch,dask]'
 	touch $@ $(VENV)/core
 
+$(VENV)/docs: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	touch $@ $(VENV)/core
+
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(DEMO) build
