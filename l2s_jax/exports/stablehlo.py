@@ -1,6 +1,7 @@
 """A trained network as one StableHLO program that runs without this package."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -42,7 +43,7 @@ def make_predict(
 
 
 def lower(predict: Predict, patch_size: int, platforms: Sequence[str] = PLATFORMS) -> bytes:
-    """Lowers `predict` for patches of one size and any number of them.
+    """Lowers `predict` for patches of one size and any number of them: the same bytes for the same network.
 
     Args:
       predict: as `make_predict` gives it.
@@ -54,4 +55,17 @@ def lower(predict: Predict, patch_size: int, platforms: Sequence[str] = PLATFORM
     """
     (batch,) = export.symbolic_shape("batch")
     images = jax.ShapeDtypeStruct((batch, patch_size, patch_size, 3), jnp.uint8)
-    return bytes(export.export(jax.jit(predict), platforms=platforms)(images).serialize())
+    with _without_places():
+        return bytes(export.export(jax.jit(predict), platforms=platforms)(images).serialize())
+
+
+@contextmanager
+def _without_places() -> Iterator[None]:
+    """Keeps out of a program where in which files it was traced: paths of this machine, and other bytes."""
+    name = "jax_traceback_in_locations_limit"
+    before = getattr(jax.config, name)
+    jax.config.update(name, 0)
+    try:
+        yield
+    finally:
+        jax.config.update(name, before)

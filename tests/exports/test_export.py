@@ -110,6 +110,7 @@ def test_the_same_network_is_the_same_bytes(folder, variables, tmp_path):
     files = export_model(tmp_path / "again", variables, CLASSES, SIZE, MEAN, STD, "a3", mpp=7.5)
     for file in files:
         assert file.read_bytes() == (folder / file.name).read_bytes(), file.name
+        assert b".py" not in file.read_bytes(), "places in files of the machine that wrote it"
 
 
 def test_it_is_lowered_for_cuda_too_on_a_machine_without_a_gpu(folder):

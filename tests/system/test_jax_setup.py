@@ -75,7 +75,7 @@ def test_a_c_library_without_mallopt_is_left_alone(monkeypatch):
 
 COMPILED = """
 import sys
-from l2s_jax import jax_setup
+from l2s_jax.system import jax_setup
 jax_setup.MIN_SECONDS = 0.0  # else the step of a test would not be worth keeping
 jax_setup.set_up_jax(sys.argv[1] == "keep")
 import jax
