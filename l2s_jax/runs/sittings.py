@@ -57,7 +57,7 @@ def begin_sitting(folder: Path, step: int, say: Callable[[str], None] = print) -
     Args:
       folder: of the run.
       step: steps that it has taken already.
-      say: receives what a person should read.
+      say: receives progress messages.
 
     Raises:
       UserError: the run's list of sittings is damaged, or cannot be written.
