@@ -108,7 +108,8 @@ def test_the_api_page_has_every_public_name_where_it_lives():
 def test_the_columns_of_a_table_of_results_are_those_that_are_read():
     named = set(re.findall(r"`(\w+)`", text_of("docs/results_table.md")))
     assert {
-        *REQUIRED, *CELL, *FACTS, "group", "selection", "n_mask", *COLUMN.values(), DEFAULT_METRICS["segmentation"][0],
+        *REQUIRED, *CELL, *FACTS, "group", "selection", "n_mask", *COLUMN.values(),
+        DEFAULT_METRICS["segmentation"][0],
     } <= named  # fmt: skip
 
 
