@@ -6,7 +6,7 @@ DEMO ?= demo
 
 MINUTES ?= 10
 
-.PHONY: demo test test-versions soak bench lint findings docs clean
+.PHONY: demo test test-all test-versions soak bench lint findings docs clean
 
 demo: $(VENV)/core
 	rm -rf $(DEMO)
@@ -17,7 +17,10 @@ demo: $(VENV)/core
 	@echo "Look at $(DEMO)/run/report.html, $(DEMO)/run/evaluation/test and $(DEMO)/predictions."
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+test-all: test
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 test-versions:
 	tests/versions.sh
