@@ -1,5 +1,6 @@
 import gc
 import os
+import signal
 from pathlib import Path
 
 import jax
@@ -11,6 +12,9 @@ from l2s_jax.phantom.patches import prepare_phantom
 from l2s_jax.training.train import train
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# A shell that starts the tests in the background has them, and all that they start, ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

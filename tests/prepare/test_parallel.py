@@ -142,20 +142,26 @@ def test_no_worker_outlives_its_parent(how, tmp_path):
     (tmp_path / "script.py").write_text(BUSY)
     here = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
     parent = subprocess.Popen([sys.executable, tmp_path / "script.py", tmp_path], env=here)
-    for _ in range(1200):
-        workers = [int(path.stem) for path in tmp_path.glob("*.begun")]
-        if len(workers) == 2:
-            break
-        assert parent.poll() is None
-        time.sleep(0.05)
-    assert len(workers) == 2
-    parent.send_signal(getattr(signal, how))
-    parent.wait(timeout=60)
-    for _ in range(200):
-        if not alive(workers):
-            break
-        time.sleep(0.05)
-    assert not alive(workers)
+    workers = []
+    try:
+        for _ in range(1200):
+            workers = [int(path.stem) for path in tmp_path.glob("*.begun")]
+            if len(workers) == 2:
+                break
+            assert parent.poll() is None
+            time.sleep(0.05)
+        assert len(workers) == 2
+        parent.send_signal(getattr(signal, how))
+        parent.wait(timeout=60)
+        for _ in range(200):
+            if not alive(workers):
+                break
+            time.sleep(0.05)
+        assert not alive(workers)
+    finally:
+        parent.kill()
+        for pid in alive(workers):
+            os.kill(pid, signal.SIGKILL)
 
 
 UNGUARDED = """
