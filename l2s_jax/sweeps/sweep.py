@@ -227,6 +227,8 @@ def run_one(
         train(contents.folder, run_folder, config, resume=begun, allow_outside=allow_outside, say=silent)
     with stop_requests() as stop:  # those of the sweep, which can have come while the run's report was drawn
         _end_if_asked(stop)
+    # Of a sitting that was cut off before its row; with the data in another place they would be refused.
+    shutil.rmtree(run_folder / "evaluation" / "test", ignore_errors=True)
     figures = evaluate(run_folder, contents.folder, allow_outside=allow_outside, say=silent)
     finished = read_finished(run_folder)
     # Runs of before it stood in finished.json have the first sitting's.
