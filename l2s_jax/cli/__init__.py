@@ -1,1 +1,1 @@
-"""The command `l2s` and its doctor."""
+"""The command `l2s` and its doctor; options of training are those of `config.py`, of data those of `prepare`."""

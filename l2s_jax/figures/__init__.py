@@ -1,1 +1,1 @@
-"""Pictures for people: overlays, charts, SVG and the page that opens offline."""
+"""How pictures for people look: overlays, curves, SVG, the page that opens offline; reports draw charts with it."""
