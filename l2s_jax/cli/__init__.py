@@ -1,1 +1,1 @@
-"""The command `l2s` and its doctor; options of training are those of `config.py`, of data those of `prepare`."""
+"""The command `l2s` and its doctor; training's options stand in `config.py`, those of data in `prepare`."""
