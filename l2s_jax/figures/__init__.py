@@ -1,1 +1,1 @@
-"""How pictures for people look: overlays, curves, SVG, the offline page; reports draw their charts with it."""
+"""How pictures for people look: overlays, curves, SVG, the offline page; reports draw charts with it."""
