@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="imitated on Linux")
+pytestmark = [
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="imitated on Linux"),
+    pytest.mark.slow,
+]
 
 RULES = """
 import builtins, ctypes, os, signal, sys, tempfile

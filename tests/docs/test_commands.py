@@ -29,6 +29,8 @@ from l2s_jax.slides.annotations.reading import read_annotations
 from l2s_jax.slides.overview import find_tissue
 from l2s_jax.slides.slide import open_slide
 
+pytestmark = pytest.mark.slow
+
 AFTER = {
     "docs/training.md": ["README.md"],
     "docs/evaluation.md": ["README.md"],

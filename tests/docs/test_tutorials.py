@@ -9,6 +9,8 @@ import pytest
 
 from helpers.pages import ROOT
 
+pytestmark = pytest.mark.slow
+
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.ipynb"))
 
 
