@@ -196,10 +196,10 @@ def _stain_file(folder: Path) -> Path:
     from l2s_jax.stain.fit import StainFit
     from l2s_jax.stain.reference_file import save_reference
 
-    fields = {"stains": np.array([[0.6, 0.2], [0.7, 0.9], [0.3, 0.1]], np.float32)}
-    shapes = {name: fields.get(name, np.ones(2, np.float32)) for name in StainFit._fields}
+    matrix = np.array([[0.6, 0.2], [0.7, 0.9], [0.3, 0.1]], np.float32)
+    fit = StainFit(matrix, np.array([1.5, 1.0], np.float32), np.array(True))
     path = folder / "stain.json"
-    save_reference(path, StainFit(**shapes), "reference.png", "0" * 64)
+    save_reference(path, fit, "reference.png", "0" * 64)
     return path
 
 
