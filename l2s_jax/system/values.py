@@ -14,10 +14,10 @@ LONGEST = 80
 
 def fits(value: Any, hint: Any) -> bool:
     """Whether a value that TOML or JSON gave is of a type: lists stand for tuples, integers for floats."""
-    if value is None:
-        return hint in (None, NoneType) or NoneType in get_args(hint)
     if hint is Any:
         return True
+    if value is None:
+        return hint in (None, NoneType) or NoneType in get_args(hint)
     if get_origin(hint) is Literal:
         return any(type(value) is type(one) and value == one for one in get_args(hint))
     if get_origin(hint) is tuple:

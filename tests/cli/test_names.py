@@ -11,6 +11,7 @@ import pytest
 
 from helpers.commands import l2s
 from helpers.dataset_generator import write_digestpath
+from helpers.runs import take_out_sum
 from l2s_jax.cli.app import main
 from l2s_jax.data.check import check_manifest
 
@@ -28,6 +29,7 @@ def foreign(phantom, trained, tmp_path_factory):
     old = before.split('name = "')[1].split('"')[0]
     for path in (folder / "data" / "classes.toml", folder / "run" / "classes.toml"):
         path.write_text(path.read_text().replace(f'"{old}"', f'"{CLASS}"'), encoding="utf-8")
+    take_out_sum(folder / "run", "classes.toml")
     table = folder / "data" / "patches.csv"
     table.write_text(table.read_text().replace(f",{old},", f",{CLASS},"), encoding="utf-8")
     return folder

@@ -201,7 +201,7 @@ def test_what_cannot_share_a_program_is_refused(phantom, tmp_path):
 
 def test_command_line_and_auto(phantom, tmp_path, monkeypatch, capsys):
     """`auto` measures, takes the fastest and says so."""
-    monkeypatch.setitem(seeds.PROMISE, jax.default_backend(), {"unroll": 1, "vmap": 1e9, "map": 1e9})
+    monkeypatch.setitem(seeds.PROMISE, jax.default_backend(), {"unroll": 1.0, "vmap": 1e9, "map": 1e9})
     write_config(tmp_path / "c.toml", replace(TINY, steps=2, draw=0))
     words = ["train", str(phantom), "--out", str(tmp_path / "runs"), "--config", str(tmp_path / "c.toml")]
     assert run([*words, "--seeds", "0", "5", "--own-draws"]) == 0

@@ -151,11 +151,14 @@ def _as_written(regions: Iterable[Region], offset_level0: tuple[float, float] = 
     for region in regions:
         moved = shapely.transform(region.polygon, lambda xy: xy - shift)
         rounded = shapely.transform(moved, lambda xy: np.round(xy, DECIMALS))
-        if rounded.is_valid and rounded.area > 0:
-            yield Region(rounded, region.code)
-            continue
-        parts = polygon_parts(shapely.set_precision(moved, 10.0**-DECIMALS))
-        yield from (Region(part, region.code) for part in parts)
+        whole = rounded.is_valid and rounded.area > 0
+        parts = [rounded] if whole else polygon_parts(shapely.set_precision(moved, 10.0**-DECIMALS))
+        yield from (Region(part, region.code) for part in parts if _is_wider_than_rounding(part))
+
+
+def _is_wider_than_rounding(polygon: Polygon) -> bool:
+    """Whether it is more than a line there and back, which a reader's own rounding leaves without an area."""
+    return bool(2 * polygon.area > 10.0**-DECIMALS * polygon.length)
 
 
 def _rings(polygon: Polygon) -> list[list[list[Any]]]:
