@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 import turns
+
 from train_step import jax_parts, jax_step, torch_step
 
 
@@ -23,7 +24,7 @@ def jax_seeds(options: argparse.Namespace) -> tuple[Callable[[], object], dict[s
     """A call that runs one step of all seeds, and what there is to say about it."""
     import jax
 
-    from l2s_jax.step.seeds import Apart, as_form, fastest, jit_many_step, measure_strategies
+    from l2s_jax.train_step.seeds import Apart, as_form, fastest, jit_many_step, measure_strategies
 
     n = options.seeds
     step, state_of, batch = jax_parts(options)

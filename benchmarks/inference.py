@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import turns
+
 from train_step import CLASSES, MEAN, STD
 
 TILE = 128

@@ -50,7 +50,7 @@ def measure(data: Path, run: Path, epochs: int) -> turns.Results:
     from l2s_jax.data.manifest import read_manifest
     from l2s_jax.data.patch_set import load_patches
     from l2s_jax.models.network import L2S
-    from l2s_jax.step.train_step import jit_train_step, make_optimizer, make_train_step
+    from l2s_jax.train_step.step import jit_train_step, make_optimizer, make_train_step
     from l2s_jax.training.initial_weights import first_state
     from l2s_jax.training.plan import plan_run
     from l2s_jax.training.train import train

@@ -102,10 +102,9 @@ def least_bytes(convolutions: list[Convolution], batch: int, width: int) -> floa
 def counted_by_xla(batch: int, patch: int) -> dict[str, float]:
     """FLOPs by XLA's cost analysis of the lowered step, before any optimisation; convolutions plain."""
     os.environ["JAX_PLATFORMS"] = "cpu"
-    from train_step import jax_parts
-
     from l2s_jax.models import convolution
-    from l2s_jax.step.train_step import jit_train_step
+    from l2s_jax.train_step.step import jit_train_step
+    from train_step import jax_parts
 
     convolution.MANY_PRODUCTS = 10**15
     options = argparse.Namespace(batch=batch, patch=patch, device="cpu", tf32=False, augment=False)

@@ -21,7 +21,7 @@ import turns
 
 def child(options: Any) -> None:
     """Runs `l2s train` in this process and leaves as soon as its first step is done."""
-    import l2s_jax.step.seeds as seeds
+    import l2s_jax.train_step.seeds as seeds
 
     marks = {"imports": time.time()}
     jit = seeds.jit_many_step

@@ -44,7 +44,7 @@ def jax_parts(options: argparse.Namespace, dtype: str = "float32"):
 
     from l2s_jax.config import TrainConfig
     from l2s_jax.models.network import L2S
-    from l2s_jax.step import train_step
+    from l2s_jax.train_step import step as train_step
     from l2s_jax.types import Batch
 
     if options.device == "cuda":
@@ -71,7 +71,7 @@ def jax_step(options: argparse.Namespace) -> tuple[Callable[[], object], float]:
     """The library's own train step: a call that runs and waits for one, and the seconds to compile."""
     import jax
 
-    from l2s_jax.step.train_step import jit_train_step
+    from l2s_jax.train_step.step import jit_train_step
 
     step, state_of, batch = jax_parts(options, options.variant.split("-")[1])
     state = state_of(0)

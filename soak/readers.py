@@ -160,7 +160,7 @@ def _sweep_file(folder: Path) -> Path:
 
 
 def _sweep(path: Path) -> Any:
-    from l2s_jax.sweeps.file import read_sweep
+    from l2s_jax.sweeps.sweep_file import read_sweep
 
     return read_sweep(path)
 

@@ -11,7 +11,7 @@ import jaxtyping
 import pytest
 
 import l2s_jax
-from l2s_jax.step.losses import classification_loss
+from l2s_jax.train_step.losses import classification_loss
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "l2s_jax"
@@ -19,7 +19,7 @@ PACKAGE = ROOT / "l2s_jax"
 ORDER = (
     ("types", "system"),
     ("config", "data", "models"),
-    ("figures", "runs", "slides", "step"),
+    ("figures", "runs", "slides", "train_step"),
     ("stain",),
     ("prediction", "prepare"),
     ("exports", "phantom", "training", "reports"),
@@ -31,7 +31,7 @@ ORDER = (
 WITHOUT_JAX = ("data", "slides", "prepare", "phantom", "figures", "reports")
 """They read, cut and draw: no JAX, directly or through a module of ours."""
 
-WITHOUT_FILES = ("models", "step")
+WITHOUT_FILES = ("models", "train_step")
 """They compute: nothing that opens a file, directly or through a module of ours."""
 
 DEVICE = {"jax", "jaxlib", "flax", "optax", "orbax"}

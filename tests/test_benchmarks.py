@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from l2s_jax.step import seeds
+from l2s_jax.train_step import seeds
 from l2s_jax.training import program as run_program
 from l2s_jax.training.run import TrainingRun
 

@@ -10,9 +10,9 @@ from helpers.pages import NAMES, blocks
 from l2s_jax.config import PRESETS
 from l2s_jax.reports.paper_values import paper_dataset, paper_values
 from l2s_jax.runs.config_file import read_config
-from l2s_jax.sweeps.file import PERCENTS, SETTINGS, read_sweep
 from l2s_jax.sweeps.plan import cells_of
 from l2s_jax.sweeps.report import report
+from l2s_jax.sweeps.sweep_file import PERCENTS, SETTINGS, read_sweep
 
 FILES = sorted((Path(__file__).parents[1] / "experiments").glob("*.toml"))
 SWEEPS = [file for file in FILES if "name" in tomllib.loads(file.read_text())]

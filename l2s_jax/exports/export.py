@@ -11,7 +11,7 @@ from l2s_jax import __version__
 from l2s_jax.data.classes import CLASSES, Classes, write_classes
 from l2s_jax.exports.stablehlo import PLATFORMS, lower, make_predict
 from l2s_jax.models.network import L2S
-from l2s_jax.models.port import variables_to_state_dict
+from l2s_jax.models.state_dict import variables_to_state_dict
 from l2s_jax.runs.folder import read_run_classes, unfinished
 from l2s_jax.runs.network import load_network
 from l2s_jax.runs.pretrained import write_safetensors
@@ -54,7 +54,7 @@ def export_model(
 ) -> list[Path]:
     """Writes a network into a folder, with what is needed to use it without this package.
 
-    `model.safetensors` holds the weights by torch's names (`models.port`) with classes, normalisation and
+    `model.safetensors` holds the weights by torch's names (`models.state_dict`) with classes, normalisation and
     patch size in its metadata; `predict.stablehlo` is a program from u8 patches to logits for CPU and CUDA;
     `classes.toml` names the classes; `README.txt` shows the lines that load each.
 

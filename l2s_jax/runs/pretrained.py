@@ -79,7 +79,7 @@ def encoder_weights(
     published: Sequence[Published] = PUBLISHED,
     say: Callable[[str], None] = print,
 ) -> StateDict | None:
-    """Reads the weights that `models.port.load_encoder` takes.
+    """Reads the weights that `models.state_dict.load_encoder` takes.
 
     Args:
       source: `random` for none; a path to a torchvision ResNet-18 (.safetensors, or .pth with the torch

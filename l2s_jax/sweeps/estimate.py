@@ -12,9 +12,9 @@ from l2s_jax.data.loader import make_batch
 from l2s_jax.data.manifest import Manifest
 from l2s_jax.data.patch_set import PatchSet
 from l2s_jax.models.network import L2S
-from l2s_jax.step.train_step import jit_train_step, step_function
 from l2s_jax.sweeps.plan import PlannedRun
 from l2s_jax.system.csv_rows import complete_rows
+from l2s_jax.train_step.step import jit_train_step, step_function
 from l2s_jax.training.initial_weights import first_state
 from l2s_jax.training.plan import plan_run
 

@@ -11,7 +11,7 @@ import pandas as pd
 from l2s_jax.config import TrainConfig
 from l2s_jax.data.classes import Classes
 from l2s_jax.data.patch_set import PatchSet
-from l2s_jax.sweeps.file import SweepFile, Variant, config_of
+from l2s_jax.sweeps.sweep_file import SweepFile, Variant, config_of
 from l2s_jax.system.errors import UserError
 from l2s_jax.training.plan import RunPlan, plan_run
 from l2s_jax.types import Setting

@@ -29,10 +29,10 @@ from l2s_jax.runs.folder import (
 )
 from l2s_jax.runs.sittings import read_sittings
 from l2s_jax.sweeps.estimate import duration, estimate
-from l2s_jax.sweeps.file import SweepFile, read_sweep
 from l2s_jax.sweeps.jobs import at_a_time, in_turn
 from l2s_jax.sweeps.plan import PlannedRun, describe_plan, plan_sweep, plan_table
-from l2s_jax.sweeps.row import result_columns, result_row
+from l2s_jax.sweeps.results_row import result_columns, result_row
+from l2s_jax.sweeps.sweep_file import SweepFile, read_sweep
 from l2s_jax.system.children import require_main_guard
 from l2s_jax.system.csv_rows import append_rows, complete_rows, require_appendable
 from l2s_jax.system.csv_text import table_text
@@ -80,7 +80,7 @@ def sweep(
     fail are written to failures.csv and passed over.
 
     Args:
-      file: TOML; see `sweeps.file.read_sweep`.
+      file: TOML; see `sweeps.sweep_file.read_sweep`.
       out: folder of the results; `runs/NAME` by default. results.csv alone is enough to go on from.
       manifest: the data, instead of what the file names.
       dry_run: say what would be run and how long it would take, from measured steps; train nothing.

@@ -9,8 +9,8 @@ import numpy as np
 
 from l2s_jax.config import TrainConfig
 from l2s_jax.models.network import L2S
-from l2s_jax.models.port import load_encoder
-from l2s_jax.step.train_step import Task, TrainState, init_state, make_optimizer
+from l2s_jax.models.state_dict import load_encoder
+from l2s_jax.train_step.step import Task, TrainState, init_state, make_optimizer
 
 RUN_ONCE = {"xla_backend_optimization_level": "1"}
 """XLA's options for a program that takes longer to compile than to run; the bits are the same."""

@@ -9,12 +9,12 @@ import jax
 
 from l2s_jax.models.network import count_parameters
 from l2s_jax.runs.events import EVENTS, EventFile, events
-from l2s_jax.step.seeds import Apart, Seeds
-from l2s_jax.step.train_step import TrainState
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.processes import agreed
 from l2s_jax.system.progress import track
 from l2s_jax.system.stopping import Stopped, stop_requests
+from l2s_jax.train_step.seeds import Apart, Seeds
+from l2s_jax.train_step.step import TrainState
 from l2s_jax.training.program import Devices, Program, StrategyOption, batch_of, choose_program
 from l2s_jax.training.run import NotFinite, TrainingRun
 from l2s_jax.types import Batch

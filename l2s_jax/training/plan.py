@@ -10,9 +10,9 @@ from l2s_jax.data.loader import Schedule, balanced_schedule, shuffled_schedule
 from l2s_jax.data.manifest import Classes, Manifest
 from l2s_jax.data.patch_set import PatchSet, channel_statistics, routed, strata
 from l2s_jax.data.subsets import Subset, choose
-from l2s_jax.step import losses
-from l2s_jax.step.train_step import Objective, Task
 from l2s_jax.system.errors import UserError
+from l2s_jax.train_step import losses
+from l2s_jax.train_step.step import Objective, Task
 from l2s_jax.types import IGNORE_LABEL, SPLITS
 
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)

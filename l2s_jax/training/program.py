@@ -9,8 +9,8 @@ import jax
 from l2s_jax.config import TrainConfig
 from l2s_jax.data.loader import make_batch
 from l2s_jax.models.network import L2S
-from l2s_jax.step.mesh import describe_mesh, jit_mesh_step, make_mesh, state_on_mesh
-from l2s_jax.step.seeds import (
+from l2s_jax.train_step.device_mesh import describe_mesh, jit_mesh_step, make_mesh, state_on_mesh
+from l2s_jax.train_step.seeds import (
     Apart,
     Compiler,
     ManyStep,
@@ -20,7 +20,7 @@ from l2s_jax.step.seeds import (
     jit_many_step,
     measure_strategies,
 )
-from l2s_jax.step.train_step import TrainState, step_function
+from l2s_jax.train_step.step import TrainState, step_function
 from l2s_jax.training.initial_weights import state_shapes
 from l2s_jax.training.plan import RunPlan
 from l2s_jax.training.setup import RunSetup
@@ -53,7 +53,7 @@ def compile_ahead(setups: Sequence[RunSetup], strategy: StrategyOption, devices:
     Args:
       setups: of each run; what is compiled into the step is the same in all.
       strategy: see `seeds.many_step`; with "auto" and several runs nothing is known before it is measured.
-      devices: see `mesh.make_mesh`.
+      devices: see `device_mesh.make_mesh`.
 
     Returns:
       The program, whose first step waits for it; None where it has to be chosen when the runs are ready.
@@ -85,7 +85,7 @@ def choose_program(
       states: of each run; they stay valid.
       batches: gives a batch of each run, to measure with.
       strategy: see `seeds.many_step`; "auto" measures.
-      devices: how many to spread the runs over; see `mesh.make_mesh`.
+      devices: how many to spread the runs over; see `device_mesh.make_mesh`.
       say: receives what was picked, and why.
     """
     n, mesh = len(states), make_mesh(len(states), devices)

@@ -10,8 +10,8 @@ from l2s_jax.data.loader import batches
 from l2s_jax.runs import checkpoints
 from l2s_jax.runs.events import EventFile
 from l2s_jax.runs.folder import BEST, LAST, read_metrics, write_finished, write_metrics
-from l2s_jax.step.train_step import TrainState
 from l2s_jax.system.errors import UserError
+from l2s_jax.train_step.step import TrainState
 from l2s_jax.training.initial_weights import first_state
 from l2s_jax.training.setup import RunSetup
 from l2s_jax.training.validation import VALIDATION, Validation, validation_scores

@@ -11,10 +11,10 @@ from l2s_jax.data.manifest import Manifest
 from l2s_jax.data.patch_set import load_patches
 from l2s_jax.runs.folder import open_run
 from l2s_jax.runs.sittings import begin_sitting
-from l2s_jax.step.mesh import make_mesh
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import locked
 from l2s_jax.system.processes import agreed, is_first_process
+from l2s_jax.train_step.device_mesh import make_mesh
 from l2s_jax.training.loop import fit
 from l2s_jax.training.plan import describe_splits
 from l2s_jax.training.program import Devices, StrategyOption, compile_ahead

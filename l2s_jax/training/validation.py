@@ -13,8 +13,8 @@ from l2s_jax.models.forward import Network, make_forward
 from l2s_jax.prediction.judging import Picture, judge, label_matrix, pooled_matrix, read_pictures
 from l2s_jax.prediction.metrics import summary
 from l2s_jax.prediction.tiles import Tiling, default_tiling
-from l2s_jax.step.train_step import TrainState
 from l2s_jax.system.errors import UserError
+from l2s_jax.train_step.step import TrainState
 from l2s_jax.training.setup import RunSetup
 
 VALIDATION = ("val_score", "val_macro_f1", "val_accuracy", "val_label_accuracy")

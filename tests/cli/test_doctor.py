@@ -224,6 +224,7 @@ main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no passwd file there")
 @pytest.mark.parametrize("cache", [True, False])
 def test_without_home_and_passwd_entry_nothing_is_a_traceback(cache, trained, phantom, tmp_path):

@@ -19,7 +19,7 @@ from l2s_jax.exports.stablehlo import lower, make_predict
 from l2s_jax.models.decoder import enlarge
 from l2s_jax.models.forward import Network, make_forward
 from l2s_jax.models.network import L2S
-from l2s_jax.models.port import load_network
+from l2s_jax.models.state_dict import load_network
 from l2s_jax.runs.pretrained import encoder_weights
 from l2s_jax.system.errors import UserError
 
@@ -149,7 +149,7 @@ def test_the_weights_come_back(folder, variables):
 
 
 def test_an_export_can_start_another_training(folder):
-    from l2s_jax.models.port import load_encoder
+    from l2s_jax.models.state_dict import load_encoder
 
     state_dict = encoder_weights(str(folder / WEIGHTS))
     _, unused = load_encoder(random_variables(seed=9), state_dict)

@@ -10,9 +10,9 @@ import numpy as np
 
 from helpers.seeds import MODEL, OPTIMIZER, STEP, batch, task
 from l2s_jax.models import convolution
-from l2s_jax.step.mesh import jit_mesh_step, make_mesh, state_on_mesh
-from l2s_jax.step.seeds import Apart
-from l2s_jax.step.train_step import init_state, jit_train_step
+from l2s_jax.train_step.device_mesh import jit_mesh_step, make_mesh, state_on_mesh
+from l2s_jax.train_step.seeds import Apart
+from l2s_jax.train_step.step import init_state, jit_train_step
 
 ROWS = 6  # four devices cannot share them out evenly
 CASES = ((1, "unroll", 4, (1, 4)), (2, "vmap", 4, (2, 2)))

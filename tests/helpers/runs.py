@@ -8,7 +8,7 @@ from l2s_jax.models.network import L2S
 from l2s_jax.runs import checkpoints
 from l2s_jax.runs.checksums import SUMS
 from l2s_jax.runs.folder import LAST
-from l2s_jax.step.train_step import Objective, Task
+from l2s_jax.train_step.step import Objective, Task
 from l2s_jax.training.initial_weights import first_state
 
 TINY = TrainConfig(weights="random", batch_size=8, epochs=3, learning_rate=1e-3, draw=1)

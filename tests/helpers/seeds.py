@@ -4,7 +4,7 @@ import numpy as np
 
 from helpers.runs import TINY
 from l2s_jax.models.network import L2S
-from l2s_jax.step.train_step import Objective, Task, make_optimizer, make_train_step
+from l2s_jax.train_step.step import Objective, Task, make_optimizer, make_train_step
 from l2s_jax.types import IGNORE_LABEL, IGNORE_PIXEL, Batch
 
 N, STEPS, B, SIZE, C = 2, 4, 8, 32, 4

@@ -30,6 +30,7 @@ def test_the_best_epoch_is_that_of_the_validation_split(trained, phantom):
     assert "chosen" not in said(trained, "test", phantom)[1]
 
 
+@pytest.mark.slow
 def test_a_maximum_over_the_test_split_is_labelled(phantom, tmp_path):
     lines = []
     run = train(phantom, tmp_path / "run", RELEASE, say=lines.append)
@@ -52,6 +53,7 @@ def test_only_the_release_may_choose_on_the_test_split(preset):
     assert selection_split(PRESETS["release"]) == "val"
 
 
+@pytest.mark.slow
 def test_the_classification_study_chooses_by_the_classifier(phantom, tmp_path):
     run = train(
         phantom, tmp_path / "run", replace(TINY, setting="S2+C2*", percent=25.0), say=lambda line: None

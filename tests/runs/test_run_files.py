@@ -184,7 +184,7 @@ def test_numbers_that_a_network_cannot_have(folder, tmp_path):
 
 def test_options_of_any_value_are_a_message(tmp_path):
     """Every option in turn with every extreme, as TOML and over the sweep's file."""
-    from l2s_jax.sweeps.file import read_sweep
+    from l2s_jax.sweeps.sweep_file import read_sweep
 
     path = tmp_path / "options.toml"
     lists = ["[nan]", "[inf]", "[[1]]", "[{a = 1}]", "{}", "[1979-05-27]", "nan", "inf", "-inf", "1e400"]

@@ -171,6 +171,7 @@ def table(folder):
     return pd.read_csv(folder / "results.csv").drop(columns=PASSING).sort_values("run", ignore_index=True)
 
 
+@pytest.mark.slow
 @cores_are_known
 def test_a_sweep_comes_out_the_same_though_it_is_stopped(phantom, tmp_path):
     file = tmp_path / "jobs.toml"

@@ -16,10 +16,10 @@ from l2s_jax.data.manifest import read_manifest, write_classes, write_patches
 from l2s_jax.data.patch_set import load_patches
 from l2s_jax.reports.reading import read_results
 from l2s_jax.sweeps import estimate as sweep_estimate
-from l2s_jax.sweeps.file import read_sweep
 from l2s_jax.sweeps.plan import plan_sweep
 from l2s_jax.sweeps.report import report
 from l2s_jax.sweeps.sweep import sweep
+from l2s_jax.sweeps.sweep_file import read_sweep
 from l2s_jax.system.csv_rows import append_rows, complete_rows
 from l2s_jax.system.errors import Unwritable, UserError
 from l2s_jax.system.files import locked, read_json
@@ -231,6 +231,7 @@ def test_a_full_disk_ends_the_sweep_and_fails_no_run(file, phantom, tmp_path, mo
     assert not (tmp_path / "results" / "failures.csv").exists()
 
 
+@pytest.mark.slow
 def test_failed_runs_are_listed_passed_over_and_tried_again_when_asked(
     file, phantom, tmp_path, monkeypatch, capsys
 ):
@@ -266,6 +267,7 @@ def test_fractions_that_leave_nothing_are_named(phantom, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_classification_study_runs_equal_experiments_once(phantom, tmp_path, capsys):
     path = tmp_path / "s.toml"
     path.write_text(
@@ -300,6 +302,7 @@ def test_rows_are_appended_whole_and_only_to_their_own_columns(tmp_path):
         append_rows(path, [{"run": "e", "points": 1.0}])
 
 
+@pytest.mark.slow
 def test_asked_to_stop_while_a_runs_report_is_written_it_begins_no_other(
     file, phantom, tmp_path, monkeypatch
 ):

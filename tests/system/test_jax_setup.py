@@ -42,6 +42,7 @@ def steps_that_touched_new_memory(how: str) -> float:
     return float(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
 @pytest.mark.parametrize("how", ["keep", "refused"])
 def test_steps_use_their_memory_again(how):

@@ -71,6 +71,7 @@ def test_a_network_is_read_once_however_many_runs_take_from_it(trained, phantom,
     assert read == [trained, trained]  # once for its weights, once as a teacher
 
 
+@pytest.mark.slow
 def test_a_run_remembers_what_its_network_had_learned_from(trained, phantom, tmp_path):
     """Two runs from one start, resumed without it, then asked about what only that had learned from."""
     first = shutil.copytree(trained, tmp_path / "first")
@@ -104,6 +105,7 @@ def test_a_run_remembers_what_its_network_had_learned_from(trained, phantom, tmp
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_a_sweep_starts_runs_from_those_of_the_same_draw(phantom, tmp_path):
     file, out = tmp_path / "warm.toml", tmp_path / "out"
     file.write_text(

@@ -49,6 +49,7 @@ def exchange(path):
     Image.open(path).transpose(Image.Transpose.ROTATE_180).save(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["image", "mask", "judged"])
 def test_pictures_that_were_exchanged_meanwhile_are_noticed(what, begun, data):
     """The manifest's hash is the same."""

@@ -15,10 +15,10 @@ from l2s_jax.data.manifest import read_manifest, write_classes, write_patches
 from l2s_jax.runs import checkpoints
 from l2s_jax.runs.config_file import read_config
 from l2s_jax.runs.folder import BEST, FINISHED, LAST, write_config
-from l2s_jax.step import train_step
-from l2s_jax.step.train_step import make_train_step
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import read_json
+from l2s_jax.train_step import step as train_step
+from l2s_jax.train_step.step import make_train_step
 from l2s_jax.training import plan as run_plan
 from l2s_jax.training.train import train
 
@@ -158,6 +158,7 @@ def test_a_finished_run_resumes_to_itself(trained, phantom):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_names_step_files_and_checkpoint(phantom, tmp_path, monkeypatch):
     """And the step, which is compiled while the run is made ready, is traced once."""
     traced = []
@@ -240,6 +241,7 @@ def test_setting_s_without_masks_is_refused(phantom, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_arithmetic_is_an_option(precision, trained, phantom, tmp_path):
     """On a CPU float32 is what there is anyway; bfloat16 is for feature maps, not for weights."""

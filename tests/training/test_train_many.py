@@ -20,9 +20,10 @@ from l2s_jax.prediction.evaluate import evaluate
 from l2s_jax.runs import checkpoints
 from l2s_jax.runs.folder import LAST, read_run_config, write_config
 from l2s_jax.runs.network import load_network
-from l2s_jax.step import seeds, train_step
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import read_json
+from l2s_jax.train_step import seeds
+from l2s_jax.train_step import step as train_step
 from l2s_jax.training import plan as run_plan
 from l2s_jax.training import train as training
 from l2s_jax.training.train import train, train_many, train_together
@@ -83,6 +84,7 @@ def test_a_seed_is_a_run_like_any_other(together, alone, phantom, tmp_path):
     assert any("resuming after step 12 of 12" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_vmapped_seeds_are_single_runs_but_for_rounding(phantom, alone, tmp_path):
     """And so for runs that end sooner than others, whose batches are smaller."""
     few = replace(TINY, setting="S", percent=20.0)
@@ -98,6 +100,7 @@ def test_vmapped_seeds_are_single_runs_but_for_rounding(phantom, alone, tmp_path
     assert metrics_of(folders[2])["step"].iloc[-1] < 12
 
 
+@pytest.mark.slow
 def test_runs_of_other_lengths_wait_without_harm(phantom, trained, tmp_path):
     """Other settings and subsets, epochs of other lengths: each ends as alone."""
     short = replace(TINY, setting="S", epochs=2, validate_every=2, cls_weight=0.5)
@@ -131,6 +134,7 @@ def newest(folder):
     return max((int(p.name) for p in (folder / LAST).glob("*") if p.name.isdigit()), default=0)
 
 
+@pytest.mark.slow
 def test_killed_runs_resume_to_the_same_bits(phantom, together, tmp_path):
     """kill -9 as soon as the first seed has a checkpoint: the other has none yet, or the same, or a later."""
     write_config(tmp_path / "config.toml", TINY)
@@ -150,6 +154,7 @@ def test_killed_runs_resume_to_the_same_bits(phantom, together, tmp_path):
         assert_same_run(tmp_path / "runs" / f"seed{seed}", unbroken, replace(TINY, seed=seed))
 
 
+@pytest.mark.slow
 def test_one_that_diverges_does_not_stop_the_others(phantom, trained, tmp_path, monkeypatch):
     plain = run_plan.objective_weights
 
@@ -199,6 +204,7 @@ def test_what_cannot_share_a_program_is_refused(phantom, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_command_line_and_auto(phantom, tmp_path, monkeypatch, capsys):
     """`auto` measures, takes the fastest and says so."""
     monkeypatch.setitem(seeds.PROMISE, jax.default_backend(), {"unroll": 1.0, "vmap": 1e9, "map": 1e9})

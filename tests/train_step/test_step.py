@@ -7,7 +7,7 @@ import pytest
 
 from l2s_jax.config import TrainConfig
 from l2s_jax.models.network import L2S
-from l2s_jax.step.train_step import (
+from l2s_jax.train_step.step import (
     Objective,
     Task,
     init_state,
@@ -120,6 +120,7 @@ def test_padding_a_batch_changes_nothing(plain_step, rng):
         np.testing.assert_allclose(x, y, rtol=1e-2, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_alternating_is_a_mask_step_then_a_label_step(plain_step, rng):
     config = replace(PLAIN, step="alternate")
     alternate = jit_train_step(make_train_step(L2S(C), make_optimizer(config.learning_rate), config))
@@ -140,6 +141,7 @@ def test_alternating_is_a_mask_step_then_a_label_step(plain_step, rng):
     assert int(only_masks.opt_state[0].count) == 1
 
 
+@pytest.mark.slow
 def test_head_max_trains_without_a_classifier(rng):
     config = replace(PLAIN, head="max")
     step = jit_train_step(make_train_step(L2S(C, "max"), make_optimizer(1e-3), config))

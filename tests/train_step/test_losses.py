@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from l2s_jax.models.decoder import enlarge
-from l2s_jax.step.losses import (
+from l2s_jax.train_step.losses import (
     cell_counts,
     class_weights,
     classification_loss,

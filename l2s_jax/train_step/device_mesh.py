@@ -13,9 +13,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from l2s_jax.step.seeds import Apart, ManyStep, Seeds, Stacked, Strategy, apart, many_step, stacked
-from l2s_jax.step.train_step import StepFunction
 from l2s_jax.system.errors import UserError
+from l2s_jax.train_step.seeds import Apart, ManyStep, Seeds, Stacked, Strategy, apart, many_step, stacked
+from l2s_jax.train_step.step import StepFunction
 from l2s_jax.types import of_one_size
 
 SEED, DATA = "seed", "data"

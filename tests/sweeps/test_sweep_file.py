@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l2s_jax.config import PRESETS
-from l2s_jax.sweeps.file import PERCENTS, read_sweep
+from l2s_jax.sweeps.sweep_file import PERCENTS, read_sweep
 from l2s_jax.system.errors import UserError
 
 

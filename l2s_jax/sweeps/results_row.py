@@ -9,8 +9,8 @@ import numpy as np
 
 from l2s_jax.config import config_hash
 from l2s_jax.prediction.metrics import bach_score
-from l2s_jax.sweeps.file import SweepFile
 from l2s_jax.sweeps.plan import PlannedRun
+from l2s_jax.sweeps.sweep_file import SweepFile
 
 POOLED = ("macro_f1", "micro_f1", "weighted_f1", "macro_f1_all", "accuracy", "mean_iou")
 OF_CLASSES = ("f1", "precision", "recall", "iou")

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from l2s_jax.step.train_step import StepFunction
 from l2s_jax.system.devices import put_on_device
+from l2s_jax.train_step.step import StepFunction
 from l2s_jax.types import of_one_size
 
 Strategy = Literal["vmap", "unroll", "map"]
@@ -174,7 +174,7 @@ def _feared() -> dict[Strategy, float]:
 
 
 Compiler = Callable[[StepFunction, int, Strategy], ManyStep]
-"""What `jit_many_step` is; `mesh.jit_mesh_step` on several devices."""
+"""What `jit_many_step` is; `device_mesh.jit_mesh_step` on several devices."""
 
 
 class Measured(NamedTuple):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.random_variables import random_variables
-from l2s_jax.models.port import (
+from l2s_jax.models.state_dict import (
     ENCODER_TENSORS,
     load_encoder,
     load_network,

@@ -11,8 +11,8 @@ from jaxtyping import TypeCheckError
 from helpers.runs import TINY
 from helpers.seeds import MODEL, OPTIMIZER, STEP, STEPS, B, N, batch, task
 from l2s_jax.models.convolution import conv2d, plain_conv2d
-from l2s_jax.step import seeds
-from l2s_jax.step.seeds import (
+from l2s_jax.train_step import seeds
+from l2s_jax.train_step.seeds import (
     Apart,
     Stacked,
     apart,
@@ -23,7 +23,7 @@ from l2s_jax.step.seeds import (
     measure_strategies,
     stacked,
 )
-from l2s_jax.step.train_step import init_state, jit_train_step
+from l2s_jax.train_step.step import init_state, jit_train_step
 from l2s_jax.types import IGNORE_LABEL, IGNORE_PIXEL, PADDING, of_one_size
 
 

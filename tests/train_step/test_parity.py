@@ -15,7 +15,7 @@ import torch_reference as reference  # noqa: E402
 from l2s_jax.config import TrainConfig  # noqa: E402
 from l2s_jax.models.decoder import enlarge  # noqa: E402
 from l2s_jax.models.network import L2S, count_parameters, init_variables  # noqa: E402
-from l2s_jax.step import train_step as steps  # noqa: E402
+from l2s_jax.train_step import step as steps  # noqa: E402
 from l2s_jax.types import IGNORE_LABEL, IGNORE_PIXEL, Batch  # noqa: E402
 
 CLASSES = 4
@@ -139,6 +139,7 @@ def test_gradients_losses_and_running_statistics(head):
     )
 
 
+@pytest.mark.slow
 def test_ten_adam_steps():
     """Parameters stay together for ten steps, both sides in float32 with Adam's epsilon at 1e-8.
 

@@ -15,12 +15,13 @@ from helpers.runs import TINY, last_state, quiet
 from l2s_jax.cli.app import run
 from l2s_jax.prediction.evaluate import evaluate
 from l2s_jax.runs.folder import write_config
-from l2s_jax.step import mesh
 from l2s_jax.system import processes
 from l2s_jax.system.errors import UserError
+from l2s_jax.train_step import device_mesh
 from l2s_jax.training.train import train
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("convolutions,cases", [("plain", 2), ("fast", 1)])
 def test_four_devices_take_the_steps_of_one(convolutions, cases):
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
@@ -62,6 +63,7 @@ def assert_close(ours, theirs):
     np.testing.assert_allclose(a["loss"], b["loss"], rtol=0.05)
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_rows_of_a_run(phantom, trained, tmp_path):
     """One run folder, like any other, which one process alone can take up again, and refuse."""
     write_config(tmp_path / "config.toml", TINY)
@@ -100,7 +102,7 @@ def test_two_processes_train_seeds_each(phantom, trained, tmp_path):
 
 
 def test_a_mesh_of_one_device_is_none():
-    assert mesh.make_mesh(5, 1) is None
+    assert device_mesh.make_mesh(5, 1) is None
     assert processes.agreed(True) is True and processes.agreed(0.25) == 0.25 and processes.is_first_process()
 
 

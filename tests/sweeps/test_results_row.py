@@ -5,7 +5,7 @@ import numpy as np
 from l2s_jax.config import TrainConfig
 from l2s_jax.data.manifest import Classes, PatchRow
 from l2s_jax.prediction.judging import Judged, figures, write_evaluation
-from l2s_jax.sweeps.row import result_columns, result_row
+from l2s_jax.sweeps.results_row import result_columns, result_row
 from l2s_jax.system.csv_rows import append_rows, complete_rows, require_appendable
 
 NAMES = ("None", "01", "=1+1")

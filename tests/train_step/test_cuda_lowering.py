@@ -8,7 +8,7 @@ import pytest
 
 from l2s_jax.config import TrainConfig
 from l2s_jax.models.network import L2S
-from l2s_jax.step.train_step import Objective, Task, init_state, make_optimizer, step_function
+from l2s_jax.train_step.step import Objective, Task, init_state, make_optimizer, step_function
 from l2s_jax.types import Batch
 
 

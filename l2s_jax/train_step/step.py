@@ -12,8 +12,8 @@ from jaxtyping import Array, Bool, Float, Float32, Int32, UInt8
 from l2s_jax.config import TrainConfig
 from l2s_jax.models.decoder import SCALE
 from l2s_jax.models.network import L2S, Outputs, init_variables, normalise
-from l2s_jax.step.augment import colour_jitter, random_dihedral, random_shift, row_keys
-from l2s_jax.step.losses import (
+from l2s_jax.train_step.augment import colour_jitter, random_dihedral, random_shift, row_keys
+from l2s_jax.train_step.losses import (
     cell_counts,
     classification_loss,
     label_set_loss,

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from l2s_jax.step import augment
-from l2s_jax.step.augment import colour_jitter, random_dihedral, random_shift, row_keys, shift_hue
+from l2s_jax.train_step import augment
+from l2s_jax.train_step.augment import colour_jitter, random_dihedral, random_shift, row_keys, shift_hue
 
 
 def all_eight(picture):

@@ -11,7 +11,7 @@ from l2s_jax.data.manifest import read_manifest
 from l2s_jax.data.patch_set import load_patches
 from l2s_jax.models.forward import Network, make_forward
 from l2s_jax.models.network import Outputs, init_variables
-from l2s_jax.step.train_step import init_state
+from l2s_jax.train_step.step import init_state
 from l2s_jax.training.plan import plan_run
 from l2s_jax.training.program import batch_of
 from l2s_jax.types import of_one_size
