@@ -52,7 +52,7 @@ def run(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=before,
+        preexec_fn=lambda: _begin(before),
         env={**os.environ, **(environment or {})},
     )
     stopped = hung = False
@@ -76,6 +76,14 @@ def run(
     killed = stopped and stop_with == signal.SIGKILL and child.returncode == -signal.SIGKILL
     text = output.decode("utf-8", "replace")
     return Outcome(None if killed else child.returncode, time.monotonic() - began, peak, text, left, hung)
+
+
+def _begin(before: Callable[[], None] | None) -> None:
+    """In the child: signals as a terminal's shell leaves them, though `nohup` or `&` has us ignore some."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    if before is not None:
+        before()
 
 
 def _left_of(session: int, patience_s: float = 10) -> int:

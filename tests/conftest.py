@@ -1,6 +1,8 @@
+import ctypes
 import gc
 import os
 import signal
+import sys
 from pathlib import Path
 
 import jax
@@ -12,7 +14,8 @@ from l2s_jax.phantom.patches import prepare_phantom
 from l2s_jax.training.train import train
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# A shell that starts the tests in the background has them, and all that they start, ignore Ctrl-C; nohup SIGHUP.
+# A shell that starts the tests in the background has them, and all that they start, ignore Ctrl-C;
+# nohup does the same with SIGHUP.
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, handler)
@@ -35,6 +38,8 @@ def forget_programs():
     yield
     jax.clear_caches()
     gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what was freed
 
 
 @pytest.fixture(scope="session")

@@ -54,9 +54,9 @@ def export_model(
 ) -> list[Path]:
     """Writes a network into a folder, with what is needed to use it without this package.
 
-    `model.safetensors` holds the weights by torch's names (`models.state_dict`) with classes, normalisation and
-    patch size in its metadata; `predict.stablehlo` is a program from u8 patches to logits for CPU and CUDA;
-    `classes.toml` names the classes; `README.txt` shows the lines that load each.
+    `model.safetensors` holds the weights by torch's names (`models.state_dict`) with classes, normalisation
+    and patch size in its metadata; `predict.stablehlo` is a program from u8 patches to logits for CPU and
+    CUDA; `classes.toml` names the classes; `README.txt` shows the lines that load each.
 
     Args:
       out: the folder; made where it is missing.
