@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The tests on the ends of what pyproject.toml admits: Python 3.11 with the oldest versions, 3.12, and 3.13 with the
-# newest of everything. Outside CI: three environments and three runs. Give names (oldest, 3.12, newest) to run some.
+# newest of everything. Outside CI: three environments and three runs of what `make test` runs (MARK=slow: the rest).
+# Give names (oldest, 3.12, newest) to run some.
 # PyTorch is not installed here; its parity tests are skipped, and run in `make test` where its small build is to be had.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -18,7 +19,7 @@ for name in ${@:-oldest 3.12 newest}; do
   esac
   "$uv" venv --quiet --clear --python "$python" "$folder/$name" &&
     VIRTUAL_ENV="$folder/$name" "$uv" pip install --quiet --resolution "$resolution" -e '.[dev,dask]' || exit 1
-  "$folder/$name/bin/python" -m pytest -n 2 --dist loadfile --color=no 2>&1 | tee "$folder/$name.log"
+  "$folder/$name/bin/python" -m pytest -n 2 --dist loadfile --color=no -m "${MARK:-not slow}" 2>&1 | tee "$folder/$name.log"
   [ "${PIPESTATUS[0]}" -eq 0 ] || failed=1
   versions=$("$folder/$name/bin/python" - <<'PYTHON'
 import platform

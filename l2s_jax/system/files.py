@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,7 +117,10 @@ def remove_leftovers(folder: Path, *, everywhere: bool = False) -> None:
     """
     for path in folder.glob(f"{'**/' if everywhere else ''}{PARTIAL}*"):
         with contextlib.suppress(OSError):
-            path.unlink()
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 @contextlib.contextmanager
