@@ -20,6 +20,10 @@ _TABLE = {
         "data.PrepareHalves",
         "Make the manifest of a classification study: half of the image-level training patches become test.",
     ),
+    "prepare folds": (
+        "data.PrepareFolds",
+        "Make a cross-validation of a manifest: K folds by patient, each tested on once, for `sweep`.",
+    ),
     "prepare bach": (
         "prepare.PrepareBach",
         "Make a manifest of BACH 2018: patches around the regions of WSI/*.xml, and Photos/.",

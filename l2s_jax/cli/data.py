@@ -1,4 +1,4 @@
-"""Subcommands of `l2s` that make manifests: phantom, EBHI-Seg, halves."""
+"""Subcommands of `l2s` that make manifests: phantom, EBHI-Seg, halves, folds."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -86,3 +86,29 @@ class PrepareHalves(Command):
         _, lines = prepare_halves(self.manifest, self.out, **self.own("manifest", "out"))
         print("\n".join(lines))
         return check_and_print(self.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareFolds(Command):
+    """Make a cross-validation of a manifest: K folds by patient, each tested on once, for `sweep`."""
+
+    manifest: Manifest
+    """Folder with patches.csv and classes.toml. Its splits do not count."""
+    out: Out
+    """Folder of the folds; its pictures are hard links to the same files where those can be."""
+    folds: int = 5
+    """How many, 3 or more; a group is needed for each."""
+    seed: int = 0
+    """Which of the many equally good ways to deal the groups out."""
+    overwrite: bool = False
+    """Use a folder that holds something else."""
+    allow_outside: bool = False
+    """Accept paths in the manifest that lead out of its folder."""
+
+    def run(self) -> int:
+        """Divides, and says what is in the folds."""
+        from l2s_jax.prepare.folds import prepare_folds
+
+        _, lines = prepare_folds(self.manifest, self.out, **self.own("manifest", "out"))
+        print("\n".join(lines))
+        return 0

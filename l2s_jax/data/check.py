@@ -21,7 +21,7 @@ from l2s_jax.data.check_findings import (
     straddling,
     unequal_sizes,
 )
-from l2s_jax.data.check_rows import at, look_at_rows
+from l2s_jax.data.check_rows import Seen, at, look_at_rows
 from l2s_jax.data.check_scales import scale_findings
 from l2s_jax.data.check_summary import summary
 from l2s_jax.data.manifest import Manifest, parse_manifest
@@ -60,7 +60,18 @@ def check_manifest(path: str | Path, *, allow_outside: bool = False) -> Report:
       UserError: where there is nothing to check: files missing, no header, faulty `classes.toml`, no rows.
     """
     manifest, problems = parse_manifest(path, allow_outside=allow_outside)
-    seen = look_at_rows(manifest)
+    return report_on(manifest, look_at_rows(manifest), problems)
+
+
+def report_on(manifest: Manifest, seen: Sequence[Seen], problems: Sequence[str] = ()) -> Report:
+    """What follows from files that were looked at.
+
+    Args:
+      manifest: its rows.
+      seen: what was found in the files of each of them.
+      problems: those of rows that could not be read.
+    """
+    problems = list(problems)
     problems = one_class(manifest.classes) + problems
     problems += [f"{at(one.row)}: {fault}" for one in seen for fault in one.faults]
     mixed, scale_warnings = scale_findings(manifest.classes, seen)

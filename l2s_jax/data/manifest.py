@@ -20,12 +20,14 @@ import csv
 import hashlib
 import io
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from l2s_jax.data.classes import CLASSES, Classes, parse_classes, write_classes
+from l2s_jax.data.folds import fold_name, has_folds, root_of
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import write_text
 from l2s_jax.system.texts import alike, control_fault, listed, shown, told_apart
@@ -109,9 +111,10 @@ def parse_manifest(path: str | Path, *, allow_outside: bool = False) -> tuple[Ma
     folder = path.parent if path.name == PATCHES else path
     patches_bytes, classes_bytes = (_read_bytes(folder / name) for name in (PATCHES, CLASSES))
     classes = parse_classes(classes_bytes, folder / CLASSES)
+    root = None if allow_outside else root_of(folder)
     rows, problems = [], []
     for line, record in _records(patches_bytes, folder / PATCHES):
-        row, faults = _parse_row(record, line, folder, classes, allow_outside)
+        row, faults = _parse_row(record, line, folder, classes, root)
         problems += [f"{PATCHES} line {line}: {fault}" for fault in faults]
         if row is not None:
             rows.append(row)
@@ -125,6 +128,11 @@ def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:
+        if has_folds(path.parent):
+            raise UserError(
+                f"{path.parent} holds the folds of a cross-validation. Name one of them, "
+                f"{path.parent / fold_name(1)}; `l2s sweep` takes them all"
+            ) from error
         raise UserError(
             f"{path} not found. A manifest is a folder with {PATCHES} and {CLASSES}; "
             "`l2s prepare` writes one, and the README shows how to write your own."
@@ -177,7 +185,7 @@ def _require_columns(path: Path, header: Sequence[str]) -> None:
 
 
 def _parse_row(
-    record: dict[str, Any], line: int, folder: Path, classes: Classes, allow_outside: bool
+    record: dict[str, Any], line: int, folder: Path, classes: Classes, root: Path | None
 ) -> tuple[PatchRow | None, list[str]]:
     """One CSV record as a `PatchRow`, or the faults that stop it from being one."""
     value = {key: (text or "").strip() for key, text in record.items() if isinstance(key, str)}
@@ -203,10 +211,7 @@ def _parse_row(
         faults.append(f"split {value['split']!r} is none of {', '.join(SPLITS)}")
     mpp = _parse_mpp(value.get("mpp", ""), faults)
     allowed = _parse_allowed(value.get(ALLOWED, ""), label, classes, faults)
-    paths = {
-        column: _parse_path(folder, column, value[column], allow_outside, faults)
-        for column in ("image", "mask")
-    }
+    paths = {column: _parse_path(folder, column, value[column], root, faults) for column in ("image", "mask")}
     if faults:
         return None, faults
     image = cast(Path, paths["image"])
@@ -249,25 +254,28 @@ def _parse_allowed(text: str, label: int, classes: Classes, faults: list[str]) -
     return codes
 
 
-def _parse_path(folder: Path, column: str, name: str, allow_outside: bool, faults: list[str]) -> Path | None:
+def _parse_path(folder: Path, column: str, name: str, root: Path | None, faults: list[str]) -> Path | None:
     if not name:
         return None
-    if not allow_outside and _leads_outside(folder, name):
+    if root is not None and _leads_outside(root, folder / name):
         faults.append(f"{column} {name!r} leads out of the manifest's folder (--allow-outside permits it)")
     return folder / name
 
 
-def _leads_outside(folder: Path, name: str) -> bool:
-    """Whether a path of the manifest, links followed, ends up outside the manifest's folder."""
+def _leads_outside(root: Path, path: Path) -> bool:
+    """Whether a path of the manifest, links followed, ends up outside the folder that it may not leave."""
     try:
-        return not (folder / name).resolve().is_relative_to(folder.resolve())
+        return not path.resolve().is_relative_to(root.resolve())
     except (OSError, ValueError, RuntimeError):
         return True
 
 
-def write_patches(folder: str | Path, classes: Classes, patches: Iterable[PatchRow]) -> None:
-    """Writes `patches.csv` into `folder`; pictures that lie inside it are named relative to it."""
+def write_patches(
+    folder: str | Path, classes: Classes, patches: Iterable[PatchRow], root: Path | None = None
+) -> None:
+    """Writes `patches.csv` into `folder`; pictures inside it, or inside `root`, are named relative to it."""
     folder, patches = Path(folder), list(patches)
+    root = folder if root is None else root
     with_allowed = any(patch.allowed for patch in patches)
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
@@ -276,8 +284,8 @@ def write_patches(folder: str | Path, classes: Classes, patches: Iterable[PatchR
         allowed = (";".join(classes.names[code] for code in patch.allowed),) if with_allowed else ()
         writer.writerow(
             (
-                _relative(patch.image, folder),
-                _relative(patch.mask, folder) if patch.mask else "",
+                _relative(patch.image, folder, root),
+                _relative(patch.mask, folder, root) if patch.mask else "",
                 classes.names[patch.label] if patch.label != IGNORE_LABEL else "",
                 patch.group,
                 patch.split,
@@ -289,8 +297,8 @@ def write_patches(folder: str | Path, classes: Classes, patches: Iterable[PatchR
     write_text(folder / PATCHES, out.getvalue())
 
 
-def _relative(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
+def _relative(path: Path, folder: Path, root: Path) -> str:
+    return Path(os.path.relpath(path, folder) if path.is_relative_to(root) else path).as_posix()
 
 
 def straddling_groups(patches: Sequence[PatchRow]) -> dict[str, list[str]]:

@@ -1,5 +1,6 @@
 """Output folders of `prepare`: never somebody else's, and finished only when the manifest stands in them."""
 
+import contextlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import tomli_w
 
 from l2s_jax import __version__
+from l2s_jax.data.folds import FOLDS
 from l2s_jax.data.manifest import CLASSES, PATCHES, STAIN, Classes, PatchRow, write_patches
 from l2s_jax.system.children import require_main_guard
 from l2s_jax.system.errors import UserError
@@ -96,7 +98,7 @@ def _clear(out: Path, *, again: bool) -> None:
         if (out / name).is_file() and sha256_of_file(out / name) not in {made.sha256 for made in entries}
     ]
     refuse([f"{path} was changed since prepare made it" for path in changed])
-    single = [out / name for name in (*SINGLE, PATCHES) if (out / name).exists()]
+    single = [out / name for name in (*SINGLE, PATCHES, FOLDS) if (out / name).exists()]
     # An earlier `prepare` that did not finish wrote all that is in its folders: it began with none.
     begun = (out / RECIPE).exists()
     foreign = [
@@ -110,7 +112,11 @@ def _clear(out: Path, *, again: bool) -> None:
             path.unlink(missing_ok=True)
         for name in FOLDERS:
             shutil.rmtree(out / name, ignore_errors=True)
-    (out / PATCHES).unlink(missing_ok=True)
+        for folder in {(out / name).parent for name in record} - {out}:
+            with contextlib.suppress(OSError):  # it is gone, or holds something else
+                folder.rmdir()
+    for name in (PATCHES, FOLDS):
+        (out / name).unlink(missing_ok=True)
     (out / FILES).unlink(missing_ok=True)
 
 

@@ -5,19 +5,16 @@ of the image-level training patches become test rows, stratified by class. Whole
 patient or slide is on both sides; a group's mask patches move with it.
 """
 
-import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from l2s_jax.data.manifest import STAIN, Manifest, PatchRow, read_manifest, write_classes
-from l2s_jax.prepare.folders import FILES, STAIN_PICTURE, claim_folder, finish_folder
+from l2s_jax.prepare.folders import STAIN_PICTURE, claim_folder, finish_folder
+from l2s_jax.prepare.linking import link, link_all, placed, places, require_free
 from l2s_jax.prepare.splits import split_groups
 from l2s_jax.system.errors import UserError
-from l2s_jax.system.files import sha256_of_file, unwritable
-from l2s_jax.system.outputs import read_record, refuse
 from l2s_jax.types import IGNORE_LABEL
 
 HALVES = (0.5, 0.0, 0.5)
@@ -44,15 +41,18 @@ def prepare_halves(
     found = read_manifest(manifest)
     rows = _moved(found, seed)
     out = Path(out)
-    _require_free(found, out)
+    if out.resolve() == found.folder.resolve():
+        raise UserError(f"{out} is the manifest's own folder: choose another for the halves")
+    sources = places(found, out)
+    require_free(sources, (), out)
     recipe = {"what": "halves", "manifest_sha256": found.sha256, "seed": seed}
     out = claim_folder(out, recipe, overwrite=overwrite)
-    placed = tuple(_placed(row, found.folder, out) for row in rows)
+    link_all(sources, out)
     for name in (STAIN, STAIN_PICTURE):
         if (found.folder / name).is_file():
-            _link(found.folder / name, out / name)
+            link(found.folder / name, out / name)
     write_classes(out, found.classes)
-    finish_folder(out, found.classes, placed)
+    finish_folder(out, found.classes, [placed(row, sources) for row in rows])
     return read_manifest(out), _said(found.patches, rows)
 
 
@@ -74,49 +74,6 @@ def _moved(manifest: Manifest, seed: int) -> tuple[PatchRow, ...]:
         replace(row, split="test") if row.split == "train" and row.group in test else row
         for row in manifest.patches
     )
-
-
-def _require_free(source: Manifest, out: Path) -> None:
-    """Refuses a folder in which a file of another origin has the name of one that is to come."""
-    if out.resolve() == source.folder.resolve():
-        raise UserError(f"{out} is the manifest's own folder: choose another for the halves")
-    record = read_record(out, FILES)
-    reasons = []
-    for row in source.patches:
-        for path in (row.image, row.mask):
-            target = None if path is None else out / path.relative_to(source.folder)
-            if path is None or target is None or not target.exists():
-                continue
-            name = target.relative_to(out).as_posix()
-            if name not in record and not (target.samefile(path) or _same_content(target, path)):
-                reasons.append(f"{target} is there and was not made by prepare")
-    refuse(reasons)
-
-
-def _same_content(one: Path, other: Path) -> bool:
-    return one.stat().st_size == other.stat().st_size and sha256_of_file(one) == sha256_of_file(other)
-
-
-def _placed(row: PatchRow, source: Path, out: Path) -> PatchRow:
-    """The row with its files linked into the other folder."""
-    image, mask = (None if file is None else out / file.relative_to(source) for file in (row.image, row.mask))
-    assert image is not None
-    _link(row.image, image)
-    if row.mask is not None and mask is not None:
-        _link(row.mask, mask)
-    return replace(row, image=image, mask=mask)
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
-        try:
-            os.link(source, target)
-        except OSError:  # another file system
-            shutil.copyfile(source, target)
-    except OSError as error:
-        raise unwritable(target, error) from error
 
 
 def _said(before: tuple[PatchRow, ...], after: tuple[PatchRow, ...]) -> list[str]:

@@ -49,11 +49,25 @@ def split_groups(
     counts = np.zeros((len(names), classes.max() + 2))
     np.add.at(counts, (rows, classes), 1)
     counts[:, -1] = counts[:, :-1].sum(axis=1)
-    rng = np.random.default_rng(seed)
-    where = _refined(_greedy(counts, share[used], rng), counts, share[used], rng)
+    where = balanced(counts, share[used], seed)
     splits = [SPLITS[used[where[row]]] for row in rows]
     _assert_whole(groups, splits)
     return splits
+
+
+def balanced(counts: np.ndarray, share: np.ndarray, seed: int) -> np.ndarray:
+    """Assigns groups to parts, each of which gets its share of everything as well as whole groups allow.
+
+    Args:
+      counts: f64[G,K], what each group holds of K kinds, the last being the total, above 0 for every group.
+      share: f64[S], shares of the parts, above 0; they sum to 1. No part stays empty where G >= S.
+      seed: which of the many equally good assignments.
+
+    Returns:
+      i64[G], the part of each group.
+    """
+    rng = np.random.default_rng(seed)
+    return _refined(_greedy(counts, share, rng), counts, share, rng)
 
 
 def split_counts(labels: Sequence[int], splits: Sequence[str]) -> dict[int, tuple[int, int, int]]:
