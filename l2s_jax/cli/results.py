@@ -18,7 +18,7 @@ class Sweep(JaxCommand):
     out: Path | None = None
     """Folder of the results; runs/NAME by default. Started again, a sweep goes on where it was killed."""
     manifest: Path | None = None
-    """The data, instead of what the file names."""
+    """The data, instead of what the file names: a manifest, or the folder of folds."""
     dry_run: bool = False
     """Say what would be run and how long it would take, from measured steps."""
     retry_failed: bool = False

@@ -5,6 +5,8 @@ setting   S, S+C, S+C*, ... text
 percent   s (or c), 0 to 100
 draw      which random subset
 dataset, variant, selection   optional text; a cell is one (dataset, variant, setting, percent)
+fold      optional, a whole number from 1: the fold of a cross-validation on which a run was tested. Runs of
+          one fold are averaged first; a mean is then over folds, and n counts them
 group     optional: a run then has one row a group, which are averaged within the run first
 ...       metrics: every other numeric column that is no fact such as `seed` or `seconds` (`names.FACTS`)
 """
@@ -13,14 +15,14 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from l2s_jax.reports.names import CELL, REQUIRED, askable_columns, metric_columns, require_metrics
+from l2s_jax.reports.names import CELL, FOLD, REQUIRED, askable_columns, metric_columns, require_metrics
 from l2s_jax.system.errors import UserError
 
 COLUMNS = (*CELL, "metric", "mean", "sd", "n", "ddof", "selection", "draws", "runs")
 
 
 def aggregate(table: pd.DataFrame, metrics: Sequence[str] | None = None, *, ddof: int = 1) -> pd.DataFrame:
-    """Mean and standard deviation over runs of each metric in each cell.
+    """Mean and standard deviation of each metric in each cell: over runs, or over folds where there are some.
 
     Args:
       table: one row a run and cell, or one a run, cell and group; see this module's columns. A run may stand
@@ -30,8 +32,8 @@ def aggregate(table: pd.DataFrame, metrics: Sequence[str] | None = None, *, ddof
 
     Returns:
       One row a cell and metric: dataset, variant, setting, percent, metric, mean, sd (NaN where n <= ddof),
-      n (runs in which the metric is defined), ddof, selection ("validation", "test", or both joined by "+"),
-      draws and runs (those n, separated by spaces).
+      n (runs or folds in which the metric is defined), ddof, selection ("validation", "test", or both joined
+      by "+"), draws and runs (those behind the mean, separated by spaces), and folds where there are some.
 
     Raises:
       UserError: a column is missing or no number, there are no rows, a metric is unknown, or a run has two
@@ -48,12 +50,16 @@ def aggregate(table: pd.DataFrame, metrics: Sequence[str] | None = None, *, ddof
         for key, group in rows.groupby(list(CELL), sort=False)
         for metric in metrics
     ]
-    return pd.DataFrame(found, columns=list(COLUMNS))
+    return pd.DataFrame(found, columns=[*COLUMNS, *(("folds",) if FOLD in rows else ())])
 
 
 def _cell(key: dict, group: pd.DataFrame, metric: str, ddof: int) -> dict:
     defined = group[group[metric].notna()]
-    values = defined[metric]
+    values = defined.groupby(FOLD)[metric].mean() if FOLD in group else defined[metric]
+    draws, of_folds = defined["draw"], {}
+    if FOLD in group:
+        draws = draws.drop_duplicates()
+        of_folds = {"folds": " ".join(f"{fold:g}" for fold in values.index)}
     return key | {
         "metric": metric,
         "mean": values.mean(),
@@ -61,8 +67,9 @@ def _cell(key: dict, group: pd.DataFrame, metric: str, ddof: int) -> dict:
         "n": len(values),
         "ddof": ddof,
         "selection": "+".join(sorted(set(defined["selection"]) - {""})),
-        "draws": " ".join(f"{draw:g}" for draw in defined["draw"]),
+        "draws": " ".join(f"{draw:g}" for draw in draws),
         "runs": " ".join(defined["run"]),
+        **of_folds,
     }
 
 
@@ -113,4 +120,21 @@ def _with_keys(table: pd.DataFrame) -> pd.DataFrame:
             wrong = rows.loc[numbers.isna()].iloc[0]
             raise UserError(f"run {wrong['run']}: {name} = {wrong[name]!r} is no number")
         rows[name] = numbers
+    if FOLD in rows:
+        rows = _with_folds(rows)
     return rows.reset_index(drop=True)
+
+
+def _with_folds(rows: pd.DataFrame) -> pd.DataFrame:
+    """Folds as whole numbers; without the column where no run names one."""
+    folds = pd.to_numeric(rows[FOLD], errors="coerce").astype(float)
+    if folds.isna().all():
+        return rows.drop(columns=FOLD)
+    wrong = rows[folds.isna() | (folds < 1) | (folds % 1 != 0)]
+    if len(wrong):
+        one = wrong.iloc[0]
+        raise UserError(
+            f"run {one['run']}: fold = {one[FOLD]!r}, where other runs name the fold they were tested on. "
+            "Expected 1, 2, ... for every run, or a table of its own for runs without folds"
+        )
+    return rows.assign(**{FOLD: folds})

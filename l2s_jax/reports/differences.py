@@ -8,6 +8,7 @@ from scipy import stats
 
 from l2s_jax.reports.aggregation import within_runs
 from l2s_jax.reports.names import (
+    FOLD,
     REFERENCE,
     SETTINGS,
     Method,
@@ -22,6 +23,7 @@ from l2s_jax.reports.study_table import cell_id
 from l2s_jax.reports.text_table import ON_TEST, Entry, Notes, TextTable
 
 CONFIDENCE = 0.95
+_WIDER = ", wider by what the networks of two folds have learned from in common (Nadeau and Bengio 2003)"
 COLUMNS = (
     "dataset", "variant", "setting", "minus_variant", "minus_setting", "percent", "metric", "mean", "low",
     "high", "n", "better", "worse", "draws", "by_draw", "on_test", "reason",
@@ -41,6 +43,10 @@ def paired_differences(
     averaged first. Draws in which both sides are the same run are left out: their difference is 0 by
     construction. The interval is Student's t over draws, not corrected for the number of comparisons.
 
+    Where there are folds, differences are made fold by fold and draw by draw, and averaged within each fold.
+    The interval is over folds then, and wider, since networks of two folds have learned from the same patches
+    (Nadeau and Bengio 2003, doi:10.1023/A:1024068626366): each of K folds trains on K - 2 parts.
+
     Args:
       cells: a table as `aggregation` describes it.
       study: "segmentation" or "classification".
@@ -51,7 +57,7 @@ def paired_differences(
     Returns:
       One row a comparison: mean, low and high (NaN where there is no interval, with a `reason`), n (draws),
       better and worse (draws in which the first is above and below), draws and by_draw (their numbers and
-      differences, separated by spaces).
+      differences, separated by spaces). With folds, all of these are of folds.
     """
     cells = within_runs(cells)
     found = []
@@ -113,39 +119,52 @@ def _compare(
     cells: pd.DataFrame, one: Method, other: Method, percent: float, metric: str, confidence: float
 ) -> dict | None:
     """One comparison; None where the two have no draw in common, or only runs that they share."""
+    keys = [FOLD, "draw"] if FOLD in cells else ["draw"]
+    shared = 1 / max(cells[FOLD].nunique() - 2, 1) if FOLD in cells else 0.0
     sides, on_test_split = [], False
     for method in (one, other):
         rows = _of(cells, method)
         rows = rows[(rows["percent"] == percent) & rows[metric].notna()]
         on_test_split |= rows["selection"].astype(str).map(on_test).any()
-        sides.append(rows.groupby("draw").agg(value=(metric, "mean"), runs=("run", frozenset)))
+        sides.append(rows.groupby(keys).agg(value=(metric, "mean"), runs=("run", frozenset)))
     both = sides[0].join(sides[1].add_suffix("_other"), how="inner")
     both = both[both["runs"] != both["runs_other"]]
     if both.empty:
         return None
-    differences = (both["value"] - both["value_other"]).to_numpy()
-    low, high, reason = t_interval(differences, confidence)
+    of_units = (both["value"] - both["value_other"]).groupby(keys[0]).mean()
+    differences = of_units.to_numpy()
+    low, high, reason = t_interval(differences, confidence, shared)
     return {
         "variant": one[0], "setting": one[1], "minus_variant": other[0], "minus_setting": other[1],
         "mean": differences.mean(), "low": low, "high": high, "n": len(differences),
         "better": int((differences > 0).sum()), "worse": int((differences < 0).sum()),
-        "draws": " ".join(f"{draw:g}" for draw in both.index),
+        "draws": " ".join(f"{draw:g}" for draw in of_units.index),
         "by_draw": " ".join(f"{value:.6g}" for value in differences), "on_test": bool(on_test_split),
         "reason": reason,
     }  # fmt: skip
 
 
-def t_interval(values: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float, str]:
-    """Student's t interval of the mean of f64[N]: low, high and, where there is none, why (both NaN then)."""
+def t_interval(
+    values: np.ndarray, confidence: float = CONFIDENCE, shared: float = 0.0
+) -> tuple[float, float, str]:
+    """Student's t interval of the mean of f64[N]: low, high and, where there is none, why (both NaN then).
+
+    Args:
+      values: one a draw or a fold.
+      confidence: of the interval.
+      shared: for folds, the patches that are tested on by those that are learned from (Nadeau and Bengio's
+        correction); 0 for draws.
+    """
     n = len(values)
     if n < 2:
-        return float("nan"), float("nan"), f"no interval: n = {n}, and a spread needs 2 draws at least"
-    half = stats.t.ppf((1 + confidence) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n)
+        what = "folds" if shared else "draws"
+        return float("nan"), float("nan"), f"no interval: n = {n}, and a spread needs 2 {what} at least"
+    half = stats.t.ppf((1 + confidence) / 2, n - 1) * values.std(ddof=1) * np.sqrt(1 / n + shared)
     return float(values.mean() - half), float(values.mean() + half), ""
 
 
-def differences_table(differences: pd.DataFrame) -> TextTable:
-    """The differences for people, in points of a percent."""
+def differences_table(differences: pd.DataFrame, unit: str = "draw") -> TextTable:
+    """The differences for people, in points of a percent. `unit` is what they are over, draw or fold."""
     several = differences["dataset"].nunique() > 1
     rows, notes = [], Notes()
     for row in differences.itertuples():
@@ -177,14 +196,15 @@ def differences_table(differences: pd.DataFrame) -> TextTable:
         "95% interval",
         "n",
         "better in",
-        "draw by draw",
+        f"{unit} by {unit}",
     )
     return TextTable(
         "differences",
         "Paired differences",
-        "Points of a percent: the first method minus the second, draw by draw at equal percent. The interval "
-        "is Student's t over draws, for each comparison by itself: of 20 that differ by chance alone, about "
-        "one excludes 0. Draws in which both are the same run are left out.",
+        f"Points of a percent: the first method minus the second, {unit} by {unit} at equal percent. The "
+        f"interval is Student's t over {unit}s{_WIDER if unit == FOLD else ''}, for each comparison by "
+        "itself: of 20 that differ by chance alone, about one excludes 0. Draws in which both are the same "
+        "run are left out.",
         ("data set", *head) if several else head,
         tuple(rows),
         notes.all(),

@@ -20,8 +20,11 @@ TEXT = (
 
 VALIDATION = "validation_score"
 
+FOLD = "fold"
+"""Number of the fold of a cross-validation: runs of one fold are averaged first, means are over folds."""
+
 FACTS = (
-    "draw", "seed", "n_mask", "n_label", "steps", "best_epoch", VALIDATION, "n_test", "n_test_groups",
+    "draw", FOLD, "seed", "n_mask", "n_label", "steps", "best_epoch", VALIDATION, "n_test", "n_test_groups",
     "group_ddof", "group_macro_f1_sd", "group_macro_f1_n", "seconds",
 )  # fmt: skip
 """Numbers about a run that do not say how good it is on the test split."""
@@ -96,6 +99,11 @@ def study_of(settings: Iterable[str]) -> str:
 def on_test(selection: str) -> bool:
     """Whether an epoch was chosen on the test split itself: "test-maximum", or "test" from elsewhere."""
     return "test" in selection
+
+
+def units(table: pd.DataFrame) -> str:
+    """What a table's means are over, in words: its folds where it has some, else its runs."""
+    return "folds" if FOLD in table or "folds" in table else "runs"
 
 
 def signed(value: float, digits: int = 1) -> str:

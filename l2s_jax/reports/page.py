@@ -15,7 +15,7 @@ from l2s_jax.reports.text_table import Entry, TextTable
 
 RUN_COLUMNS = {
     "run": "run", "dataset": "data set", "variant": "variant", "preset": "preset", "setting": "setting",
-    "percent": "percent", "draw": "draw", "seed": "seed", "selection": "epoch chosen on",
+    "percent": "percent", "draw": "draw", "fold": "fold", "seed": "seed", "selection": "epoch chosen on",
     "n_mask": "masks", "n_label": "labels", "steps": "steps", "best_epoch": "best epoch",
     "validation_score": "score it was chosen by", "n_test": "test patches", "n_test_groups": "test groups",
     "group_macro_f1_mean": "macro F1, mean over groups", "group_macro_f1_sd": "its sd",
@@ -23,7 +23,9 @@ RUN_COLUMNS = {
 }  # fmt: skip
 """Columns of results.csv that the table of runs shows beside the metrics, and their headings."""
 
-COUNTS = ("percent", "draw", "seed", "n_mask", "n_label", "steps", "best_epoch", "n_test", "n_test_groups")
+COUNTS = (
+    "percent", "draw", "fold", "seed", "n_mask", "n_label", "steps", "best_epoch", "n_test", "n_test_groups",
+)  # fmt: skip
 
 
 class Drawing(NamedTuple):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from l2s_jax.reports.mask_curves import moderated_variances, redraw
-from l2s_jax.reports.names import CELL, REFERENCE
+from l2s_jax.reports.names import CELL, FOLD, REFERENCE
 
 RESAMPLES = 4000
 FEWEST_DRAWS = 2
@@ -12,8 +12,12 @@ SETTING, WHOLE = REFERENCE["segmentation"]
 
 
 def moderated_means(cells: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """A row a cell: mean over draws, n, moderated variance of the mean and its df (NaN below two draws)."""
-    by_draw = cells.groupby([*CELL, "draw"], sort=False).agg(value=(metric, "mean"), runs=("run", frozenset))
+    """A row a cell: mean over draws, n, moderated variance of the mean and its df (NaN below two draws).
+
+    Folds stand for draws where there are some, their own draws averaged.
+    """
+    unit = FOLD if FOLD in cells else "draw"
+    by_draw = cells.groupby([*CELL, unit], sort=False).agg(value=(metric, "mean"), runs=("run", frozenset))
     grouped = by_draw.groupby(list(CELL), sort=False)
     means = grouped.agg(
         mean=("value", "mean"),

@@ -10,7 +10,7 @@ import pandas as pd
 
 from l2s_jax.reports.aggregation import within_runs
 from l2s_jax.reports.csv_reading import LINE, read_rows, to_numbers
-from l2s_jax.reports.names import CELL, REQUIRED, TEXT, method_text, percent_text, study_of
+from l2s_jax.reports.names import CELL, FOLD, REQUIRED, TEXT, method_text, percent_text, study_of
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import read_json
 
@@ -57,7 +57,7 @@ def read_results(path: str | Path) -> Results:
     table, notes = read_rows(file, REQUIRED)
     if not len(table):
         raise UserError("\n".join([f"{file} holds no finished run: there is nothing to report yet", *notes]))
-    table = _known_once(to_numbers(file, table, TEXT, ("percent", "draw", "seed")), notes)
+    table = _known_once(to_numbers(file, table, TEXT, ("percent", "draw", "seed", FOLD)), notes)
     table["percent"] = _finite(file, table, "percent")
     for name in ("confusion", "classifier_confusion"):
         if name in table:
@@ -75,7 +75,7 @@ def read_results(path: str | Path) -> Results:
     plan, plan_notes = _plan(folder, runs)
     failures, failure_notes = _failures(folder, set(runs["run"]))
     notes += plan_notes + failure_notes
-    cells = _shared(plan.merge(runs.drop(columns=[k for k in KEYS if k != "run"]), on="run"))
+    cells = _shared(plan.merge(runs.drop(columns=[k for k in plan if k != "run"]), on="run"))
     waiting = plan[~plan["run"].isin(runs["run"])]
     return Results(folder, runs, cells, len(plan), waiting, failures, sweep, tuple(notes))
 
@@ -101,15 +101,17 @@ def _finite(file: Path, table: pd.DataFrame, name: str) -> pd.Series:
 
 
 def _one_manifest(file: Path, runs: pd.DataFrame) -> None:
-    """Refuses figures of one data set that were made on two versions of it."""
+    """Refuses figures of one data set, or of one fold of it, that were made on two versions of it."""
     if "manifest_sha256" not in runs:
         return
-    for dataset, own in runs.groupby(["dataset", "study"] if "study" in runs else ["dataset"], sort=False):
+    keys = [name for name in ("dataset", "study", FOLD) if name in runs]
+    for of, own in runs.groupby(keys, sort=False):
         counts = own["manifest_sha256"].value_counts()
         if len(counts) > 1:
             listed = ", ".join(f"{n} of {str(sha)[:12]}…" for sha, n in counts.items())
+            what = " ".join(f"fold {one:g}" if isinstance(one, float) else str(one) for one in of)
             raise UserError(
-                f"{file}: runs of {' '.join(dataset)} were made on {len(counts)} versions of the manifest "
+                f"{file}: runs of {what} were made on {len(counts)} versions of the manifest "
                 f"({listed}): their figures do not compare. Keep those of one version in the file"
             )
 
@@ -129,12 +131,13 @@ def _matrix(text: Any, where: str) -> np.ndarray | None:
 
 def _plan(folder: Path, runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Planned cells; the runs' own where there is no plan, or it does not know them."""
-    own = runs[list(KEYS)]
+    keys = [*KEYS, FOLD] if FOLD in runs else list(KEYS)
+    own = runs[keys]
     file = folder / PLAN
     if not file.is_file():
         return own, []
-    plan, notes = read_rows(file, KEYS)
-    plan = to_numbers(file, plan, TEXT, ("percent", "draw"))[list(KEYS)]
+    plan, notes = read_rows(file, keys)
+    plan = to_numbers(file, plan, TEXT, ("percent", "draw", FOLD))[keys]
     strangers = own[~own["run"].isin(plan["run"])]
     if len(strangers):
         notes.append(f"{len(strangers)} finished run(s) are not in {PLAN}; shown as {RESULTS} describes them")

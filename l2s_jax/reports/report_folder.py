@@ -11,12 +11,14 @@ from l2s_jax.figures import html
 from l2s_jax.figures.svg import svg_of
 from l2s_jax.reports.aggregation import aggregate
 from l2s_jax.reports.choosing import named_methods
-from l2s_jax.reports.confusions import UNIT, confusion_rows, draw_confusions, summed
+from l2s_jax.reports.confusions import COLUMN, UNIT, confusion_rows, draw_confusions, summed
 from l2s_jax.reports.curves import draw_study, look_of, reference_means
 from l2s_jax.reports.difference_figure import against_reference, draw_differences
 from l2s_jax.reports.differences import differences_table, paired_differences
+from l2s_jax.reports.fold_table import fold_table
 from l2s_jax.reports.names import (
     DEFAULT_METRICS,
+    FOLD,
     REFERENCE,
     Method,
     askable_columns,
@@ -25,7 +27,9 @@ from l2s_jax.reports.names import (
     metric_title,
     percent_text,
     require_metrics,
+    units,
 )
+from l2s_jax.reports.out_of_fold import folds_of, out_of_fold
 from l2s_jax.reports.page import (
     Drawing,
     contents_html,
@@ -138,11 +142,12 @@ def _study_sections(
     table = study_table(study.means, study.cells, study.name, study.metrics)
     _write_table(table, folder)
     differences = paired_differences(study.cells, study.name, study.metrics, against=bases)
-    of_pairs = differences_table(differences)
+    of_pairs = differences_table(differences, FOLD if FOLD in study.cells else "draw")
     of_pairs = dataclasses.replace(of_pairs, name=of_pairs.name + study.mark)
     _write_table(of_pairs, folder)
     sections = [
         ("Means and spreads", table_html(table)),
+        *([("Folds", _folds(study, results, folder))] if FOLD in study.cells else []),
         ("Curves", "".join(drawing_html(one) for one in _curves(study, folder)) + _left_out(study)),
     ]
     none = html.paragraph("No two methods have a draw in common at one percentage: nothing to compare.")
@@ -152,6 +157,25 @@ def _study_sections(
         sections.append(("How many masks are needed", _plan(study, results, folder)))
     sections.append(("Confusion matrices", _confusions(study, results, folder)))
     return sections
+
+
+def _folds(study: _Study, results: Results, folder: Path) -> str:
+    folds = folds_of(study.cells, results.sweep)
+    pooled = out_of_fold(study.cells, folds, _class_names(results, _classes(study.cells)), study.name)
+    write_text(folder / f"out_of_fold{study.mark}.csv", table_text(pooled))
+    table = fold_table(study.means, study.cells, pooled, folds, study.metrics)
+    table = dataclasses.replace(table, name=table.name + study.mark)
+    _write_table(table, folder)
+    return table_html(table) + html.paragraph(
+        f"out_of_fold{study.mark}.csv has all pooled figures and the matrices that they were made from, a "
+        "row a draw."
+    )
+
+
+def _classes(cells: pd.DataFrame) -> int:
+    """How many classes the confusion matrices tell apart; 0 where there is none."""
+    named = (cells[name] for name in COLUMN.values() if name in cells)
+    return max((len(one) for matrices in named for one in matrices if one is not None), default=0)
 
 
 def _write_table(table: TextTable, folder: Path) -> None:
@@ -180,8 +204,8 @@ def _curves(study: _Study, folder: Path) -> list[Drawing]:
         of = f" on {dataset}" if dataset else ""
         svg = svg_of(draw_study(means, cells, study.name, study.metrics))
         text = (
-            f"{names}{of}, after Fig. 5: means over runs, bands of one standard deviation, a point a run. "
-            "Crosses, where there are any, are the paper's printed means."
+            f"{names}{of}, after Fig. 5: means over {units(cells)}, bands of one standard deviation, a point "
+            "a run. Crosses, where there are any, are the paper's printed means."
         )
         drawings.append(_saved(folder, Drawing(f"curves{_suffix(study, dataset)}", svg, text, text)))
         if reference_means(means[means["metric"].isin(study.metrics)], study.name):
@@ -199,7 +223,8 @@ def _difference_drawings(differences: pd.DataFrame, study: _Study, folder: Path)
         if len(own):
             of = f" on {dataset}" if dataset else ""
             caption = (
-                f"Score minus that of {REFERENCE[study.name][0]}{of} at equal percentage: a point a draw, "
+                f"Score minus that of {REFERENCE[study.name][0]}{of} at equal percentage: a point a "
+                f"{'fold' if FOLD in study.cells else 'draw'}, "
                 "the mean and its 95% interval. Above 0 the method is better. Intervals that leave the "
                 "figure are cut."
             )
@@ -252,8 +277,9 @@ def _confusions(study: _Study, results: Results, folder: Path) -> str:
     for dataset in in_order(key[0] for key in matrices):
         own = {key: value for key, value in matrices.items() if key[0] == dataset}
         caption = (
-            f"After Table 1: {UNIT[study.name]} of the test split, summed over draws; rows are the truth and "
-            f"give percent of it, counts below. All percentages are in confusion{study.mark}.csv."
+            f"After Table 1: {UNIT[study.name]} of the test split, summed over draws{_and_folds(study)}; "
+            "rows are the truth and give percent of it, counts below. All percentages are in "
+            f"confusion{study.mark}.csv."
         )
         svg = svg_of(draw_confusions(own, names[dataset], study.name))
         drawing = Drawing(f"confusion{_suffix(study, dataset)}", svg, caption, caption)
@@ -261,6 +287,10 @@ def _confusions(study: _Study, results: Results, folder: Path) -> str:
         if study.name == "classification":
             text += paper_confusion_html(dataset)
     return text
+
+
+def _and_folds(study: _Study) -> str:
+    return " and folds, so that a test patch counts once a draw" if FOLD in study.cells else ""
 
 
 def _class_names(results: Results, classes: int) -> list[str]:

@@ -4,7 +4,16 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from l2s_jax.reports.names import CELL, SETTINGS, in_order, method_text, metric_title, on_test, percent_text
+from l2s_jax.reports.names import (
+    CELL,
+    SETTINGS,
+    in_order,
+    method_text,
+    metric_title,
+    on_test,
+    percent_text,
+    units,
+)
 from l2s_jax.reports.paper_values import paper_dataset, paper_values
 from l2s_jax.reports.text_table import MISSING, ON_TEST, PLUS_MINUS, Entry, Notes, TextTable
 
@@ -139,9 +148,11 @@ def _caption(shown: pd.DataFrame, study: str, counts: set[int], paper: bool) -> 
     if len(counts) == 1:
         n = f"n = {next(iter(counts))} in every cell"
     else:
-        n = "n, the number of runs, in brackets"
+        n = f"n, the number of {units(shown)}, in brackets"
+    over = "folds (the draws of a fold averaged first)" if units(shown) == "folds" else "runs"
     text = (
-        f"Percent; mean {PLUS_MINUS} standard deviation (ddof {ddof}) over runs, {n}. Across: {SHARE[study]}."
+        f"Percent; mean {PLUS_MINUS} standard deviation (ddof {ddof}) over {over}, {n}. "
+        f"Across: {SHARE[study]}."
     )
     if set(shown["selection"]) == {"validation"}:
         text += " Epochs were chosen on the validation split; the test split was read once a run."

@@ -5,7 +5,7 @@ from collections import Counter
 import pandas as pd
 
 from l2s_jax.figures.html import paragraph, sortable_table
-from l2s_jax.reports.names import on_test, percent_text
+from l2s_jax.reports.names import FOLD, on_test, percent_text, units
 from l2s_jax.reports.page import number_cell, text_cell
 from l2s_jax.reports.reading import Results
 from l2s_jax.reports.text_table import ON_TEST
@@ -23,11 +23,12 @@ def summary_facts(results: Results, ddof: int) -> list[tuple[str, str]]:
         ("finished", done),
         ("variants (presets)", _pairs(runs, "variant", "preset")),
         ("draws", _different(runs, "draw")),
+        ("folds", _different(runs, FOLD)),
         ("seeds", _different(runs, "seed")),
         ("steps a run", _different(runs, "steps")),
         ("epochs chosen on", _different(runs, "selection")),
         ("test split", _test(runs)),
-        ("standard deviations", f"over runs, divided by n - {ddof} (ddof {ddof})"),
+        ("standard deviations", f"over {units(runs)}, divided by n - {ddof} (ddof {ddof})"),
         ("devices", _counted(runs, "device")),
         ("versions", _counted(runs, "versions")),
         ("training time", _time(runs)),
@@ -45,6 +46,11 @@ def summary_notes(results: Results) -> list[str]:
         notes.append(f"{on_test_split} run(s): {ON_TEST}. They are marked wherever they appear")
     if "versions" in runs and runs["versions"].nunique() > 1:
         notes.append("runs were made with different versions of packages: see the list above")
+    if FOLD in runs:
+        notes.append(
+            "a cross-validation: networks of different folds have learned from the same patches, so that the "
+            "spread over folds makes means look surer than they are"
+        )
     if len(results.waiting):
         notes.append(
             f"{len(results.waiting)} planned cell(s) have not finished: means are over what there is"
@@ -60,7 +66,8 @@ def failures_html(results: Results) -> str:
     rows = []
     for row in results.waiting.itertuples():
         error, when = errors.get(row.run, ("not tried yet", ""))
-        rows.append(_line(row.run, row.variant, row.setting, row.percent, row.draw, error, when))
+        fold = f", fold {row.fold:g}" if FOLD in results.waiting else ""
+        rows.append(_line(row.run, row.variant, row.setting, row.percent, row.draw, error, when, fold))
     known = set(results.waiting["run"])
     for row in results.failures[~results.failures["run"].isin(known)].itertuples():
         percent, draw = (pd.to_numeric(value, errors="coerce") for value in (row.percent, row.draw))
@@ -71,10 +78,12 @@ def failures_html(results: Results) -> str:
     return text + sortable_table("planned cells that have not finished", header, rows)
 
 
-def _line(run: str, variant: str, setting: str, percent: float, draw: float, error: str, when: str) -> str:
+def _line(
+    run: str, variant: str, setting: str, percent: float, draw: float, error: str, when: str, fold: str = ""
+) -> str:
     cells = (
         text_cell(run), text_cell(variant), text_cell(setting), number_cell(percent, percent_text(percent)),
-        number_cell(draw, f"{draw:g}"), text_cell(error), text_cell(when),
+        number_cell(draw, f"{draw:g}{fold}"), text_cell(error), text_cell(when),
     )  # fmt: skip
     return f"<tr>{''.join(cells)}</tr>\n"
 

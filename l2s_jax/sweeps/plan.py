@@ -41,17 +41,23 @@ OF_LABELS = (
 """Options that change nothing where no label is used."""
 
 
+NO_FOLD = 0
+"""The fold of a manifest that is none."""
+
+
 @dataclass(frozen=True)
 class Cell:
-    """One cell of the tables: a method at a percentage, and a draw."""
+    """One cell of the tables: a method at a percentage, and a draw (and a fold, where there are folds)."""
 
     variant: str
     setting: Setting
     percent: float
     draw: int
+    fold: int = NO_FOLD
 
     def __str__(self) -> str:
-        return f"{self.variant} {self.setting} at {self.percent:g}%, draw {self.draw}"
+        of = f", fold {self.fold}" if self.fold != NO_FOLD else ""
+        return f"{self.variant} {self.setting} at {self.percent:g}%, draw {self.draw}{of}"
 
 
 class TakesFrom(NamedTuple):
@@ -76,21 +82,27 @@ class PlannedRun:
     takes_from: tuple[TakesFrom, ...] = ()
 
     @property
+    def fold(self) -> int:
+        """Of the manifest that it learns from; `NO_FOLD` where that is none of several."""
+        return self.cells[0].fold
+
+    @property
     def waits_for(self) -> set[str]:
         """Names of the runs that have to be finished before it."""
         return {source.run for source in self.takes_from}
 
 
 def plan_sweep(
-    sweep: SweepFile, patches: PatchSet, classes: Classes, manifest_sha256: str
+    sweep: SweepFile, patches: PatchSet, classes: Classes, manifest_sha256: str, fold: int = NO_FOLD
 ) -> list[PlannedRun]:
-    """The runs of a sweep, draws outermost, so that a part of them is a whole comparison.
+    """The runs of a sweep on one manifest, draws outermost, so that a part of them is a whole comparison.
 
     Args:
       sweep: what to run.
       patches: all rows of the training split.
       classes: the manifest's classes.
       manifest_sha256: the manifest's hash, part of every run's name.
+      fold: of the manifest.
 
     Raises:
       UserError: naming every cell that has no patches to learn from.
@@ -98,10 +110,10 @@ def plan_sweep(
     runs: dict[str, PlannedRun] = {}
     of_cell: dict[Cell, str] = {}
     faults = []
-    for cell, variant in cells_of(sweep):
+    for cell, variant in cells_of(sweep, fold):
         config = config_of(variant, cell.setting, cell.percent, cell.draw)
         takes_from = tuple(
-            TakesFrom(option, of_cell.get(Cell(name, setting, cell.percent, cell.draw), ""))
+            TakesFrom(option, of_cell.get(Cell(name, setting, cell.percent, cell.draw, fold), ""))
             for option, name, setting in variant.takes_from
         )
         named: dict[str, Any] = {option: f"run {run}" for option, run in takes_from}
@@ -133,8 +145,14 @@ def plan_sweep(
     return list(runs.values())
 
 
-def cells_of(sweep: SweepFile) -> Iterator[tuple[Cell, Variant]]:
-    """Every cell in the order in which it is run: draws, then percents, then variants and settings.
+def in_turn_of_draws(sweep: SweepFile, of_folds: Sequence[Sequence[PlannedRun]]) -> list[PlannedRun]:
+    """The runs of all folds: those of the first draw before the next draw's, so that a part is a whole."""
+    runs = [run for of_fold in of_folds for run in of_fold]
+    return sorted(runs, key=lambda run: sweep.draws.index(run.cells[0].draw))
+
+
+def cells_of(sweep: SweepFile, fold: int = NO_FOLD) -> Iterator[tuple[Cell, Variant]]:
+    """Every cell of a manifest in the order in which it is run: draws, percents, then variants and settings.
 
     S at 0% is left out: there is nothing to learn from. What the paper prints there is an untrained network.
     """
@@ -144,7 +162,7 @@ def cells_of(sweep: SweepFile) -> Iterator[tuple[Cell, Variant]]:
             for variant in sweep.variants:
                 for setting in variant.settings if percent in variant.percents else ():
                     if (setting, percent) != ("S", 0):
-                        yield Cell(variant.name, setting, percent, draw), variant
+                        yield Cell(variant.name, setting, percent, draw, fold), variant
 
 
 def run_name(config: TrainConfig, plan: RunPlan, manifest_sha256: str) -> str:
@@ -168,7 +186,10 @@ def run_name(config: TrainConfig, plan: RunPlan, manifest_sha256: str) -> str:
 
 
 def plan_table(sweep: SweepFile, runs: Sequence[PlannedRun]) -> pd.DataFrame:
-    """One row a cell, with the run that fills it: dataset, study, variant, setting, percent, draw, run."""
+    """One row a cell, with the run that fills it: dataset, study, variant, setting, percent, draw, run.
+
+    A column `fold` stands before `run` where there are folds.
+    """
     rows: list[dict[str, Any]] = [
         {
             "dataset": sweep.dataset,
@@ -177,6 +198,7 @@ def plan_table(sweep: SweepFile, runs: Sequence[PlannedRun]) -> pd.DataFrame:
             "setting": cell.setting,
             "percent": cell.percent,
             "draw": cell.draw,
+            **fold_column(cell.fold),
             "run": run.run,
         }
         for run in runs
@@ -185,18 +207,25 @@ def plan_table(sweep: SweepFile, runs: Sequence[PlannedRun]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def fold_column(fold: int) -> dict[str, int]:
+    """The field `fold` of a row, where there are folds."""
+    return {} if fold == NO_FOLD else {"fold": fold}
+
+
 def describe_plan(sweep: SweepFile, runs: Sequence[PlannedRun], done: set[str]) -> list[str]:
     """Lines that say what will be run, what is shared and what is finished."""
     n_cells = sum(len(run.cells) for run in runs)
     left = [run for run in runs if run.run not in done]
+    folds = {run.fold for run in runs}
+    over = f" over {len(folds)} folds" if len(folds) > 1 else ""
     lines = [
-        f"{sweep.name}: {n_cells} cells of the tables, {len(runs)} runs "
+        f"{sweep.name}: {n_cells} cells of the tables{over}, {len(runs)} runs "
         f"({len(runs) - len(left)} finished), {sum(run.steps for run in left):,} steps to go"
     ]
     if any(variant.percents[0] == 0 and "S" in variant.settings for variant in sweep.variants):
         lines.append("S at 0% is left out: it has nothing to learn from")
     for run in runs:
-        if len(run.cells) > 1 and run.cells[0].draw == sweep.draws[0]:
+        if len(run.cells) > 1 and (run.cells[0].draw, run.fold) == (sweep.draws[0], min(folds)):
             first, *others = map(str, run.cells)
             lines.append(f"the same by definition, run once: {first} = {' = '.join(others)}")
     return lines

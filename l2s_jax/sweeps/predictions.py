@@ -15,7 +15,7 @@ from l2s_jax.figures.texts import LONGEST
 from l2s_jax.models.forward import make_forward
 from l2s_jax.prediction.judging import Picture, read_pictures
 from l2s_jax.prediction.tiles import default_tiling, predict_pictures
-from l2s_jax.reports.names import SETTINGS, in_order, method_text, percent_text
+from l2s_jax.reports.names import FOLD, SETTINGS, in_order, method_text, percent_text
 from l2s_jax.reports.page import Drawing
 from l2s_jax.reports.reading import Results
 from l2s_jax.reports.report_folder import Samples
@@ -31,7 +31,7 @@ MIXED = 0.1
 
 
 class _Choice(NamedTuple):
-    """Which runs are shown: a row a method, a column a percentage, all of one draw."""
+    """Which runs are shown: a row a method, a column a percentage, all of one draw and fold."""
 
     methods: list[tuple[str, str]]
     percents: list[float]
@@ -93,9 +93,15 @@ def _has_network(run: Path) -> bool:
 
 
 def _choose(cells: pd.DataFrame) -> _Choice | None:
-    """The draw with most runs, and those."""
+    """The draw with most runs, of the fold with most where there are folds, and those.
+
+    All are of one fold: another's have learned from its test pictures.
+    """
     if cells.empty:
         return None
+    if FOLD in cells:
+        fold = cells.groupby(FOLD).size().idxmax()
+        cells = cells[cells[FOLD] == fold]
     counts = cells.groupby("draw").size()
     draw = float(counts.idxmax())  # the first of equals
     own = cells[cells["draw"] == draw]

@@ -9,17 +9,19 @@ import numpy as np
 
 from l2s_jax.config import config_hash
 from l2s_jax.prediction.metrics import bach_score
-from l2s_jax.sweeps.plan import PlannedRun
+from l2s_jax.sweeps.plan import PlannedRun, fold_column
 from l2s_jax.sweeps.sweep_file import SweepFile
 
 POOLED = ("macro_f1", "micro_f1", "weighted_f1", "macro_f1_all", "accuracy", "mean_iou")
 OF_CLASSES = ("f1", "precision", "recall", "iou")
 
 
-def result_columns(classes: Sequence[str]) -> list[str]:
-    """The columns of `result_row`, known before anything has been trained."""
+def result_columns(classes: Sequence[str], folds: bool = False) -> list[str]:
+    """The columns of `result_row`, known before anything has been trained; `fold` where there are folds."""
     return [
-        *("run", "dataset", "study", "variant", "preset", "setting", "percent", "draw", "seed", "selection"),
+        *("run", "dataset", "study", "variant", "preset", "setting", "percent", "draw"),
+        *(("fold",) if folds else ()),
+        *("seed", "selection"),
         *("n_mask", "n_label", "steps", "best_epoch", "validation_score", *POOLED, "bach_score"),
         *("classifier_accuracy", "classifier_macro_f1"),
         *(f"{kind}_{name}" for kind in OF_CLASSES for name in classes),
@@ -41,7 +43,7 @@ def result_row(
 
     Args:
       sweep: the sweep.
-      planned: the run; the first of its cells gives setting, percent and draw.
+      planned: the run; the first of its cells gives setting, percent, draw and fold.
       figures: from `judging.figures` on the test split.
       finished: the run's finished.json.
       environment: of the sitting that finished the run.
@@ -59,6 +61,7 @@ def result_row(
         "setting": cell.setting,
         "percent": cell.percent,
         "draw": cell.draw,
+        **fold_column(cell.fold),
         "seed": planned.config.seed,
         "selection": planned.config.select,
         "n_mask": planned.n_mask,

@@ -13,10 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-from l2s_jax.data.check import check_manifest, require_valid
 from l2s_jax.data.fingerprint import PICTURES, fingerprint, fingerprint_text, require_same_pictures
 from l2s_jax.data.manifest import Manifest, read_manifest
-from l2s_jax.data.patch_set import load_patches
+from l2s_jax.data.patch_set import PatchSet, load_patches
 from l2s_jax.prediction.evaluate import evaluate
 from l2s_jax.runs.folder import (
     CONFIG,
@@ -28,9 +27,17 @@ from l2s_jax.runs.folder import (
     read_run_manifest,
 )
 from l2s_jax.runs.sittings import read_sittings
+from l2s_jax.sweeps.data import SweepData, read_data
 from l2s_jax.sweeps.estimate import duration, estimate
 from l2s_jax.sweeps.jobs import at_a_time, in_turn
-from l2s_jax.sweeps.plan import PlannedRun, describe_plan, plan_sweep, plan_table
+from l2s_jax.sweeps.plan import (
+    PlannedRun,
+    describe_plan,
+    fold_column,
+    in_turn_of_draws,
+    plan_sweep,
+    plan_table,
+)
 from l2s_jax.sweeps.results_row import result_columns, result_row
 from l2s_jax.sweeps.sweep_file import SweepFile, read_sweep
 from l2s_jax.system.children import require_main_guard
@@ -41,9 +48,7 @@ from l2s_jax.system.files import locked, read_json, remove_leftovers, write_json
 from l2s_jax.system.outputs import refuse
 from l2s_jax.system.progress import track
 from l2s_jax.system.stopping import Stopped, stop_requests
-from l2s_jax.training.plan import describe_splits
 from l2s_jax.training.train import train
-from l2s_jax.types import IGNORE_LABEL
 
 SWEEP, PLAN, RESULTS = "sweep.json", "plan.csv", "results.csv"
 PER_GROUP, FAILURES, RUNS = "per_group.csv", "failures.csv", "runs"
@@ -82,7 +87,8 @@ def sweep(
     Args:
       file: TOML; see `sweeps.sweep_file.read_sweep`.
       out: folder of the results; `runs/NAME` by default. results.csv alone is enough to go on from.
-      manifest: the data, instead of what the file names.
+      manifest: the data, instead of what the file names: the folder of a manifest, or of folds from
+        `prepare folds`, of which each is learned from and tested on by runs of its own.
       dry_run: say what would be run and how long it would take, from measured steps; train nothing.
       retry_failed: run again what is in failures.csv.
       jobs: runs at a time, each in a process with its share of the cores; 1 works in this process. With
@@ -104,53 +110,52 @@ def sweep(
         raise UserError(f"jobs = {jobs}: expected 1 or more")
     require_main_guard()
     experiment = read_sweep(file)
-    data = manifest or experiment.manifest
-    if data is None:
+    named = manifest or experiment.manifest
+    if named is None:
         raise UserError(f'{file} names no manifest: add manifest = "FOLDER" to it, or name one beside it')
-    report = check_manifest(data, allow_outside=allow_outside)
-    require_valid(report)
-    contents = report.manifest
-    for line in describe_splits(contents):
-        say(line)
-    if not contents.of_split("test"):
-        raise UserError(f"{data} has no patches in the split test: a sweep needs them for its figures")
-    if experiment.study == "classification" and all(
-        row.label == IGNORE_LABEL for row in contents.of_split("test")
-    ):
-        raise UserError(
-            f"{data} has no labels in the split test, from which the classification study reads its figures. "
-            f"`l2s prepare halves {data} OUT` makes a manifest that has half of the image-level patches there"
-        )
-    patches = load_patches(
-        contents.of_split("train"), contents.classes, experiment.variants[0].config.memory_gib
-    )
-    planned = plan_sweep(experiment, patches, contents.classes, contents.sha256)
+    data = read_data(Path(named), experiment.study, allow_outside=allow_outside, say=say)
+    planned = _planned(experiment, data)
     folder = Path(out) if out is not None else Path("runs") / experiment.name
     if dry_run:
-        finished = check_begun(folder, contents)
+        finished = check_begun(folder, data)
         for line in describe_plan(experiment, planned, finished) + list_runs(planned, finished):
             say(line)
-        say(estimate(folder / RESULTS, planned, finished, patches, contents, jobs))
+        patches = _train_patches(experiment, data.first)
+        say(estimate(folder / RESULTS, planned, finished, patches, data.first, jobs))
         return folder
     with locked(folder), stop_requests() as stop:
         remove_leftovers(folder)
-        finished = check_begun(folder, contents, say)
-        open_sweep(folder, experiment, contents, planned)
-        _require_same_pictures(folder, contents, finished)
+        finished = check_begun(folder, data, say)
+        open_sweep(folder, experiment, data, planned)
+        _require_same_pictures(folder, data.first, finished)
         for line in describe_plan(experiment, planned, finished):
             say(line)
         failed = set() if retry_failed else failed_runs(folder)
         left = [run for run in planned if run.run not in finished | failed]
-        _run_all(folder, experiment, contents, left, jobs, allow_outside, stop, say)
+        _run_all(folder, experiment, data, left, jobs, allow_outside, stop, say)
         _say_failures(folder, planned, say)
     say(f"done: {folder / RESULTS} (next: l2s report {folder})")
     return folder
 
 
+def _train_patches(experiment: SweepFile, contents: Manifest) -> PatchSet:
+    memory = experiment.variants[0].config.memory_gib
+    return load_patches(contents.of_split("train"), contents.classes, memory)
+
+
+def _planned(experiment: SweepFile, data: SweepData) -> list[PlannedRun]:
+    """The runs on every manifest; the pictures of one at a time are in memory."""
+    of_folds = [
+        plan_sweep(experiment, _train_patches(experiment, one), one.classes, one.sha256, fold)
+        for fold, one in data.folds.items()
+    ]
+    return in_turn_of_draws(experiment, of_folds)
+
+
 def _run_all(
     folder: Path,
     experiment: SweepFile,
-    contents: Manifest,
+    data: SweepData,
     left: Sequence[PlannedRun],
     jobs: int,
     allow_outside: bool,
@@ -167,7 +172,7 @@ def _run_all(
             + (f" ({run.run})" if jobs > 1 else "")
         )
 
-    work = partial(run_one, folder, experiment, contents, allow_outside)
+    work = partial(run_one, folder, experiment, data, allow_outside)
     if jobs == 1:
         outcomes = in_turn(work, left, begin)
     else:
@@ -175,7 +180,7 @@ def _run_all(
     with closing(outcomes):  # where this is left, other processes are asked to stop
         for number, (run, result, error) in enumerate(outcomes, 1):
             _end_if_it_concerns_all(error)
-            _require_unchanged(folder, contents, allow_outside)
+            _require_unchanged(folder, data.folds[run.fold], allow_outside)
             if error is not None:  # whatever it is, the other runs are not to be lost by it
                 say(f"failed: {error or type(error).__name__}")
                 append_rows(folder / FAILURES, [_failure(run, error)])
@@ -208,9 +213,10 @@ def _end_if_it_concerns_all(error: Exception | None) -> None:
 
 
 def run_one(
-    folder: Path, experiment: SweepFile, contents: Manifest, allow_outside: bool, run: PlannedRun
+    folder: Path, experiment: SweepFile, data: SweepData, allow_outside: bool, run: PlannedRun
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Trains (or resumes, or finds finished) one run and measures it once on the test split."""
+    contents = data.folds[run.fold]
     silent = lambda line: None  # noqa: E731
     run_folder, config = folder / RUNS / run.run, run.config
     if (run_folder / CONFIG).exists() and read_run_manifest(run_folder).sha256 != contents.sha256:
@@ -287,12 +293,13 @@ def _failure(run: PlannedRun, error: Exception) -> dict[str, Any]:
         "setting": cell.setting,
         "percent": cell.percent,
         "draw": cell.draw,
+        **fold_column(cell.fold),
         "error": " ".join(str(error).split()) or type(error).__name__,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
-def check_begun(folder: Path, contents: Manifest, say: Callable[[str], None] = print) -> set[str]:
+def check_begun(folder: Path, data: SweepData, say: Callable[[str], None] = print) -> set[str]:
     """The runs that are finished in a folder.
 
     Raises:
@@ -301,7 +308,7 @@ def check_begun(folder: Path, contents: Manifest, say: Callable[[str], None] = p
     if not (folder / SWEEP).exists() and not (folder / RESULTS).exists():
         own = (folder / name for name in (PLAN, PER_GROUP, FAILURES))
         refuse([f"{path} is there and was not made by a sweep" for path in own if path.exists()])
-    require_appendable(folder / RESULTS, result_columns(contents.classes.names))
+    require_appendable(folder / RESULTS, result_columns(data.classes.names, data.has_folds))
     results, cut = complete_rows(folder / RESULTS)
     if cut:
         say(f"{folder / RESULTS} ends in half a line, which is dropped: that run's figures are made again")
@@ -315,9 +322,9 @@ def check_begun(folder: Path, contents: Manifest, say: Callable[[str], None] = p
                 f"and {RESULTS} knows the manifest too"
             )
         begun.add(sha256)
-    if begun - {contents.sha256}:
+    if begun - data.known:
         raise UserError(
-            f"{contents.folder} is not the manifest that the results in {folder} were begun with (it, or its "
+            f"{data.folder} is not the manifest that the results in {folder} were begun with (it, or its "
             "classes, changed). Results of different data do not belong in one table: choose another folder"
         )
     return set(results.get("run", ()))
@@ -329,17 +336,16 @@ def failed_runs(folder: Path) -> set[str]:
     return set(failures.get("run", ())) - set(results.get("run", ()))
 
 
-def open_sweep(
-    folder: Path, experiment: SweepFile, contents: Manifest, planned: Sequence[PlannedRun]
-) -> None:
+def open_sweep(folder: Path, experiment: SweepFile, data: SweepData, planned: Sequence[PlannedRun]) -> None:
     """Writes sweep.json and plan.csv; cells planned earlier for the same folder are kept in the plan."""
-    classes = contents.classes
+    classes = data.classes
     facts = {
         "name": experiment.name,
         "dataset": experiment.dataset,
         "study": experiment.study,
-        "manifest": str(contents.folder),
-        "manifest_sha256": contents.sha256,
+        "manifest": str(data.folder),
+        "manifest_sha256": data.sha256,
+        **data.facts(),
         "classes": list(classes.names),
         "background": None if classes.background is None else classes.names[classes.background],
         "ddof": 1,
@@ -347,13 +353,15 @@ def open_sweep(
     write_json(folder / SWEEP, facts)
     plan = plan_table(experiment, planned)
     before = complete_rows(folder / PLAN)[0]
+    whole = ("draw", "fold") if data.has_folds else ("draw",)
+    keys = [*CELL_KEYS, *whole[1:]]
     if len(before):
         try:
-            before = before.astype({"percent": float, "draw": int})
-            before[list(CELL_KEYS)]
+            before = before.astype({"percent": float, **dict.fromkeys(whole, int)})
+            before[keys]
         except (KeyError, ValueError, OverflowError) as error:
             raise UserError(f"{folder / PLAN} was changed ({error}). Move it away") from error
-        plan = pd.concat([before, plan]).drop_duplicates(list(CELL_KEYS), keep="last")
+        plan = pd.concat([before, plan]).drop_duplicates(keys, keep="last")
     write_text(folder / PLAN, table_text(plan, float_format="%.10g"))
 
 
@@ -373,5 +381,6 @@ def _say_failures(folder: Path, planned: Sequence[PlannedRun], say: Callable[[st
     table = complete_rows(folder / FAILURES)[0].drop_duplicates("run", keep="last")
     for record in table[table["run"].isin(failed)].to_dict("records"):
         cell = f"{record['variant']} {record['setting']} at {record['percent']}%, draw {record['draw']}"
+        cell += f", fold {record['fold']}" if "fold" in record else ""
         say(f"failed: {cell}: {record['error']}")
     raise RunsFailed(folder, failed)

@@ -218,6 +218,9 @@ def test_experiments_as_printed(reader):
         ("paper", "S", 50), ("paper", "S", 100), ("labelset", "S+C", 50),
     } and len(rows) == 6  # fmt: skip
     assert (results / "report" / "report.html").exists()
+    of_folds = results.with_name("my_folds")
+    assert len(pd.read_csv(of_folds / "results.csv")) == 8  # two methods, four folds
+    assert set(pd.read_csv(of_folds / "report" / "out_of_fold.csv")["n_test"]) == {40}
 
 
 def test_the_table_of_results_as_printed(reader, capsys):

@@ -1,10 +1,12 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from l2s_jax.config import TrainConfig
 from l2s_jax.data.manifest import Classes, PatchRow
 from l2s_jax.prediction.judging import Judged, figures, write_evaluation
+from l2s_jax.sweeps.plan import Cell
 from l2s_jax.sweeps.results_row import result_columns, result_row
 from l2s_jax.system.csv_rows import append_rows, complete_rows, require_appendable
 
@@ -21,14 +23,15 @@ def judged(tmp_path):
     ]
 
 
-def test_the_columns_of_a_row_are_known_before_it_is_there(tmp_path):
+@pytest.mark.parametrize("fold", [0, 2])
+def test_the_columns_of_a_row_are_known_before_it_is_there(fold, tmp_path):
     planned = SimpleNamespace(
         run="a1",
         preset="paper",
         config=TrainConfig(),
         n_mask=1,
         n_label=2,
-        cells=[SimpleNamespace(variant="+x", setting="S", percent=1.0, draw=0)],
+        cells=[Cell("+x", "S", 1.0, 0, fold)],
     )
     row = result_row(
         SimpleNamespace(dataset="NA", study="segmentation"),
@@ -38,9 +41,9 @@ def test_the_columns_of_a_row_are_known_before_it_is_there(tmp_path):
         {"packages": {"jax": "1"}, "devices": ["cpu"]},
         "sha",
     )
-    assert list(row) == result_columns(NAMES)
+    assert list(row) == result_columns(NAMES, fold > 0)
     append_rows(tmp_path / "results.csv", [row])
-    require_appendable(tmp_path / "results.csv", result_columns(NAMES))
+    require_appendable(tmp_path / "results.csv", result_columns(NAMES, fold > 0))
     (found,) = complete_rows(tmp_path / "results.csv")[0].to_dict("records")
     assert (found["dataset"], found["variant"], found["f1_=1+1"]) == ("NA", "+x", "1")
 
