@@ -53,8 +53,12 @@ _TABLE = {
         "Segment pictures and whole slides with a trained run: class maps, overlays, outlines, areas.",
     ),
     "export": (
-        "runs.Export",
-        "Write a trained network as .safetensors (torchvision's names) and as a StableHLO program.",
+        "exports.Export",
+        "Write a trained network for other programs: weights by torchvision's names, StableHLO, ONNX.",
+    ),
+    "verify-export": (
+        "exports.VerifyExport",
+        "Run the files of an export on pictures, and say how far each is from the network.",
     ),
     "phantom-bach": (
         "slides.PhantomBach",

@@ -7,10 +7,8 @@ from typing import Annotated, Literal
 import tyro
 
 from l2s_jax.cli.options import (
-    Command,
     JaxCommand,
     Manifest,
-    Out,
     Run,
     StainOptions,
     TilingOptions,
@@ -182,21 +180,3 @@ class Predict(JaxCommand, SlideOptions, StainOptions, TilingOptions):
             **self.values(TilingOptions),
         )
         return 0 if len(images) == len(self.images) else 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Export(Command):
-    """Write a trained network as .safetensors (torchvision's names) and as a StableHLO program."""
-
-    folder: Run
-    """Run folder."""
-    out: Out
-    """Output folder."""
-
-    def run(self) -> int:
-        """Exports."""
-        from l2s_jax.exports.export import export_run
-
-        for path in export_run(self.folder, self.out):
-            print(f"written: {path}")
-        return 0

@@ -1,5 +1,6 @@
-"""Writing a trained network for other programs: PyTorch's names and a StableHLO program."""
+"""Writing a trained network for other programs: PyTorch's names, StableHLO, ONNX."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,38 +8,71 @@ from typing import Any
 import jax
 import numpy as np
 
-from l2s_jax import __version__
+from l2s_jax.config import config_hash
 from l2s_jax.data.classes import CLASSES, Classes, write_classes
-from l2s_jax.exports.stablehlo import PLATFORMS, lower, make_predict
+from l2s_jax.data.manifest import STAIN
+from l2s_jax.exports import stain_map
+from l2s_jax.exports.description import (
+    DEFAULT_FORMATS,
+    FILES,
+    Described,
+    Format,
+    metadata_of,
+)
+from l2s_jax.exports.guide import SCRIPT, guide
+from l2s_jax.exports.onnx_model import onnx_model
+from l2s_jax.exports.stablehlo import lower, make_predict
 from l2s_jax.models.network import L2S
 from l2s_jax.models.state_dict import variables_to_state_dict
-from l2s_jax.runs.folder import read_run_classes, unfinished
+from l2s_jax.runs.folder import read_run_classes, read_run_config, read_run_manifest, unfinished
 from l2s_jax.runs.network import load_network
 from l2s_jax.runs.pretrained import write_safetensors
+from l2s_jax.runs.records import has_kept
+from l2s_jax.stain.reference_file import load_reference
 from l2s_jax.system.errors import UserError
-from l2s_jax.system.files import atomic_path, json_text, write_text
+from l2s_jax.system.files import atomic_path, json_text, parse_json, write_text
 
-WEIGHTS = "model.safetensors"
-PROGRAM = "predict.stablehlo"
+WEIGHTS, PROGRAM = FILES["safetensors"], FILES["stablehlo"]
 GUIDE = "README.txt"
 
 
-def export_run(folder: str | Path, out: str | Path, *, say: Callable[[str], None] = print) -> list[Path]:
+def export_run(
+    folder: str | Path,
+    out: str | Path,
+    formats: Sequence[Format] = DEFAULT_FORMATS,
+    *,
+    say: Callable[[str], None] = print,
+) -> list[Path]:
     """Exports the best network of a run folder; see `export_model`. `say` receives a warning, if any."""
+    folder = Path(folder)
     network, facts = load_network(folder)
-    if unfinished(Path(folder)):
-        say(f"warning: {unfinished(Path(folder))}")
-    classes = read_run_classes(Path(folder))
+    if unfinished(folder):
+        say(f"warning: {unfinished(folder)}")
+    run = {
+        "config_hash": config_hash(read_run_config(folder)),
+        "manifest_sha256": read_run_manifest(folder).sha256,
+    }
     return export_model(
         out,
         network.variables,
-        classes,
+        read_run_classes(folder),
         facts.patch_size,
         facts.mean,
         facts.std,
         facts.head,
         mpp=facts.mpp,
+        formats=formats,
+        stain=_stain_of(folder),
+        run=run,
     )
+
+
+def _stain_of(run: Path) -> dict[str, Any] | None:
+    if not has_kept(run, STAIN):
+        return None
+    load_reference(run / STAIN)
+    found: dict[str, Any] = parse_json((run / STAIN).read_bytes())
+    return found
 
 
 def export_model(
@@ -51,12 +85,17 @@ def export_model(
     head: str,
     *,
     mpp: float | None = None,
+    formats: Sequence[Format] = DEFAULT_FORMATS,
+    stain: Mapping[str, Any] | None = None,
+    run: Mapping[str, str] | None = None,
 ) -> list[Path]:
     """Writes a network into a folder, with what is needed to use it without this package.
 
-    `model.safetensors` holds the weights by torch's names (`models.state_dict`) with classes, normalisation
-    and patch size in its metadata; `predict.stablehlo` is a program from u8 patches to logits for CPU and
-    CUDA; `classes.toml` names the classes; `README.txt` shows the lines that load each.
+    `model.safetensors` holds the weights by torch's names (`models.state_dict`) with classes, normalisation and
+    patch size in its metadata; `predict.stablehlo` is a program from u8 patches to logits for CPU and CUDA;
+    `model.onnx` and `model_float16.onnx` are programs from RGB to class probabilities (`onnx_model`);
+    `classes.toml` names the classes; `README.txt` shows the lines that load each. With ONNX and a stain
+    reference, `stain.json` and `stain_map.py` stand beside.
 
     Args:
       out: the folder; made where it is missing.
@@ -67,79 +106,55 @@ def export_model(
       std: channel standard deviations of RGB in 0..1.
       head: the classifier, `a3` or `max`.
       mpp: micrometres a pixel of the training patches, where known.
+      formats: which files.
+      stain: what the run's `stain.json` holds, where it learned from normalised stains.
+      run: hashes by which the run is known again.
 
     Returns:
       The files written.
 
     Raises:
-      UserError: the folder holds an export already or cannot be written, or a weight is not finite.
+      UserError: the folder holds an export already or cannot be written, a weight is not finite or too large
+        for float16, a format's library is missing, or no format is named.
     """
-    out = Path(out)
-    files = [out / name for name in (WEIGHTS, PROGRAM, CLASSES, GUIDE)]
-    there = [path.name for path in files if path.exists()]
+    out, formats = Path(out), tuple(dict.fromkeys(formats))
+    if not formats:
+        raise UserError(f"no format to export: name some of {', '.join(FILES)}")
+    onnx = [one for one in formats if one.startswith("onnx")]
+    names = [*(FILES[one] for one in formats), CLASSES, GUIDE, *((STAIN, SCRIPT) if onnx and stain else ())]
+    there = [name for name in names if (out / name).exists()]
     if there or (out.exists() and not out.is_dir()):
         raise UserError(f"{out} already holds {', '.join(there) or 'a file'}: choose a new or empty folder")
     _require_finite(variables)
-    metadata = metadata_of(classes, patch_size, mean, std, head, mpp)
-    model = L2S(len(classes), head)  # type: ignore[arg-type]
-    program = lower(make_predict(model, variables, mean, std), patch_size)
-    write_safetensors(files[0], variables_to_state_dict(variables), metadata)
-    with atomic_path(files[1]) as temporary:
-        temporary.write_bytes(program)
+    hashes = {**(run or {}), "network_sha256": network_sha256(variables)}
+    about = Described(classes, patch_size, mean, std, head, mpp, stain, hashes)
+    metadata, programs = metadata_of(about), {}
+    for one in onnx:
+        programs[FILES[one]] = onnx_model(
+            variables, mean, std, head, metadata, half=one == "onnx-float16", stain=stain is not None
+        )
+    if "stablehlo" in formats:
+        model = L2S(len(classes), head)  # type: ignore[arg-type]
+        programs[PROGRAM] = lower(make_predict(model, variables, mean, std), patch_size)
+    if "safetensors" in formats:
+        write_safetensors(out / WEIGHTS, variables_to_state_dict(variables), metadata)
+    for name, program in programs.items():
+        with atomic_path(out / name) as temporary:
+            temporary.write_bytes(program)
+    if onnx and stain:
+        write_text(out / STAIN, json_text(stain))
+        write_text(out / SCRIPT, Path(stain_map.__file__).read_text(encoding="utf-8"))
     write_classes(out, classes)
-    write_text(files[3], guide(classes, patch_size, mpp))
-    return files
+    write_text(out / GUIDE, guide(about, formats))
+    return [out / name for name in names]
 
 
-def metadata_of(
-    classes: Classes,
-    patch_size: int,
-    mean: Sequence[float],
-    std: Sequence[float],
-    head: str,
-    mpp: float | None = None,
-) -> dict[str, str]:
-    """The metadata of `model.safetensors`: JSON values, since the format holds only text."""
-    values = {
-        "classes": classes.names,
-        "colours": classes.colours,
-        "patch_size": patch_size,
-        "mean": [float(value) for value in mean],
-        "std": [float(value) for value in std],
-        "head": head,
-        "mpp": mpp,
-        "l2s_jax": __version__,
-    }
-    return {name: json_text(value, ensure_ascii=False) for name, value in values.items()}
-
-
-def guide(classes: Classes, patch_size: int, mpp: float | None = None) -> str:
-    """How to load an export, as text."""
-    scale = f" at {mpp:g} micrometres a pixel" if mpp is not None else ""
-    codes = ", ".join(f"{code} {name}" for code, name in enumerate(classes.names))
-    return f"""A segmentation network for histology, written by l2s_jax {__version__}.
-Patches of {patch_size}x{patch_size} pixels{scale}. Classes: {codes}.
-
-{PROGRAM}: runs on {" and ".join(PLATFORMS)} with `pip install jax flatbuffers`, normalisation included:
-
-    from jax import export
-    predict = export.deserialize(bytearray(open("{PROGRAM}", "rb").read()))
-    logits = predict.call(patches)  # uint8 RGB [b,{patch_size},{patch_size},3], any b
-
-It was written by jax {jax.__version__}. JAX promises that versions of the next six months read it, and
-versions that are not more than three weeks older; others may refuse it. The weights below have no such limit.
-
-`logits["mask_logits"]` is float32 [b,{patch_size},{patch_size},{len(classes)}]: the argmax over its last
-axis is the class code of each pixel. `logits["class_logits"]` is float32 [b,{len(classes)}], by patch.
-
-{WEIGHTS}: the same weights by PyTorch's names; the encoder's are torchvision's ResNet-18 up to layer3:
-
-    from safetensors.torch import load_file
-    encoder = torchvision.models.resnet18()
-    encoder.load_state_dict(load_file("{WEIGHTS}"), strict=False)  # has no layer4, no fc
-
-Inputs are RGB in 0..1, less `mean`, over `std`; both stand in the file's metadata as JSON, with the classes.
-"""
+def network_sha256(variables: Mapping[str, Any]) -> str:
+    """A hash of the weights by their names, the same however they are stored."""
+    digest = hashlib.sha256()
+    for name, values in sorted(variables_to_state_dict(variables).items()):
+        digest.update(name.encode() + b"\0" + np.ascontiguousarray(values, np.float32).tobytes())
+    return digest.hexdigest()
 
 
 def _require_finite(variables: Mapping[str, Any]) -> None:

@@ -200,3 +200,13 @@ def test_nothing_is_overwritten(folder, variables):
     with pytest.raises(UserError, match="already holds a file"):
         export_model(folder / GUIDE, variables, CLASSES, SIZE, MEAN, STD, "a3")
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_format_whose_library_is_missing_names_the_extra(variables, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    formats = ("safetensors", "onnx")
+    with pytest.raises(UserError, match=r"l2s-jax\[onnx\]"):
+        export_model(tmp_path / "out", variables, CLASSES, SIZE, MEAN, STD, "a3", formats=formats)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(UserError, match="no format"):
+        export_model(tmp_path / "out", variables, CLASSES, SIZE, MEAN, STD, "a3", formats=())

@@ -1,0 +1,50 @@
+"""What stands in an export beside the weights, and which files there can be."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from l2s_jax import __version__
+from l2s_jax.data.classes import Classes
+from l2s_jax.system.files import json_text
+
+Format = Literal["safetensors", "stablehlo", "onnx", "onnx-float16"]
+
+FILES: dict[str, str] = {
+    "safetensors": "model.safetensors",
+    "stablehlo": "predict.stablehlo",
+    "onnx": "model.onnx",
+    "onnx-float16": "model_float16.onnx",
+}
+"""Formats to the names of their files."""
+
+DEFAULT_FORMATS: tuple[Format, ...] = ("safetensors", "stablehlo")
+
+
+class Described(NamedTuple):
+    """All that must be known of a network to use it."""
+
+    classes: Classes
+    patch_size: int  # pixels a side
+    mean: Sequence[float]  # of RGB in 0..1
+    std: Sequence[float]
+    head: str
+    mpp: float | None = None  # micrometres a pixel of the training patches
+    stain: Mapping[str, Any] | None = None  # what the run's stain.json holds, where it has one
+    run: Mapping[str, str] = {}  # hashes of its options, data and weights
+
+
+def metadata_of(about: Described) -> dict[str, str]:
+    """The metadata of a file: JSON values, since formats hold only text."""
+    values = {
+        "classes": about.classes.names,
+        "colours": about.classes.colours,
+        "patch_size": about.patch_size,
+        "mean": [float(value) for value in about.mean],
+        "std": [float(value) for value in about.std],
+        "head": about.head,
+        "mpp": about.mpp,
+        "stain": about.stain,
+        "run": about.run,
+        "l2s_jax": __version__,
+    }
+    return {name: json_text(value, ensure_ascii=False) for name, value in values.items()}

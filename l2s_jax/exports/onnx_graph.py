@@ -1,0 +1,102 @@
+"""A graph of ONNX as it grows: nodes in their order, constants by name. `onnx` is imported when it is used.
+
+Operators are those of opset 13, which onnxruntime reads since 2020 and OpenCV's `dnn` too.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from l2s_jax.system.errors import UserError
+
+OPSET, IR = 13, 7
+"""What programs have to read: the operators, and the form of the file."""
+
+EPS = 1e-5
+"""Of batch norms, as `models.layers.BatchNorm` has it."""
+
+LARGEST = float(np.finfo(np.float16).max)
+
+
+def require_onnx() -> Any:
+    """The library. Raises `UserError` that names the extra where it is missing."""
+    try:
+        import onnx
+    except ImportError as error:
+        raise UserError(
+            "the format onnx needs the package onnx, which is not installed: `pip install 'l2s-jax[onnx]'`"
+        ) from error
+    return onnx
+
+
+class Graph:
+    """Nodes and constants of a network, whose weights are float32 or float16."""
+
+    def __init__(self, dtype: type[np.floating]) -> None:
+        """Begins an empty graph."""
+        self.onnx = require_onnx()
+        self.dtype = dtype
+        self.nodes: list[Any] = []
+        self.constants: dict[str, np.ndarray] = {}
+
+    def add(self, kind: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
+        """Adds an operator, whose output has its name; gives that name."""
+        self.nodes.append(self.onnx.helper.make_node(kind, list(inputs), [name], name=name, **attributes))
+        return name
+
+    def constant(self, name: str, values: Any, dtype: type[np.generic] = np.float32) -> str:
+        """Adds an array; gives its name."""
+        self.constants[name] = np.asarray(values, dtype)
+        return name
+
+    def weight(self, name: str, values: np.ndarray) -> str:
+        """Adds weights in the network's precision.
+
+        Raises:
+          UserError: float16 cannot hold them.
+        """
+        if self.dtype is np.float16 and not np.abs(values).max(initial=0) <= LARGEST:
+            raise UserError(
+                f"float16 ends at {LARGEST:g}, and {name} of the network reaches {np.abs(values).max():g}. "
+                "Export it in float32, as the format onnx"
+            )
+        self.constants[name] = values.astype(self.dtype)
+        return name
+
+    def convolution(
+        self,
+        x: str,
+        name: str,
+        kernel: np.ndarray,
+        norm: tuple[Any, Any] | None = None,
+        *,
+        bias: np.ndarray | None = None,
+        stride: int = 1,
+    ) -> str:
+        """A convolution, and the batch norm behind it in the same weights.
+
+        Args:
+          x: what it is of, [N,I,H,W].
+          name: of its output, [N,O,H/stride,W/stride].
+          kernel: f32[k,k,I,O].
+          norm: the batch norm's parameters and running statistics, if there is one.
+          bias: f32[O], where there is no batch norm.
+          stride: in pixels.
+        """
+        size, weights = kernel.shape[0], np.asarray(kernel, float)
+        offset = np.zeros(kernel.shape[-1]) if bias is None else np.asarray(bias, float)
+        if norm is not None:
+            params, statistics = (
+                {key: np.asarray(value, float) for key, value in part.items()} for part in norm
+            )
+            factor = params["scale"] / np.sqrt(statistics["var"] + EPS)
+            weights = weights * factor
+            offset = params["bias"] - statistics["mean"] * factor
+        inputs = [
+            x,
+            self.weight(f"{name}.weight", weights.transpose(3, 2, 0, 1)),
+            self.weight(f"{name}.bias", offset),
+        ]
+        shape = {"kernel_shape": [size, size], "strides": [stride, stride], "pads": [size // 2] * 4}
+        return self.add("Conv", inputs, name, **shape)

@@ -1,0 +1,176 @@
+"""A trained network as an ONNX program: raw RGB to class probabilities of each pixel, scaling included."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from l2s_jax import __version__
+from l2s_jax.exports.onnx_graph import IR, OPSET, Graph
+from l2s_jax.models.decoder import SCALE
+from l2s_jax.models.encoder import BLOCKS, STAGES
+from l2s_jax.stain.fit import INTENSITY
+from l2s_jax.system.errors import UserError
+
+INPUT, STAIN_INPUT = "rgb", "stain_map"
+OUTPUTS = ("probabilities", "class_logits")
+
+
+def onnx_model(
+    variables: Mapping[str, Any],
+    mean: Sequence[float],
+    std: Sequence[float],
+    head: str,
+    metadata: Mapping[str, str],
+    *,
+    half: bool = False,
+    stain: bool = False,
+) -> bytes:
+    """An ONNX file: the same bytes for the same network.
+
+    Input `rgb` f32[N,3,H,W], red, green and blue in 0..255; any N, and H and W multiples of 16. Where `stain`
+    is set, `stain_map` f32[3,3] too, the change between optical densities that `stain_map.py` works out; by
+    default the identity, which leaves pictures as they are. Outputs `probabilities` f32[N,C,H,W] and
+    `class_logits` f32[N,C].
+
+    Args:
+      variables: `params` and `batch_stats`.
+      mean: channel means of RGB in 0..1.
+      std: channel standard deviations of RGB in 0..1.
+      head: the classifier, `a3` or `max`.
+      metadata: text by name.
+      half: compute encoder and decoder in float16; inputs and outputs stay float32.
+      stain: the network learned from normalised stains.
+
+    Raises:
+      UserError: `onnx` is not installed, float16 cannot hold the weights, or ONNX's own checks fail.
+    """
+    graph = Graph(np.float16 if half else np.float32)
+    params, statistics = variables["params"], variables["batch_stats"]
+    classes = np.asarray(params["decoder"]["logits_bias"]).shape[0]
+    image = _in_stains_of_run(graph) if stain else INPUT
+    image = _scaled(graph, image, mean, std)
+    features = _encoder(graph, image, params["encoder"], statistics["encoder"])
+    coarse = _decoder(graph, features, params["decoder"], statistics["decoder"])
+    _enlarged(graph, graph.add("Softmax", [coarse], "coarse_probabilities", axis=1))
+    _classifier(graph, coarse, head, params, statistics)
+    return _file(graph, classes, metadata, stain)
+
+
+def _in_stains_of_run(graph: Graph) -> str:
+    """The picture in other stains, in whole grey levels; itself where the map is the identity."""
+    graph.constants[STAIN_INPUT] = np.eye(3, dtype=np.float32)
+    light = graph.add("Add", [INPUT, graph.constant("one", 1.0)], "light")
+    share = graph.add("Div", [light, graph.constant("intensity", INTENSITY)], "share_of_light")
+    density = graph.add("Log", [share], "minus_density")
+    density = graph.add("Transpose", [density], "minus_density_last", perm=[0, 2, 3, 1])
+    change = graph.add("Transpose", [STAIN_INPUT], "stain_map_last", perm=[1, 0])
+    mixed = graph.add("MatMul", [density, change], "mixed_last")
+    mixed = graph.add("Transpose", [mixed], "mixed", perm=[0, 3, 1, 2])
+    light = graph.add("Mul", [graph.add("Exp", [mixed], "mixed_share"), "intensity"], "mixed_light")
+    light = graph.add("Min", [light, graph.constant("white", 255.0)], "mixed_light_cut")
+    light = graph.add("Floor", [light], "mixed_rgb")
+    apart = graph.add("Sub", [STAIN_INPUT, graph.constant("identity", np.eye(3))], "apart_from_identity")
+    apart = graph.add("ReduceMax", [graph.add("Abs", [apart], "apart_sizes")], "furthest_apart", keepdims=0)
+    other = graph.add("Sign", [apart], "changed")
+    same = graph.add("Sub", ["one", other], "as_they_are")
+    parts = graph.add("Mul", [INPUT, same], "rgb_kept"), graph.add("Mul", [light, other], "rgb_changed")
+    return graph.add("Add", parts, "rgb_seen")
+
+
+def _scaled(graph: Graph, image: str, mean: Sequence[float], std: Sequence[float]) -> str:
+    """RGB in 0..255 to what the network takes."""
+    image = graph.add("Div", [image, graph.constant("grey_levels", 255.0)], "rgb_0_1")
+    offset, scale = (np.asarray(values, np.float32).reshape(1, 3, 1, 1) for values in (mean, std))
+    image = graph.add("Sub", [image, graph.constant("mean", offset)], "rgb_centred")
+    image = graph.add("Div", [image, graph.constant("std", scale)], "rgb_scaled")
+    if graph.dtype is np.float16:
+        image = graph.add("Cast", [image], "rgb_half", to=graph.onnx.TensorProto.FLOAT16)
+    return image
+
+
+def _encoder(graph: Graph, x: str, params: Any, statistics: Any) -> str:
+    def convolve(x: str, name: str, at: Sequence[str], conv: str, norm: str, stride: int) -> str:
+        own, own_statistics = params, statistics
+        for part in at:
+            own, own_statistics = own[part], own_statistics[part]
+        return graph.convolution(
+            x, name, own[conv]["kernel"], (own[norm], own_statistics[norm]), stride=stride
+        )
+
+    x = graph.add("Relu", [convolve(x, "stem", (), "conv1", "bn1", 2)], "stem_relu")
+    x = graph.add("MaxPool", [x], "stem_pool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    for stage, (_, first_stride) in enumerate(STAGES, start=1):
+        for block in range(BLOCKS):
+            at, stride = f"layer{stage}_{block}", first_stride if block == 0 else 1
+            y = convolve(x, f"{at}_conv1", (at,), "conv1", "bn1", stride)
+            y = convolve(graph.add("Relu", [y], f"{at}_relu1"), f"{at}_conv2", (at,), "conv2", "bn2", 1)
+            if "downsample_conv" in params[at]:
+                x = convolve(x, f"{at}_project", (at,), "downsample_conv", "downsample_bn", stride)
+            x = graph.add("Relu", [graph.add("Add", [x, y], f"{at}_sum")], f"{at}_relu2")
+    return x
+
+
+def _decoder(graph: Graph, x: str, params: Any, statistics: Any) -> str:
+    """Logits at an eighth of the picture's height and width, f32[N,C,H/8,W/8]."""
+    x = graph.convolution(x, "decoder_conv", params["conv"]["kernel"], (params["bn"], statistics["bn"]))
+    x = graph.add("Relu", [x], "decoder_relu")
+    x = graph.convolution(x, "decoder_logits", params["logits_kernel"], bias=params["logits_bias"])
+    if graph.dtype is np.float16:
+        x = graph.add("Cast", [x], "decoder_logits_single", to=graph.onnx.TensorProto.FLOAT)
+    return _resized(
+        graph, x, "coarse_logits", 2, mode="linear", coordinate_transformation_mode="align_corners"
+    )
+
+
+def _enlarged(graph: Graph, x: str) -> str:
+    return _resized(
+        graph, x, OUTPUTS[0], SCALE,
+        mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor",
+    )  # fmt: skip
+
+
+def _resized(graph: Graph, x: str, name: str, times: int, **how: str) -> str:
+    scales = graph.constant(f"{name}_scales", [1, 1, times, times])
+    return graph.add("Resize", [x, "", scales], name, **how)
+
+
+def _classifier(graph: Graph, coarse: str, head: str, params: Any, statistics: Any) -> str:
+    if head == "max":
+        pooled = graph.add("GlobalMaxPool", [coarse], "largest_logits")
+        return graph.add("Flatten", [pooled], OUTPUTS[1], axis=1)
+    graph.dtype = np.float32
+    own, norm = params["classifier"], statistics["classifier"]["bn"]
+    x = graph.add("GlobalAveragePool", [coarse], "mean_logits")
+    x = graph.convolution(x, "classifier_conv1", own["conv1"]["kernel"], (own["bn"], norm))
+    x = graph.add("Relu", [x], "classifier_relu")
+    x = graph.convolution(x, "classifier_conv2", own["conv2"]["kernel"])
+    return graph.add("Flatten", [x], OUTPUTS[1], axis=1)
+
+
+def _file(graph: Graph, classes: int, metadata: Mapping[str, str], stain: bool) -> bytes:
+    onnx = graph.onnx
+    helper, single = onnx.helper, onnx.TensorProto.FLOAT
+    inputs = [helper.make_tensor_value_info(INPUT, single, ["batch", 3, "height", "width"])]
+    if stain:  # a constant of the same name is the default
+        inputs.append(helper.make_tensor_value_info(STAIN_INPUT, single, [3, 3]))
+    outputs = [
+        helper.make_tensor_value_info(OUTPUTS[0], single, ["batch", classes, "height", "width"]),
+        helper.make_tensor_value_info(OUTPUTS[1], single, ["batch", classes]),
+    ]
+    constants = [onnx.numpy_helper.from_array(array, name) for name, array in graph.constants.items()]
+    model = helper.make_model(
+        helper.make_graph(graph.nodes, "l2s", inputs, outputs, constants),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR,
+        producer_name="l2s_jax",
+        producer_version=__version__,
+    )
+    helper.set_model_props(model, dict(metadata))
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:  # ONNX's own, and its shape inference's
+        raise UserError(
+            f"onnx {onnx.__version__} refuses the network that was made for it: {error}"
+        ) from error
+    return bytes(model.SerializeToString(deterministic=True))
