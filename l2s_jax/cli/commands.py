@@ -54,7 +54,7 @@ _TABLE = {
     ),
     "export": (
         "exports.Export",
-        "Write a trained network for other programs: weights by torchvision's names, StableHLO, ONNX.",
+        "Write a trained network for other programs: torchvision's names, StableHLO, ONNX, TorchScript.",
     ),
     "verify-export": (
         "exports.VerifyExport",

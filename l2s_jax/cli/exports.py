@@ -15,14 +15,15 @@ Pictures = Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metav
 
 @dataclass(frozen=True, kw_only=True)
 class Export(JaxCommand):
-    """Write a trained network for other programs: weights by torchvision's names, StableHLO, ONNX."""
+    """Write a trained network for other programs: torchvision's names, StableHLO, ONNX, TorchScript."""
 
     folder: Run
     """Run folder."""
     out: Out
     """Output folder."""
     formats: tuple[Format, ...] = DEFAULT_FORMATS
-    """Which files: safetensors (weights), stablehlo (JAX), onnx and onnx-float16 (onnxruntime and others)."""
+    """Which files: safetensors (weights), stablehlo (JAX), onnx and onnx-float16 (onnxruntime and others),
+    torchscript (torch)."""
 
     def run(self) -> int:
         """Exports."""
@@ -41,7 +42,7 @@ class VerifyExport(JaxCommand):
     """What `export` wrote."""
     pictures: Pictures
     """Pictures of any size; tiles of each are looked at."""
-    network: Annotated[Path | None, tyro.conf.arg(name="run", metavar="RUN")] = None
+    network: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """The run that was exported; by default the network of the export's model.safetensors."""
 
     def run(self) -> int:

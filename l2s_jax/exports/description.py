@@ -7,13 +7,14 @@ from l2s_jax import __version__
 from l2s_jax.data.classes import Classes
 from l2s_jax.system.files import json_text
 
-Format = Literal["safetensors", "stablehlo", "onnx", "onnx-float16"]
+Format = Literal["safetensors", "stablehlo", "onnx", "onnx-float16", "torchscript"]
 
 FILES: dict[str, str] = {
     "safetensors": "model.safetensors",
     "stablehlo": "predict.stablehlo",
     "onnx": "model.onnx",
     "onnx-float16": "model_float16.onnx",
+    "torchscript": "model.torchscript.pt",
 }
 """Formats to the names of their files."""
 

@@ -1,4 +1,4 @@
-"""Writing a trained network for other programs: PyTorch's names, StableHLO, ONNX."""
+"""Writing a trained network for other programs: PyTorch's names, StableHLO, ONNX, TorchScript."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -20,8 +20,10 @@ from l2s_jax.exports.description import (
     metadata_of,
 )
 from l2s_jax.exports.guide import SCRIPT, guide
-from l2s_jax.exports.onnx_model import onnx_model
+from l2s_jax.exports.network_graph import network_graph
+from l2s_jax.exports.onnx_file import onnx_file
 from l2s_jax.exports.stablehlo import lower, make_predict
+from l2s_jax.exports.torchscript import torchscript_file
 from l2s_jax.models.network import L2S
 from l2s_jax.models.state_dict import variables_to_state_dict
 from l2s_jax.runs.folder import read_run_classes, read_run_config, read_run_manifest, unfinished
@@ -93,8 +95,9 @@ def export_model(
 
     `model.safetensors` holds the weights by torch's names (`models.state_dict`) with classes, normalisation and
     patch size in its metadata; `predict.stablehlo` is a program from u8 patches to logits for CPU and CUDA;
-    `model.onnx` and `model_float16.onnx` are programs from RGB to class probabilities (`onnx_model`);
-    `classes.toml` names the classes; `README.txt` shows the lines that load each. With ONNX and a stain
+    `model.onnx`, `model_float16.onnx` and `model.torchscript.pt` are programs from RGB to class probabilities
+    (`network_graph`);
+    `classes.toml` names the classes; `README.txt` shows the lines that load each. With those and a stain
     reference, `stain.json` and `stain_map.py` stand beside.
 
     Args:
@@ -120,8 +123,9 @@ def export_model(
     out, formats = Path(out), tuple(dict.fromkeys(formats))
     if not formats:
         raise UserError(f"no format to export: name some of {', '.join(FILES)}")
-    onnx = [one for one in formats if one.startswith("onnx")]
-    names = [*(FILES[one] for one in formats), CLASSES, GUIDE, *((STAIN, SCRIPT) if onnx and stain else ())]
+    graphs = [one for one in formats if one not in DEFAULT_FORMATS]
+    with_stain = (STAIN, SCRIPT) if graphs and stain else ()
+    names = [*(FILES[one] for one in formats), CLASSES, GUIDE, *with_stain]
     there = [name for name in names if (out / name).exists()]
     if there or (out.exists() and not out.is_dir()):
         raise UserError(f"{out} already holds {', '.join(there) or 'a file'}: choose a new or empty folder")
@@ -129,9 +133,12 @@ def export_model(
     hashes = {**(run or {}), "network_sha256": network_sha256(variables)}
     about = Described(classes, patch_size, mean, std, head, mpp, stain, hashes)
     metadata, programs = metadata_of(about), {}
-    for one in onnx:
-        programs[FILES[one]] = onnx_model(
-            variables, mean, std, head, metadata, half=one == "onnx-float16", stain=stain is not None
+    for one in graphs:
+        graph = network_graph(variables, mean, std, head, half=one == "onnx-float16", stain=stain is not None)
+        programs[FILES[one]] = (
+            torchscript_file(graph, metadata)
+            if one == "torchscript"
+            else onnx_file(graph, len(classes), metadata)
         )
     if "stablehlo" in formats:
         model = L2S(len(classes), head)  # type: ignore[arg-type]
@@ -141,7 +148,7 @@ def export_model(
     for name, program in programs.items():
         with atomic_path(out / name) as temporary:
             temporary.write_bytes(program)
-    if onnx and stain:
+    if with_stain:
         write_text(out / STAIN, json_text(stain))
         write_text(out / SCRIPT, Path(stain_map.__file__).read_text(encoding="utf-8"))
     write_classes(out, classes)

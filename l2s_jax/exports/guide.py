@@ -6,7 +6,7 @@ import jax
 
 from l2s_jax import __version__
 from l2s_jax.exports.description import FILES, Described
-from l2s_jax.exports.onnx_graph import OPSET
+from l2s_jax.exports.onnx_file import OPSET
 from l2s_jax.exports.stablehlo import PLATFORMS
 from l2s_jax.types import PATCH_MULTIPLE
 
@@ -26,6 +26,8 @@ def guide(about: Described, formats: tuple[str, ...]) -> str:
         parts.append(_stablehlo(about))
     if set(ONNX) & set(formats):
         parts.append(_onnx(about, formats))
+    if "torchscript" in formats:
+        parts.append(_torchscript(about))
     if "safetensors" in formats:
         parts.append(_SAFETENSORS)
     return "\n".join(parts)
@@ -40,9 +42,9 @@ Patches of {about.patch_size}x{about.patch_size} pixels{scale}. Classes: {codes}
 
 
 _STAIN = f"""
-The network learned from pictures of normalised stains and needs others in those stains too. ONNX files do it
-themselves: {SCRIPT} (NumPy alone) works out the change of a slide from its pixels, an input of theirs,
-`stain_map`. The other files take pictures whose stains have been changed already.
+The network learned from pictures of normalised stains and needs others in those stains too. ONNX and
+TorchScript do it themselves: {SCRIPT} (NumPy alone) works out the change of a slide from its pixels, an input
+of theirs, `stain_map`. The other files take pictures whose stains have been changed already.
 """
 
 _SAFETENSORS = f"""{FILES["safetensors"]}: the same weights by PyTorch's names; the encoder's are those of
@@ -91,6 +93,20 @@ The scaling is inside. `probabilities` is float32 [b,{classes},h,w], of each pix
 pictures run too, but pixels then see more around them than in training; `l2s predict` takes patches.
 Classes, colours, scale, stains and hashes stand in the metadata as JSON.
 {"" if about.stain is None else _STAIN_INPUT}{_HALF if ONNX[1] in formats else ""}"""
+
+
+def _torchscript(about: Described) -> str:
+    name, classes = FILES["torchscript"], len(about.classes)
+    given = "rgb" if about.stain is None else "rgb, torch.from_numpy(stain_map)"
+    return f"""{name}: written by torch {version("torch")}; the program of the ONNX file:
+
+    import torch
+    network = torch.jit.load("{name}")
+    rgb = torch.from_numpy(patches).permute(0, 3, 1, 2).float()  # from uint8 RGB [b,h,w,3]
+    probabilities, class_logits = network({given})  # [b,{classes},h,w] and [b,{classes}]
+
+`rgb` is in 0..255; any b, and h and w multiples of {PATCH_MULTIPLE}. The scaling is inside.
+{"" if about.stain is None else _STAIN_INPUT}"""
 
 
 _STAIN_INPUT = f"""

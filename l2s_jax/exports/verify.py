@@ -14,8 +14,8 @@ from l2s_jax.data.manifest import STAIN
 from l2s_jax.data.pictures import read_image
 from l2s_jax.exports.description import FILES
 from l2s_jax.exports.export import network_sha256
-from l2s_jax.exports.onnx_graph import LARGEST
-from l2s_jax.exports.onnx_model import INPUT, OUTPUTS, STAIN_INPUT
+from l2s_jax.exports.graph import LARGEST
+from l2s_jax.exports.runners import Runner, onnx_runner, softmax, stablehlo_runner, torchscript_runner
 from l2s_jax.exports.stain_map import change
 from l2s_jax.figures.drawing import spread_evenly
 from l2s_jax.models.decoder import SCALE
@@ -37,9 +37,6 @@ TOLERANCE = {"float32": 1e-3, "float16": 5e-2}
 by 3e-5 of the largest logit, those of float16 by 1e-2."""
 
 Say = Callable[[str], None]
-Runner = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""Raw tiles u8[K,t,t,3], the same in the network's stains, and the map of stains f32[3,3] to probabilities
-f32[K,t,t,C] and class logits f32[K,C]."""
 
 
 class Difference(NamedTuple):
@@ -109,7 +106,7 @@ def verify_export(
     if faults:
         raise UserError("\n".join(faults), exit_code=1)
     if not found:
-        raise UserError(f"{folder} holds the weights alone: name the run that they are of with --run")
+        raise UserError(f"{folder} holds the weights alone: name the run that they are of with --network RUN")
     return found
 
 
@@ -120,7 +117,7 @@ def _network(folder: Path, there: Mapping[str, Path], run: str | Path | None) ->
         return network, facts.patch_size
     if "safetensors" not in there:
         raise UserError(
-            f"{folder} holds no {FILES['safetensors']} to compare with: name the run exported, --run RUN"
+            f"{folder} holds no {FILES['safetensors']} to compare with: name the run exported, --network RUN"
         )
     weights, about = _read_weights(there["safetensors"])
     classes = parse_classes((folder / CLASSES).read_bytes(), folder / CLASSES)
@@ -196,17 +193,12 @@ def _compare(
     return Difference(float(probability), float(class_logit) / max(largest, 1e-12), other, pixels)
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(-1, keepdims=True))
-    return np.asarray(powers / powers.sum(-1, keepdims=True))
-
-
 def _runner_of(network: Network) -> Runner:
     forward = make_forward(network, TILES)
 
     def run(raw: np.ndarray, seen: np.ndarray, stain_map: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         coarse, class_logits = forward(seen)
-        return _softmax(coarse).repeat(SCALE, axis=1).repeat(SCALE, axis=2), class_logits
+        return softmax(coarse).repeat(SCALE, axis=1).repeat(SCALE, axis=2), class_logits
 
     return run
 
@@ -217,8 +209,10 @@ def _runner(name: str, path: Path, network: Network) -> Runner:
         _require_same(about.get("run"), network)
         return _runner_of(network._replace(variables=_variables(network.model, weights)))
     if name == "stablehlo":
-        return _stablehlo(path)
-    return _onnx(path, network)
+        return stablehlo_runner(path)
+    runner, run = torchscript_runner(path) if name == "torchscript" else onnx_runner(path)
+    _require_same(run, network)
+    return runner
 
 
 def _require_same(run: Any, network: Network) -> None:
@@ -226,53 +220,3 @@ def _require_same(run: Any, network: Network) -> None:
     said = run.get("network_sha256") if isinstance(run, dict) else None
     if said is not None and said != network_sha256(network.variables):
         raise UserError("it is of another network, or of an earlier best epoch. Export the run again")
-
-
-def _stablehlo(path: Path) -> Runner:
-    from jax import export
-
-    try:
-        predict = export.deserialize(bytearray(path.read_bytes()))
-    except Exception as error:  # of jax's reader, of whatever kind
-        raise UserError(
-            f"jax {jax.__version__} does not read it ({error}): it reads files of the last six months"
-        ) from error
-
-    def run(raw: np.ndarray, seen: np.ndarray, stain_map: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        try:
-            logits = predict.call(seen)
-        except Exception as error:
-            raise UserError(f"it does not run here: {error}") from error
-        return _softmax(np.asarray(logits["mask_logits"])), np.asarray(logits["class_logits"])
-
-    return run
-
-
-def _onnx(path: Path, network: Network) -> Runner:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise UserError("onnxruntime is not installed: `pip install 'l2s-jax[onnx]'`") from error
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own classes stand under a private name
-        raise UserError(
-            f"onnxruntime {onnxruntime.__version__} does not read it: {str(error).splitlines()[0]}. A newer "
-            "one may, where the file asks for operators that this one does not know"
-        ) from error
-    said = session.get_modelmeta().custom_metadata_map.get("run")
-    _require_same(json.loads(said) if said else None, network)
-    names = {one.name for one in (*session.get_inputs(), *session.get_overridable_initializers())}
-
-    def run(raw: np.ndarray, seen: np.ndarray, stain_map: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        given = {INPUT: raw.transpose(0, 3, 1, 2).astype(np.float32)}
-        given |= {STAIN_INPUT: stain_map} if STAIN_INPUT in names else {}
-        try:
-            probabilities, class_logits = session.run(list(OUTPUTS), given)
-        except Exception as error:
-            raise UserError(f"it does not run here: {str(error).splitlines()[0]}") from error
-        return np.asarray(probabilities).transpose(0, 2, 3, 1), np.asarray(class_logits)
-
-    return run

@@ -231,7 +231,7 @@ def picture(tissue, tmp_path_factory):
 def test_a_run_is_exported_and_verified(trained, picture, tmp_path, capsys):
     formats = ("safetensors", "stablehlo", "onnx", "onnx-float16")
     assert l2s("export", trained, tmp_path / "out", "--formats", *formats) == 0
-    assert l2s("verify-export", tmp_path / "out", picture, "--run", trained) == 0
+    assert l2s("verify-export", tmp_path / "out", picture, "--network", trained) == 0
     said = capsys.readouterr().out
     assert said.count(": equal within") == 4 and "pixels of another class" in said
     assert l2s("verify-export", tmp_path / "out", picture) == 0  # against its own weights
@@ -251,10 +251,10 @@ def test_what_cannot_be_verified_says_why(folder, network, trained, picture, tmp
     with pytest.raises(UserError, match="holds none of"):
         verify_export(tmp_path / "empty", [picture], **silent)
     exported(network, tmp_path / "onnx", formats=("onnx",))
-    with pytest.raises(UserError, match="--run RUN"):
+    with pytest.raises(UserError, match="--network RUN"):
         verify_export(tmp_path / "onnx", [picture], **silent)
     exported(network, tmp_path / "weights", formats=("safetensors",))
-    with pytest.raises(UserError, match="--run"):
+    with pytest.raises(UserError, match="--network"):
         verify_export(tmp_path / "weights", [picture], **silent)
     with pytest.raises(UserError, match="absent.png"):
         verify_export(folder, [tmp_path / "absent.png"], **silent)

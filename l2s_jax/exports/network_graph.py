@@ -1,60 +1,55 @@
-"""A trained network as an ONNX program: raw RGB to class probabilities of each pixel, scaling included."""
+"""A trained network as a graph: raw RGB to class probabilities of each pixel, scaling included."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from l2s_jax import __version__
-from l2s_jax.exports.onnx_graph import IR, OPSET, Graph
+from l2s_jax.exports.graph import Graph
 from l2s_jax.models.decoder import SCALE
 from l2s_jax.models.encoder import BLOCKS, STAGES
 from l2s_jax.stain.fit import INTENSITY
-from l2s_jax.system.errors import UserError
 
 INPUT, STAIN_INPUT = "rgb", "stain_map"
 OUTPUTS = ("probabilities", "class_logits")
 
 
-def onnx_model(
+def network_graph(
     variables: Mapping[str, Any],
     mean: Sequence[float],
     std: Sequence[float],
     head: str,
-    metadata: Mapping[str, str],
     *,
     half: bool = False,
     stain: bool = False,
-) -> bytes:
-    """An ONNX file: the same bytes for the same network.
+) -> Graph:
+    """The graph of a network; its arrays are float32, or float16 for the weights of encoder and decoder.
 
     Input `rgb` f32[N,3,H,W], red, green and blue in 0..255; any N, and H and W multiples of 16. Where `stain`
-    is set, `stain_map` f32[3,3] too, the change between optical densities that `stain_map.py` works out; by
-    default the identity, which leaves pictures as they are. Outputs `probabilities` f32[N,C,H,W] and
-    `class_logits` f32[N,C].
+    is set, `stain_map` f32[3,3] too, the change between optical densities that `stain_map.py` works out; the
+    array of that name, the identity, which leaves pictures as they are, is the default. Outputs
+    `probabilities` f32[N,C,H,W] and `class_logits` f32[N,C].
 
     Args:
       variables: `params` and `batch_stats`.
       mean: channel means of RGB in 0..1.
       std: channel standard deviations of RGB in 0..1.
       head: the classifier, `a3` or `max`.
-      metadata: text by name.
       half: compute encoder and decoder in float16; inputs and outputs stay float32.
       stain: the network learned from normalised stains.
 
     Raises:
-      UserError: `onnx` is not installed, float16 cannot hold the weights, or ONNX's own checks fail.
+      UserError: float16 cannot hold the weights.
     """
     graph = Graph(np.float16 if half else np.float32)
     params, statistics = variables["params"], variables["batch_stats"]
-    classes = np.asarray(params["decoder"]["logits_bias"]).shape[0]
     image = _in_stains_of_run(graph) if stain else INPUT
     image = _scaled(graph, image, mean, std)
     features = _encoder(graph, image, params["encoder"], statistics["encoder"])
     coarse = _decoder(graph, features, params["decoder"], statistics["decoder"])
     _enlarged(graph, graph.add("Softmax", [coarse], "coarse_probabilities", axis=1))
     _classifier(graph, coarse, head, params, statistics)
-    return _file(graph, classes, metadata, stain)
+    return graph
 
 
 def _in_stains_of_run(graph: Graph) -> str:
@@ -85,7 +80,7 @@ def _scaled(graph: Graph, image: str, mean: Sequence[float], std: Sequence[float
     image = graph.add("Sub", [image, graph.constant("mean", offset)], "rgb_centred")
     image = graph.add("Div", [image, graph.constant("std", scale)], "rgb_scaled")
     if graph.dtype is np.float16:
-        image = graph.add("Cast", [image], "rgb_half", to=graph.onnx.TensorProto.FLOAT16)
+        image = graph.add("Cast", [image], "rgb_half", to=np.float16)
     return image
 
 
@@ -117,7 +112,7 @@ def _decoder(graph: Graph, x: str, params: Any, statistics: Any) -> str:
     x = graph.add("Relu", [x], "decoder_relu")
     x = graph.convolution(x, "decoder_logits", params["logits_kernel"], bias=params["logits_bias"])
     if graph.dtype is np.float16:
-        x = graph.add("Cast", [x], "decoder_logits_single", to=graph.onnx.TensorProto.FLOAT)
+        x = graph.add("Cast", [x], "decoder_logits_single", to=np.float32)
     return _resized(
         graph, x, "coarse_logits", 2, mode="linear", coordinate_transformation_mode="align_corners"
     )
@@ -146,31 +141,3 @@ def _classifier(graph: Graph, coarse: str, head: str, params: Any, statistics: A
     x = graph.add("Relu", [x], "classifier_relu")
     x = graph.convolution(x, "classifier_conv2", own["conv2"]["kernel"])
     return graph.add("Flatten", [x], OUTPUTS[1], axis=1)
-
-
-def _file(graph: Graph, classes: int, metadata: Mapping[str, str], stain: bool) -> bytes:
-    onnx = graph.onnx
-    helper, single = onnx.helper, onnx.TensorProto.FLOAT
-    inputs = [helper.make_tensor_value_info(INPUT, single, ["batch", 3, "height", "width"])]
-    if stain:  # a constant of the same name is the default
-        inputs.append(helper.make_tensor_value_info(STAIN_INPUT, single, [3, 3]))
-    outputs = [
-        helper.make_tensor_value_info(OUTPUTS[0], single, ["batch", classes, "height", "width"]),
-        helper.make_tensor_value_info(OUTPUTS[1], single, ["batch", classes]),
-    ]
-    constants = [onnx.numpy_helper.from_array(array, name) for name, array in graph.constants.items()]
-    model = helper.make_model(
-        helper.make_graph(graph.nodes, "l2s", inputs, outputs, constants),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR,
-        producer_name="l2s_jax",
-        producer_version=__version__,
-    )
-    helper.set_model_props(model, dict(metadata))
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except Exception as error:  # ONNX's own, and its shape inference's
-        raise UserError(
-            f"onnx {onnx.__version__} refuses the network that was made for it: {error}"
-        ) from error
-    return bytes(model.SerializeToString(deterministic=True))

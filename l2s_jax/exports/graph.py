@@ -1,17 +1,11 @@
-"""A graph of ONNX as it grows: nodes in their order, constants by name. `onnx` is imported when it is used.
-
-Operators are those of opset 13, which onnxruntime reads since 2020 and OpenCV's `dnn` too.
-"""
+"""A network as a graph in ONNX's words: operators in their order, arrays by name. Knows no file format."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from l2s_jax.system.errors import UserError
-
-OPSET, IR = 13, 7
-"""What programs have to read: the operators, and the form of the file."""
 
 EPS = 1e-5
 """Of batch norms, as `models.layers.BatchNorm` has it."""
@@ -19,15 +13,13 @@ EPS = 1e-5
 LARGEST = float(np.finfo(np.float16).max)
 
 
-def require_onnx() -> Any:
-    """The library. Raises `UserError` that names the extra where it is missing."""
-    try:
-        import onnx
-    except ImportError as error:
-        raise UserError(
-            "the format onnx needs the package onnx, which is not installed: `pip install 'l2s-jax[onnx]'`"
-        ) from error
-    return onnx
+class Node(NamedTuple):
+    """An operator of ONNX with one output, which has the node's name."""
+
+    kind: str
+    inputs: tuple[str, ...]  # names of nodes, arrays and of the graph's inputs; "" for one left out
+    name: str
+    attributes: dict[str, Any]
 
 
 class Graph:
@@ -35,14 +27,13 @@ class Graph:
 
     def __init__(self, dtype: type[np.floating]) -> None:
         """Begins an empty graph."""
-        self.onnx = require_onnx()
         self.dtype = dtype
-        self.nodes: list[Any] = []
+        self.nodes: list[Node] = []
         self.constants: dict[str, np.ndarray] = {}
 
     def add(self, kind: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
         """Adds an operator, whose output has its name; gives that name."""
-        self.nodes.append(self.onnx.helper.make_node(kind, list(inputs), [name], name=name, **attributes))
+        self.nodes.append(Node(kind, tuple(inputs), name, attributes))
         return name
 
     def constant(self, name: str, values: Any, dtype: type[np.generic] = np.float32) -> str:
