@@ -93,12 +93,11 @@ def export_model(
 ) -> list[Path]:
     """Writes a network into a folder, with what is needed to use it without this package.
 
-    `model.safetensors` holds the weights by torch's names (`models.state_dict`) with classes, normalisation and
-    patch size in its metadata; `predict.stablehlo` is a program from u8 patches to logits for CPU and CUDA;
-    `model.onnx`, `model_float16.onnx` and `model.torchscript.pt` are programs from RGB to class probabilities
-    (`network_graph`);
-    `classes.toml` names the classes; `README.txt` shows the lines that load each. With those and a stain
-    reference, `stain.json` and `stain_map.py` stand beside.
+    `model.safetensors` holds the weights by torch's names (`models.state_dict`) with classes, normalisation
+    and patch size in its metadata; `predict.stablehlo` is a program from u8 patches to logits for CPU and
+    CUDA; `model.onnx`, `model_float16.onnx` and `model.torchscript.pt` are programs from RGB to class
+    probabilities (`network_graph`); `classes.toml` names the classes; `README.txt` shows the lines that load
+    each. With those and a stain reference, `stain.json` and `stain_map.py` stand beside.
 
     Args:
       out: the folder; made where it is missing.

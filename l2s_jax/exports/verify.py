@@ -21,7 +21,7 @@ from l2s_jax.figures.drawing import spread_evenly
 from l2s_jax.models.decoder import SCALE
 from l2s_jax.models.forward import Network, make_forward
 from l2s_jax.models.network import L2S, init_variables
-from l2s_jax.models.port import load_network as load_weights
+from l2s_jax.models.state_dict import load_network as load_weights
 from l2s_jax.prediction.tiles import reflect_to, tile_origins
 from l2s_jax.runs.network import load_network
 from l2s_jax.stain.fit import StainFit

@@ -1,4 +1,5 @@
 import dataclasses
+import os
 import shutil
 
 import numpy as np
@@ -111,6 +112,28 @@ def test_pictures_outside_stay_there_where_it_is_allowed(phantom, tmp_path):
     made, lines = prepare_folds(tmp_path / "data", tmp_path / "folds", 3, allow_outside=True)
     assert made[0].patches[0].image == contents.patches[0].image
     assert not list((tmp_path / "folds").rglob("*.png")) and "--allow-outside" in lines[-1]
+
+
+def test_where_files_cannot_be_linked_they_are_copied_once(phantom, tmp_path, monkeypatch):
+    """And a picture that is a link itself is followed."""
+    data = copied(phantom, tmp_path / "data")
+    (data / "stain.json").write_text("{}")
+    image = read_manifest(data).patches[0].image
+    image.rename(data / "raw.png")
+    image.symlink_to("../raw.png")
+
+    def other_file_system(*arguments, **more):
+        raise OSError("cross-device link")
+
+    linked, _ = prepare_folds(data, tmp_path / "linked", 3)
+    monkeypatch.setattr(os, "link", other_file_system)
+    made, _ = prepare_folds(data, tmp_path / "folds", 3)
+    for fold, other in zip(made, linked, strict=True):
+        assert check_manifest(fold.folder).ok and (fold.folder / "stain.json").read_text() == "{}"
+        assert fold.patches[0].image.read_bytes() == (data / "raw.png").read_bytes()
+        assert not fold.patches[0].image.is_symlink() and not fold.patches[0].image.samefile(data / "raw.png")
+        assert other.patches[0].image.samefile(data / "raw.png")
+    assert made[0].patches[0].image.samefile(made[1].patches[0].image)
 
 
 def test_a_fold_can_be_divided_again(phantom, tmp_path):
