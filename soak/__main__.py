@@ -31,7 +31,11 @@ def main() -> int:
     parser.add_argument("--case", action="append", help="commands to kill, by name; all by default")
     parser.add_argument("--seed", type=int, help="random by default; kept with the figures")
     parser.add_argument("--figures", type=Path, default=HERE / "figures.json")
+    parser.add_argument("--report", action="store_true", help="print the figures so far, and do nothing")
     asked = parser.parse_args()
+    if asked.report:
+        print(Figures(asked.figures).report())
+        return 0
     seed = asked.seed if asked.seed is not None else random.SystemRandom().getrandbits(32)
     rng = random.Random(seed)
     figures = Figures(asked.figures)

@@ -62,13 +62,33 @@ class Figures:
         write_text(self.path, json.dumps(table, indent=2) + "\n")
 
     def report(self) -> str:
-        """A Markdown table: one row a campaign."""
-        columns = ("starts", "kills", "stops asked for", "mutated inputs", "compared with an unbroken one",
-                   "lost rows", "differing files", "half files", "refusals", "tracebacks", "hangs", "crashes",
-                   "processes left behind", "heeded late", "exit codes", "damage read as data",
-                   "peak MiB")  # fmt: skip
-        shown = [name for name in columns if any(name in one.numbers for one in self.campaigns.values())]
-        lines = ["| campaign | " + " | ".join(shown) + " |", "|---" * (len(shown) + 1) + "|"]
-        for name, counts in sorted(self.campaigns.items()):
-            lines.append(f"| {name} | " + " | ".join(f"{counts.numbers.get(c, 0):g}" for c in shown) + " |")
+        """Markdown: the sums, then a table of each kind of campaign, one row a campaign."""
+        return "\n\n".join([f"**{self._total('kills')} kills** ({self._total('starts')} starts), "
+                             f"**{self._total('mutated inputs')} damaged inputs**, "
+                             f"**{self._faults()} faults**.",
+                             *map(self._table_of, ("kills", "damage", "short room"))])  # fmt: skip
+
+    def _total(self, what: str) -> str:
+        return f"{sum(counts.numbers.get(what, 0) for counts in self.campaigns.values()):,g}"
+
+    def _faults(self) -> str:
+        return (
+            f"{sum(counts.numbers[kind] for counts in self.campaigns.values() for kind in counts.faults):,g}"
+        )
+
+    def _table_of(self, kind: str) -> str:
+        chosen = {name: one for name, one in sorted(self.campaigns.items()) if name.startswith(kind)}
+        if not chosen:
+            return f"No {kind} yet."
+        columns = sorted({name for one in chosen.values() for name in one.numbers}, key=_order)
+        lines = [f"| {kind} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+        for name, counts in chosen.items():
+            cells = (f"{counts.numbers.get(column, 0):,g}" for column in columns)
+            lines.append(f"| {name.removeprefix(kind + ': ')} | " + " | ".join(cells) + " |")
         return "\n".join(lines)
+
+
+def _order(column: str) -> tuple[int, str]:
+    """What was done stands first, memory last, what went wrong between them."""
+    done = ("starts", "kills", "stops asked for", "mutated inputs", "compared with an unbroken one")
+    return (done.index(column) if column in done else 99 if column.startswith("peak") else 50, column)
