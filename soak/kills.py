@@ -27,8 +27,18 @@ class Case(NamedTuple):
     arguments: Callable[[Workspace, Path], list[str | Path]]  # of the workspace and the output's folder
 
 
-TIMES = ("seconds", "finished", "started", "environment.json", "sittings", "when", "made", "command")
-"""Names of files, and of keys and columns in files, that hold times."""
+TIMES = (
+    "SHA256SUMS",
+    "seconds",
+    "finished",
+    "started",
+    "environment.json",
+    "sittings",
+    "when",
+    "made",
+    "command",
+)
+"""Names of files, and of keys and columns in files, that hold times, or sums of such files."""
 
 CASES = (
     Case("train", lambda w, out: ["train", w.patches, "--out", out, "--resume", "--epochs", "4", *TRAIN]),
