@@ -24,7 +24,8 @@ from l2s_jax.phantom.slide_writing import write_bach_xml, write_pyramidal_slide
 from l2s_jax.prediction.predict import predict
 from l2s_jax.prediction.predictor import Predictor, load_predictor
 from l2s_jax.prediction.slides.bands import SlideJob, area_of
-from l2s_jax.prediction.slides.evaluate import evaluate_slides, find_annotation, judge_slide
+from l2s_jax.prediction.slides.evaluate import evaluate_slides, find_annotation
+from l2s_jax.prediction.slides.figures import Judged, judge_slide
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.prediction.slides.outputs import write_outlines
 from l2s_jax.prediction.slides.predict import predict_slides
@@ -509,6 +510,7 @@ def test_figures_equal_scikit_learn_on_the_files(trained, annotated, tmp_path):
     slides = [annotated / "one.svs", annotated / "two.svs"]
     lines = []
     arguments = {"rename": {"Tumour": "carcinoma"}, "options": options(mpp=4.0), "batch_size": 8}
+    arguments |= {"undrawn": "background"}
     result = evaluate_slides(trained, slides, out=tmp_path / "out", say=lines.append, **arguments)
     table = class_table(read_run_classes(trained), synonyms={"tumour": "carcinoma"})
     truths, predicted, tissues = [], [], []
@@ -537,7 +539,7 @@ def test_figures_equal_scikit_learn_on_the_files(trained, annotated, tmp_path):
         each = [sk.accuracy_score(t, g) for t, g in zip(truth, guess, strict=True)]
         assert part["per_slide"]["accuracy"]["mean"] == pytest.approx(np.mean(each))
         assert part["per_slide"]["accuracy"] | {"n": 2, "ddof": 1} == part["per_slide"]["accuracy"]
-        assert part["pixels"] == len(all_truth)
+        assert part["pixels"] == len(all_truth) and part["scored_share"] == 1
     rows = pd.read_csv(tmp_path / "out/per_slide.csv")
     assert list(rows["slide"]) == ["one", "one", "two", "two"] and {"tissue", "slide"} == set(
         rows["pixels_of"]
@@ -611,6 +613,35 @@ def test_slides_that_cannot_be_judged_cost_no_other(trained, annotated, tmp_path
     assert "NAME=CLASS" in capsys.readouterr().err
 
 
+def test_what_is_not_drawn_is_scored_only_where_it_is_known(trained, annotated, tmp_path, capsys):
+    shutil.copy(annotated / "two.svs", tmp_path / "two.svs")
+    square = [[(100, 100), (500, 100), (500, 500), (100, 500)]]
+    command = ["evaluate-slides", str(trained), str(tmp_path / "two.svs"), "--mpp", "4", "--batch-size", "8"]
+    command += ["--no-compile-cache", "--predictions", str(tmp_path / "predicted"), "--out"]
+    write_qupath_geojson(tmp_path / "two.geojson", [("carcinoma", square)])
+    assert cli.run([*command, str(tmp_path / "a")]) == 0
+    said = capsys.readouterr().out
+    assert "what is not drawn is unknown" in said and "the background, is known" in said
+    share = 10000 / (175 * 240)
+    assert f"{share:.1%} of the slide is known and scored" in said
+    figures = json.loads((tmp_path / "a/metrics.json").read_text())
+    assert figures["slide"]["scored_share"] == pytest.approx(share) and figures["slide"]["pixels"] == 10000
+    rows = pd.read_csv(tmp_path / "a/per_slide.csv")
+    assert set(rows["undrawn"]) == {"unknown"} and rows["scored_share"].iloc[1] == pytest.approx(share)
+    assert cli.run([*command, str(tmp_path / "b"), "--undrawn", "background"]) == 0
+    assert json.loads((tmp_path / "b/metrics.json").read_text())["slide"]["scored_share"] == 1
+    frame = [[(0, 0), (960, 0), (960, 500), (0, 500)]]
+    write_qupath_geojson(tmp_path / "two.geojson", [("carcinoma", square), ("seen", frame)])
+    assert cli.run([*command, str(tmp_path / "c"), "--frame", "seen"]) == 0
+    assert "inside 1 frame(s)" in capsys.readouterr().out
+    assert json.loads((tmp_path / "c/metrics.json").read_text())["slide"]["pixels"] == 125 * 240
+    # Nothing drawn is refused, until it is said to mean background.
+    write_qupath_geojson(tmp_path / "two.geojson", [])
+    assert cli.run([*command, str(tmp_path / "d")]) == 1
+    assert cli.run([*command, str(tmp_path / "d"), "--allow-empty"]) == 0
+    assert json.loads((tmp_path / "d/metrics.json").read_text())["slide"]["scored_share"] == 1
+
+
 def test_slides_that_were_trained_on_are_refused(trained, annotated):
     group = sorted(training_groups(trained))[0]
     with pytest.raises(Leak) as caught:
@@ -635,9 +666,9 @@ def test_outlines_count_from_where_one_says(trained, annotated, tmp_path, monkey
     write_qupath_geojson(tmp_path / "one.geojson", [("adenoma", [square])])
     seen = {}
 
-    def judge(slide, codes, record, regions, classes):
+    def judge(slide, codes, record, regions, classes, undrawn):
         seen["bounds"] = regions.regions[0].polygon.bounds
-        return {name: np.eye(4, dtype=int) for name in ("tissue", "slide")}
+        return {name: Judged(np.eye(4, dtype=int), 4) for name in ("tissue", "slide")}
 
     monkeypatch.setattr(module, "judge_slide", judge)
     lines = []
@@ -670,12 +701,12 @@ def test_pixels_without_a_prediction_take_no_part(slide, tmp_path):
         tmp_path / "truth.geojson", [("pink gland", [[(0, 0), (800, 0), (800, 1200), (0, 1200)]])]
     )
     regions = read_annotations(tmp_path / "truth.geojson", class_table(classes))
-    matrices = judge_slide(open_slide(slide), tmp_path / "case 1.ome.tif", record, regions, classes)
+    judged = judge_slide(open_slide(slide), tmp_path / "case 1.ome.tif", record, regions, classes)
     codes = tifffile.imread(tmp_path / "case 1.ome.tif")[:, :200]
     expected = np.zeros((3, 3), int)
     expected[1] = np.bincount(codes[codes < 3], minlength=3)
-    for matrix in matrices.values():
-        np.testing.assert_array_equal(matrix, expected)
+    for one in judged.values():
+        np.testing.assert_array_equal(one.matrix, expected)
 
 
 def test_rows_are_replaced_and_other_columns_refused(tmp_path):

@@ -39,6 +39,7 @@ class Annotations:
     """
 
     regions: tuple[Region, ...]
+    frames: tuple[Polygon, ...] = ()  # what is not drawn inside them is background, see `frames`
     mpp: float | None = None  # level-0 um/px that the file states (ImageScope's MicronsPerPixel)
     repaired: int = 0  # shapes that crossed or touched themselves
     rewound: int = 0  # shapes whose outline runs round twice, filled as if once
