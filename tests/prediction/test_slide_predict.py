@@ -666,7 +666,7 @@ def test_outlines_count_from_where_one_says(trained, annotated, tmp_path, monkey
     write_qupath_geojson(tmp_path / "one.geojson", [("adenoma", [square])])
     seen = {}
 
-    def judge(slide, codes, record, regions, classes, undrawn):
+    def judge(slide, codes, record, regions, classes, undrawn, tissue):
         seen["bounds"] = regions.regions[0].polygon.bounds
         return {name: Judged(np.eye(4, dtype=int), 4) for name in ("tissue", "slide")}
 

@@ -40,6 +40,7 @@ class Area(NamedTuple):
     mask: np.ndarray  # bool[h,w]
     rows: np.ndarray  # i64[H], the row of `mask` in which each row of the picture has its centre
     columns: np.ndarray  # i64[W], likewise
+    unknown: np.ndarray | None = None  # bool[h,w], outside `mask`: to have no class
 
 
 class SlideJob(NamedTuple):
@@ -255,11 +256,13 @@ def _finish(
 ) -> Band:
     """Turns rows to which no tile will be added any more into their classes."""
     inside = np.ones(weight.shape, bool)
-    if job.area is not None:
-        rows = job.area.rows[row : row + len(weight)]
-        inside = job.area.mask[np.ix_(rows, job.area.columns[columns[0] : columns[1]])]
-    known = inside & (weight > 0)
     codes = np.full(weight.shape, job.outside, np.uint8)
+    if job.area is not None:
+        here = np.ix_(job.area.rows[row : row + len(weight)], job.area.columns[columns[0] : columns[1]])
+        inside = job.area.mask[here]
+        if job.area.unknown is not None:
+            codes[job.area.unknown[here]] = IGNORE_PIXEL
+    known = inside & (weight > 0)
     codes[inside] = IGNORE_PIXEL
     sums: Any = total[known]
     codes[known] = sums.argmax(-1)

@@ -6,6 +6,7 @@ from typing import Any
 
 from l2s_jax.data.classes import Classes
 from l2s_jax.prediction.predictor import Stain, load_predictor
+from l2s_jax.prediction.slides.areas import part_of, read_marked
 from l2s_jax.prediction.slides.figures import (
     FIGURES,
     JudgedSlide,
@@ -60,7 +61,7 @@ def evaluate_slides(
 
     What is not drawn is unknown and takes no part, unless it lies inside a frame: there it is of the
     background class. With BACH's classes and no frame all of it is background, as in the challenge. Pixels
-    that were drawn to be ignored take no part, nor do those that could not be read, which are counted.
+    that were drawn to be ignored take no part, nor do those that were left out or could not be read.
 
     Args:
       run: run folder.
@@ -128,7 +129,8 @@ def evaluate_slides(
             rules[path.stem] = rule
             say(f"{path.name}: {found[path].name}, {summary(regions)}; {undrawn_text(rule, regions)}")
             codes = output_paths(predicted, path.stem, False)["class map"]
-            judged[path.stem] = judge_slide(slide, codes, record, regions, classes, rule)
+            tissue = part_of(slide, options, read_marked(slide, options)).tissue
+            judged[path.stem] = judge_slide(slide, codes, record, regions, classes, rule, tissue)
             say(f"{path.name}: {scored_text(judged[path.stem])}")
         except UserError as error:
             failures.append(str(error))

@@ -16,7 +16,7 @@ from l2s_jax.prediction.slides.record import Record
 from l2s_jax.slides.annotations.frames import Undrawn, paint_known
 from l2s_jax.slides.annotations.types import Annotations
 from l2s_jax.slides.ome_tiff import read_strips
-from l2s_jax.slides.overview import find_tissue
+from l2s_jax.slides.overview import Tissue, find_tissue
 from l2s_jax.slides.slide import Slide, downsample_at
 from l2s_jax.system.csv_text import table_text
 from l2s_jax.system.files import write_json, write_text
@@ -57,6 +57,7 @@ def judge_slide(
     regions: Annotations,
     classes: Classes,
     undrawn: Undrawn = "background",
+    tissue: Tissue | None = None,
 ) -> JudgedSlide:
     """Compares a slide's prediction with what is known of it: on its tissue, and on all its pixels.
 
@@ -69,8 +70,9 @@ def judge_slide(
       regions: what is drawn.
       classes: the run's classes.
       undrawn: what is not drawn, see `frames`.
+      tissue: its tissue, where that is known already.
     """
-    mpp, tissue = record["mpp"], find_tissue(slide)
+    mpp, tissue = record["mpp"], tissue or find_tissue(slide)
     area = area_of(tissue.mask, tuple(record["size"]), mpp / tissue.mpp)
     nothing = np.zeros((len(classes), len(classes)), np.int64)
     found = dict.fromkeys(JUDGED_AREAS, Judged(nothing, 0))

@@ -10,7 +10,15 @@ import numpy as np
 
 from l2s_jax.prediction.predictor import Predictor
 from l2s_jax.prediction.scales import Scale, is_another
-from l2s_jax.prediction.slides.bands import Area, SlideJob, area_of, predict_bands
+from l2s_jax.prediction.slides.areas import (
+    Marked,
+    part_of,
+    predicted_area,
+    read_marked,
+    require_areas,
+    tissue_area,
+)
+from l2s_jax.prediction.slides.bands import Area, SlideJob, predict_bands
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.prediction.slides.outputs import (
     output_paths,
@@ -36,7 +44,7 @@ from l2s_jax.prediction.slides.record import (
 from l2s_jax.prediction.stains import slide_in_stains_of_run
 from l2s_jax.slides.mpp import read_mpp_table
 from l2s_jax.slides.one_slide import dicom_series
-from l2s_jax.slides.overview import MAX_UNREADABLE, find_tissue, too_damaged
+from l2s_jax.slides.overview import MAX_UNREADABLE, too_damaged
 from l2s_jax.slides.reading import UnreadableRegion, read_window
 from l2s_jax.slides.row_file import RowFile, scratch_picture, write_block
 from l2s_jax.slides.sheets import slide_notes
@@ -68,10 +76,11 @@ def predict_slides(
       The record of each slide that came out, and a message for each that failed.
 
     Raises:
-      UserError: the working scale is not known, the table of scales cannot be read, or an output would be
-        written over a file of other origin.
+      UserError: the working scale is not known, the table of scales cannot be read, a folder of areas has
+        none of the slides, or an output would be written over a file of other origin.
     """
     mpp = working_mpp(predictor, options)
+    require_areas(slides, options)
     require_free(slides, out, options)
     require_own_table(out / AREAS, area_columns(predictor.classes))
     if predictor.mpp is not None and is_another(Scale((mpp, mpp), "--mpp"), predictor.mpp):
@@ -133,7 +142,10 @@ def predict_slide(
         the folder cannot be written.
     """
     slide = open_slide(path, mpp=options.slide_mpp, mpp_table=table)
-    settings = settings_of(slide, predictor.identity, predictor.classes, predictor.tiling, mpp, options)
+    marked = read_marked(slide, options)
+    settings = settings_of(
+        slide, predictor.identity, predictor.classes, predictor.tiling, mpp, options, marked.settings()
+    )
     name, about = path.stem, record_path(out, path.stem)
     done = finished(about, settings["key"], output_paths(out, name, options.entropy))
     if done is not None:
@@ -150,7 +162,7 @@ def predict_slide(
     start = time.monotonic()
     with publishing(out, sources, key=settings["key"], last=[about.name]) as stage:
         outputs = output_paths(stage, name, options.entropy)
-        result = _predict(slide, outputs, predictor, options, mpp, title)
+        result = _predict(slide, outputs, predictor, options, mpp, marked, title, say)
         if predictor.unfinished:
             result["unfinished"] = predictor.unfinished
         record = {"name": name} | settings | result | {"seconds": round(time.monotonic() - start, 1)}
@@ -186,13 +198,18 @@ def _predict(
     predictor: Predictor,
     options: SlideOptions,
     mpp: float,
+    marked: Marked,
     title: str,
+    say: Say,
 ) -> Record:
     """Predicts a slide and writes its pictures and outlines; the result goes into the record."""
-    tissue = find_tissue(slide)
+    part = part_of(slide, options, marked)
+    for line in part.lines:
+        say(f"{title}: {line}")
     size = size_at(slide, mpp)
-    area = area_of(tissue.mask, size, mpp / tissue.mpp)
+    area = tissue_area(part, size, mpp)
     job, stain = make_job(slide, size, mpp, area, predictor, options)
+    job = job._replace(area=predicted_area(part, options, area))
     classes, name, folder = predictor.classes, slide.path.stem, outputs["class map"].parent
     with contextlib.ExitStack() as stack:
         codes = stack.enter_context(scratch_picture(folder, size))
@@ -204,9 +221,9 @@ def _predict(
             write_entropy(outputs["entropy"], entropy, mpp, name, classes)
         regions, traced = write_outlines(outputs["outlines"], codes, slide, mpp, classes, options.simplify)
         write_overlay(outputs["overlay"], codes, slide, mpp, classes)
-    return describe_counts(counts, classes, mpp, tissue) | {
+    return describe_counts(counts, classes, mpp, part) | {
         "size": list(size),
-        "outside": outside_text(options, classes, tissue),
+        "outside": outside_text(options, classes, part.tissue),
         "stain": stain,
         "outlines": regions,
         "outlines_mpp": traced,
@@ -221,7 +238,7 @@ def make_job(
     predictor: Predictor,
     options: SlideOptions,
 ) -> tuple[SlideJob, str]:
-    """What `predict_bands` is to do with a slide, and how its stains are treated, in words."""
+    """What `predict_bands` is to do with a slide's tissue, and how its stains are treated, in words."""
     background = predictor.classes.background
     job = SlideJob(
         predictor.forward,
@@ -234,8 +251,7 @@ def make_job(
         options.entropy,
         options.readers,
     )
-    job, stain = slide_in_stains_of_run(predictor, job)
-    return job if options.within == "tissue" else job._replace(area=None), stain
+    return slide_in_stains_of_run(predictor, job)
 
 
 def _read(slide: Slide, mpp: float, origin: tuple[int, int], size: tuple[int, int]) -> np.ndarray | None:
