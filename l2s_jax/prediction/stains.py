@@ -14,7 +14,8 @@ import numpy as np
 from l2s_jax.data.manifest import STAIN
 from l2s_jax.models.forward import Forward
 from l2s_jax.prediction.predictor import Predictor
-from l2s_jax.prediction.slides.bands import SlideJob, tiles_over
+from l2s_jax.prediction.slides.bands import tiles_over
+from l2s_jax.prediction.slides.job import SlideJob
 from l2s_jax.slides.sheets import Sheet
 from l2s_jax.slides.tissue import is_saturated, sample_tissue_pixels
 from l2s_jax.stain.fit import UNCHANGED, StainFit

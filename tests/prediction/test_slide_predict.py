@@ -23,11 +23,11 @@ from l2s_jax.data.manifest import STAIN, read_manifest, write_patches
 from l2s_jax.phantom.slide_writing import write_bach_xml, write_pyramidal_slide
 from l2s_jax.prediction.predict import predict
 from l2s_jax.prediction.predictor import Predictor, load_predictor
-from l2s_jax.prediction.slides.bands import SlideJob, area_of
 from l2s_jax.prediction.slides.evaluate import evaluate_slides, find_annotation
 from l2s_jax.prediction.slides.figures import Judged, judge_slide
+from l2s_jax.prediction.slides.job import SlideJob, area_of
 from l2s_jax.prediction.slides.options import SlideOptions
-from l2s_jax.prediction.slides.outputs import write_outlines
+from l2s_jax.prediction.slides.outlines import traced_grid, write_outlines
 from l2s_jax.prediction.slides.predict import predict_slides
 from l2s_jax.prediction.stains import fit_slide, in_stains_of
 from l2s_jax.prediction.tiles import Tiling
@@ -74,7 +74,7 @@ def predictor(forward=by_colour, classes=CLASSES, mpp=WORKING):
 
 
 def options(**changes):
-    return SlideOptions(**{"readers": 2} | changes)
+    return SlideOptions(**{"readers": 2, "enlargement": "nearest", "simplify": 0.0} | changes)
 
 
 @pytest.fixture(scope="module")
@@ -416,16 +416,23 @@ def test_a_full_disk_is_an_error_and_not_half_a_result(slide, tmp_path):
     assert "cannot write" in run_one(noisy, tmp_path / "file")[1][0]
 
 
-def test_outlines_are_bounded_in_memory_and_count_from_the_bounds(slide, tmp_path, monkeypatch):
-    from l2s_jax.prediction.slides import outputs as slide_outputs
+def outlines_of(picture, opened, mpp, folder):
+    grid = traced_grid(picture.size)
+    with scratch_picture(folder, (len(grid.rows), len(grid.columns) * len(CLASSES))) as probabilities:
+        path = folder / "a.geojson"
+        return write_outlines(path, picture, probabilities, grid, opened, mpp, CLASSES, 0.0, "key")
 
-    monkeypatch.setattr(slide_outputs, "MAX_TRACED_PIXELS", 300 * 400 // 9 + 1)
+
+def test_outlines_are_bounded_in_memory_and_count_from_the_bounds(slide, tmp_path, monkeypatch):
+    from l2s_jax.prediction.slides import outlines as module
+
+    monkeypatch.setattr(module, "MAX_TRACED_PIXELS", 300 * 400 // 9 + 1)
     opened = replace(open_slide(slide), bounds_level0=(100, 200, 900, 1000))
     codes = truth_at(4)
     with scratch_picture(tmp_path, codes.shape) as picture:
         write_block(picture, 0, 0, codes)
-        number, mpp = write_outlines(tmp_path / "a.geojson", picture, opened, 4.0, CLASSES, 0.0)
-    assert (number, mpp) == (2, 12.0)
+        written = outlines_of(picture, opened, 4.0, tmp_path)
+    assert (written.objects, written.mpp) == (2, 12.0)
     regions = read_annotations(tmp_path / "a.geojson", class_table(CLASSES), offset_level0=(100, 200)).regions
     for region, (row, col, row_radius, col_radius, _) in zip(regions, PARTS, strict=True):
         assert (region.polygon.centroid.y, region.polygon.centroid.x) == pytest.approx((row, col), abs=6)
@@ -435,7 +442,7 @@ def test_outlines_are_bounded_in_memory_and_count_from_the_bounds(slide, tmp_pat
 def test_outlines_end_at_the_slides_edge(slide, tmp_path):
     with scratch_picture(tmp_path, (134, 178)) as picture:  # of 9 level-0 pixels: 1206 x 1602
         write_block(picture, 0, 0, np.ones((134, 178), np.uint8))
-        write_outlines(tmp_path / "a.geojson", picture, open_slide(slide), 9.0, CLASSES, 0.0)
+        outlines_of(picture, open_slide(slide), 9.0, tmp_path)
     regions = read_annotations(tmp_path / "a.geojson", class_table(CLASSES)).regions
     assert [region.polygon.bounds for region in regions] == [(0, 0, 1600, 1200)]
 

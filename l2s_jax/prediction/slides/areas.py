@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from l2s_jax.prediction.slides.bands import Area, area_of
+from l2s_jax.prediction.slides.job import Area, area_of
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.slides.areas import Areas, covered, find_areas, read_areas
 from l2s_jax.slides.overview import Tissue, find_tissue

@@ -137,6 +137,7 @@ def evaluate_slides(
     if not judged:
         raise UserError("\n".join(["no slide could be evaluated:", *failures]), exit_code=1)
     context = {"run": str(run), "mpp": working_mpp(predictor, options), "predicted_within": options.within}
+    context |= {"enlargement": options.enlargement}
     context |= {"groups_near_trained_ones": near}
     result = context | slide_figures(judged, classes)
     with publishing(folder, sources) as stage:

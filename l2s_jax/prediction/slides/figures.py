@@ -11,7 +11,7 @@ from l2s_jax.data.classes import Classes
 from l2s_jax.figures.drawing import draw_confusion, save_figure
 from l2s_jax.prediction.metrics import bach_score, confusion_matrix, per_class, spread, spread_text
 from l2s_jax.prediction.metrics import summary as averages
-from l2s_jax.prediction.slides.bands import area_of
+from l2s_jax.prediction.slides.job import area_of
 from l2s_jax.prediction.slides.record import Record
 from l2s_jax.slides.annotations.frames import Undrawn, paint_known
 from l2s_jax.slides.annotations.types import Annotations

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from l2s_jax.prediction.tiles import Enlargement
 from l2s_jax.system.errors import UserError
 
 
@@ -32,8 +33,12 @@ class SlideOptions:
     """Slides: GeoJSON in both folders counts from the corner of a slide's non-empty area, or the whole's."""
     entropy: bool = False
     """Slides: write NAME_entropy.ome.tif as well, 0 (sure) to 255 (all classes equally likely)."""
-    simplify: float = 0.0
-    """Slides: micrometres by which outlines in the GeoJSON may leave the edges of pixels."""
+    enlargement: Enlargement = "bilinear"
+    """Slides: interpolate between the network's cells of 8 pixels; or `nearest`, each cell a square, as the
+    paper does with patches."""
+    simplify: float | None = None
+    """Slides: micrometres by which outlines in the GeoJSON may leave the edges of pixels; by default
+    two pixels, which makes slopes of their stairs."""
     readers: int = 4
     """Slides: threads that read; do not change the result."""
 
@@ -42,7 +47,7 @@ class SlideOptions:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise UserError(f"--{name.replace('_', '-')} {value:g} must be a positive number of um/px")
-        if not 0 <= self.simplify < float("inf"):
+        if self.simplify is not None and not 0 <= self.simplify < float("inf"):
             raise UserError(f"--simplify {self.simplify:g} must be 0 or more micrometres")
         for name in ("within", "exclude"):
             if getattr(self, f"{name}_only") and getattr(self, name) in (None, "tissue", "slide"):

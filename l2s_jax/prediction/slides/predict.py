@@ -18,14 +18,15 @@ from l2s_jax.prediction.slides.areas import (
     require_areas,
     tissue_area,
 )
-from l2s_jax.prediction.slides.bands import Area, SlideJob, predict_bands
+from l2s_jax.prediction.slides.bands import predict_bands
+from l2s_jax.prediction.slides.job import Area, SlideJob
 from l2s_jax.prediction.slides.options import SlideOptions
+from l2s_jax.prediction.slides.outlines import traced_grid, write_outlines
 from l2s_jax.prediction.slides.outputs import (
     output_paths,
     record_path,
     write_class_map,
     write_entropy,
-    write_outlines,
     write_overlay,
 )
 from l2s_jax.prediction.slides.record import (
@@ -162,7 +163,7 @@ def predict_slide(
     start = time.monotonic()
     with publishing(out, sources, key=settings["key"], last=[about.name]) as stage:
         outputs = output_paths(stage, name, options.entropy)
-        result = _predict(slide, outputs, predictor, options, mpp, marked, title, say)
+        result = _predict(slide, outputs, predictor, options, mpp, marked, settings["key"], title, say)
         if predictor.unfinished:
             result["unfinished"] = predictor.unfinished
         record = {"name": name} | settings | result | {"seconds": round(time.monotonic() - start, 1)}
@@ -199,6 +200,7 @@ def _predict(
     options: SlideOptions,
     mpp: float,
     marked: Marked,
+    key: str,
     title: str,
     say: Say,
 ) -> Record:
@@ -209,24 +211,30 @@ def _predict(
     size = size_at(slide, mpp)
     area = tissue_area(part, size, mpp)
     job, stain = make_job(slide, size, mpp, area, predictor, options)
-    job = job._replace(area=predicted_area(part, options, area))
+    grid = traced_grid(size)
+    job = job._replace(area=predicted_area(part, options, area), sampled=(grid.rows, grid.columns))
     classes, name, folder = predictor.classes, slide.path.stem, outputs["class map"].parent
     with contextlib.ExitStack() as stack:
         codes = stack.enter_context(scratch_picture(folder, size))
         entropy = stack.enter_context(scratch_picture(folder, size)) if options.entropy else None
-        counts = fill(codes, entropy, job, title)
+        of_grid = len(grid.rows), len(grid.columns) * len(classes)
+        probabilities = stack.enter_context(scratch_picture(folder, of_grid))
+        counts = fill(codes, entropy, probabilities, job, title)
         _require_readable(slide, counts)
         write_class_map(outputs["class map"], codes, mpp, name, classes)
         if entropy is not None:
             write_entropy(outputs["entropy"], entropy, mpp, name, classes)
-        regions, traced = write_outlines(outputs["outlines"], codes, slide, mpp, classes, options.simplify)
+        written = write_outlines(
+            outputs["outlines"], codes, probabilities, grid, slide, mpp, classes, options.simplify, key
+        )
         write_overlay(outputs["overlay"], codes, slide, mpp, classes)
     return describe_counts(counts, classes, mpp, part) | {
         "size": list(size),
         "outside": outside_text(options, classes, part.tissue),
         "stain": stain,
-        "outlines": regions,
-        "outlines_mpp": traced,
+        "outlines": written.objects,
+        "outlines_mpp": written.mpp,
+        "outlines_simplified_um": written.simplified,
     }
 
 
@@ -250,6 +258,7 @@ def make_job(
         IGNORE_PIXEL if background is None else background,
         options.entropy,
         options.readers,
+        options.enlargement,
     )
     return slide_in_stains_of_run(predictor, job)
 
@@ -261,13 +270,18 @@ def _read(slide: Slide, mpp: float, origin: tuple[int, int], size: tuple[int, in
         return None
 
 
-def fill(codes: RowFile, entropy: RowFile | None, job: SlideJob, title: str) -> Counts:
+def fill(
+    codes: RowFile, entropy: RowFile | None, probabilities: RowFile, job: SlideJob, title: str
+) -> Counts:
     """Predicts into scratch pictures. Raises `UserError` where the disk is full."""
     pixels, unread, tiles_unread = np.zeros(job.classes, np.int64), 0, 0
     for band in predict_bands(job, lambda tiles, total: track(tiles, title, total, "tiles")):
         write_block(codes, band.row, band.column, band.codes)
         if entropy is not None and band.entropy is not None:
             write_block(entropy, band.row, band.column, band.entropy)
+        if band.sample is not None and band.sample.probabilities.size:
+            of_pixels = band.sample.probabilities.reshape(len(band.sample.probabilities), -1)
+            write_block(probabilities, band.sample.row, band.sample.column * job.classes, of_pixels)
         pixels += band.counts
         unread += band.unread
         tiles_unread += band.tiles_unread

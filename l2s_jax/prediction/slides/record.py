@@ -73,6 +73,7 @@ def settings_of(
         "weighting": tiling.weighting,
         "within": "areas" if options.within_folder else options.within,
         "entropy": options.entropy,
+        "enlargement": options.enlargement,
         "simplify": options.simplify,
     } | dict(marked or {})
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
