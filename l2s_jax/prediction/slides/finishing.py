@@ -43,18 +43,28 @@ def _sampled(
 ) -> Sample:
     """Probabilities of the rows' pixels that are to be sampled; `weight` is 0 where nothing is predicted."""
     assert job.sampled is not None
-    ends = ((row, row + len(weight)), columns)
-    first, last = zip(*(np.searchsorted(*one) for one in zip(job.sampled, ends, strict=True)), strict=True)
-    chosen = (
-        places[low:high] - end[0]
-        for places, low, high, end in zip(job.sampled, first, last, ends, strict=True)
+    (rows, first_row), (cols, first_col) = (
+        _chosen(places, start, start + side)
+        for places, start, side in zip(job.sampled, (row, columns[0]), weight.shape, strict=True)
     )
-    here = np.ix_(*chosen)
-    weights = weight[here][..., None]
-    logits = total[here] / np.where(weights > 0, weights, 1)
-    exponents = np.exp(logits - logits.max(-1, keepdims=True)) * (weights > 0)
-    shares = exponents / np.maximum(exponents.sum(-1, keepdims=True), 1e-30)
-    return Sample(int(first[0]), int(first[1]), np.rint(255 * shares).astype(np.uint8))
+    weights = weight[rows][:, cols]
+    shares = np.zeros((*weights.shape, job.classes), np.uint8)
+    known = weights > 0
+    # Each class by itself: ten times quicker than along an axis of a few.
+    logits = [total[rows][:, cols, code][known] / weights[known] for code in range(job.classes)]
+    greatest = np.maximum.reduce(logits)
+    exponents = [np.exp(one - greatest) for one in logits]
+    scale = 255 / np.add.reduce(exponents)
+    for code, one in enumerate(exponents):
+        shares[..., code][known] = one * scale + 0.5
+    return Sample(first_row, first_col, shares)
+
+
+def _chosen(places: np.ndarray, start: int, stop: int) -> tuple[slice | np.ndarray, int]:
+    """Which of the positions [start, stop) are sampled, counted from `start`, and the number of the first."""
+    first, last = np.searchsorted(places, (start, stop))
+    every = last - first == stop - start
+    return (slice(None) if every else places[first:last] - start), int(first)
 
 
 def scaled_entropy(logits: np.ndarray) -> np.ndarray:
