@@ -62,6 +62,7 @@ class Outline(NamedTuple):
     ident: str = ""  # that element's Id
     negative: bool = False  # a hole in other shapes of its layer (ImageScope's NegativeROA)
     colour: Colour | None = None  # of its class or its own, as the tool that wrote the file shows it
+    uid: str = ""  # of the object in its file (GeoJSON); the parts of one share it
 
 
 class Parsed(NamedTuple):
