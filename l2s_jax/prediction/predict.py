@@ -11,7 +11,8 @@ from l2s_jax.prediction.pictures import (
 )
 from l2s_jax.prediction.predictor import Stain, load_predictor
 from l2s_jax.prediction.slides.options import SlideOptions
-from l2s_jax.prediction.slides.predict import predict_slides, slide_outputs
+from l2s_jax.prediction.slides.predict import predict_slides
+from l2s_jax.prediction.slides.replacing import slide_outputs
 from l2s_jax.prediction.tiles import Weighting
 from l2s_jax.slides.one_slide import each_once
 from l2s_jax.slides.slide import is_slide

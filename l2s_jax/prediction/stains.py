@@ -49,20 +49,20 @@ def in_stains_of_run(predictor: Predictor, image: np.ndarray) -> tuple[np.ndarra
     return normalised, NOT_FOUND if status == UNCHANGED else NORMALISED
 
 
-def slide_in_stains_of_run(predictor: Predictor, job: SlideJob) -> tuple[SlideJob, str]:
-    """A slide's job with tiles in the stains of the run, and in words how they are treated.
+def slide_in_stains_of_run(predictor: Predictor, job: SlideJob) -> tuple[SlideJob, str, StainFit | None]:
+    """A slide's job with tiles in the stains of the run, in words how they are treated, and its own stains.
 
     Args:
       predictor: the run.
       job: whose `area` is the tissue, to which the slide's stains are fitted.
     """
     if predictor.reference is None:
-        return job, AS_THEY_ARE
+        return job, AS_THEY_ARE, None
     fit = fit_slide(job)
     if not fit.usable:
-        return job, NOT_FOUND
+        return job, NOT_FOUND, None
     forward = in_stains_of(predictor.forward, fit, predictor.reference, predictor.tiling.batch_size)
-    return job._replace(forward=forward), NORMALISED
+    return job._replace(forward=forward), NORMALISED, fit
 
 
 def stains_of_manifest(predictor: Predictor, folder: Path) -> Treatment:

@@ -173,7 +173,7 @@ def test_areas_overlay_entropy_and_record(slide, done):
     assert codes[100, edge - 12] != codes[100, edge + 12]  # least sure at an outline
     left = sorted(path.name for path in out.iterdir() if not path.name.endswith(".lock"))
     assert left == sorted(
-        ["areas.csv", "outputs.jsonl"]
+        ["areas.csv", "outputs.jsonl", "quality.csv"]
         + [f"case 1{end}" for end in (".geojson", ".json", ".ome.tif", "_entropy.ome.tif", "_overlay.png")]
     )
 

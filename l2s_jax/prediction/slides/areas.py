@@ -9,7 +9,8 @@ import numpy as np
 from l2s_jax.prediction.slides.job import Area, area_of
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.slides.areas import Areas, covered, find_areas, read_areas
-from l2s_jax.slides.overview import Tissue, find_tissue
+from l2s_jax.slides.overview import Tissue, look_for_tissue
+from l2s_jax.slides.quality import ink_share
 from l2s_jax.slides.slide import Slide
 from l2s_jax.system.errors import UserError
 
@@ -34,6 +35,7 @@ class Part(NamedTuple):
 
     tissue: Tissue  # found here, or as a file says; with what is to be left out
     excluded: np.ndarray | None  # bool[h,w] on the same grid; None: nothing
+    ink: float  # share of the tissue with the colours of ink; NaN without tissue
     lines: tuple[str, ...]  # what a person should know
 
 
@@ -88,7 +90,7 @@ def part_of(slide: Slide, options: SlideOptions, marked: Marked) -> Part:
     Raises:
       UserError: nothing is left, or more of the slide than is allowed cannot be read.
     """
-    here = find_tissue(slide)
+    image, here = look_for_tissue(slide)
     total, tissue, lines = int(here.mask.sum()), here, []
     if marked.within is not None:
         kept = covered(marked.within, slide, here.mpp)
@@ -109,7 +111,7 @@ def part_of(slide: Slide, options: SlideOptions, marked: Marked) -> Part:
     if marked.exclude is None:
         if options.exclude is not None:
             lines.append(f"nothing is left out: {options.exclude} holds no file of this slide")
-        return Part(tissue, None, tuple(lines))
+        return Part(tissue, None, ink_share(image, tissue.mask), tuple(lines))
     excluded = covered(marked.exclude, slide, here.mpp)
     lines += [f"leaves out {marked.exclude.path}: {one}" for one in marked.exclude.notes]
     inside = int(tissue.mask.sum())
@@ -125,7 +127,7 @@ def part_of(slide: Slide, options: SlideOptions, marked: Marked) -> Part:
             f"warning: {marked.exclude.path} leaves out more than half of the tissue. Does it mark what is "
             "to be kept (--within)?"
         )
-    return Part(tissue, excluded, tuple(lines))
+    return Part(tissue, excluded, ink_share(image, tissue.mask & ~excluded), tuple(lines))
 
 
 def tissue_area(part: Part, size: tuple[int, int], mpp: float) -> Area:

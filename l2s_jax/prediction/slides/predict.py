@@ -29,6 +29,7 @@ from l2s_jax.prediction.slides.outputs import (
     write_entropy,
     write_overlay,
 )
+from l2s_jax.prediction.slides.quality import COLUMNS, QUALITY, append_quality, quality_of
 from l2s_jax.prediction.slides.record import (
     AREAS,
     Counts,
@@ -42,25 +43,26 @@ from l2s_jax.prediction.slides.record import (
     settings_of,
     warnings,
 )
+from l2s_jax.prediction.slides.replacing import (
+    require_free,
+    require_other_slide,
+    slide_outputs,
+    sources_of_slide,
+)
 from l2s_jax.prediction.stains import slide_in_stains_of_run
 from l2s_jax.slides.mpp import read_mpp_table
-from l2s_jax.slides.one_slide import dicom_series
 from l2s_jax.slides.overview import MAX_UNREADABLE, too_damaged
 from l2s_jax.slides.reading import UnreadableRegion, read_window
 from l2s_jax.slides.row_file import RowFile, scratch_picture, write_block
 from l2s_jax.slides.sheets import slide_notes
 from l2s_jax.slides.slide import Slide, open_slide, size_at
+from l2s_jax.stain.fit import StainFit
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import write_json
 from l2s_jax.system.outputs import (
-    Source,
     publishing,
-    read_record,
-    refuse_foreign,
-    require_apart,
     require_own_table,
     require_replaceable,
-    source_of,
 )
 from l2s_jax.system.progress import track
 from l2s_jax.types import IGNORE_PIXEL
@@ -84,6 +86,7 @@ def predict_slides(
     require_areas(slides, options)
     require_free(slides, out, options)
     require_own_table(out / AREAS, area_columns(predictor.classes))
+    require_own_table(out / QUALITY, COLUMNS)
     if predictor.mpp is not None and is_another(Scale((mpp, mpp), "--mpp"), predictor.mpp):
         say(f"warning: slides are read at {mpp:g} um/px as asked; the run was trained at {predictor.mpp:g}")
     table = read_mpp_table(options.mpp_table) if options.mpp_table else None
@@ -96,21 +99,6 @@ def predict_slides(
             failures.append(str(error))
             say(f"{title} failed: {error}")
     return records, failures
-
-
-def slide_outputs(path: Path, out: Path, options: SlideOptions) -> list[Path]:
-    """All files that are named after a slide."""
-    return [*output_paths(out, path.stem, options.entropy).values(), record_path(out, path.stem)]
-
-
-def require_free(slides: Sequence[Path], out: Path, options: SlideOptions) -> None:
-    """Refuses slides whose outputs would meet, or be written over files that are not theirs.
-
-    Outputs that were changed since are left to `predict_slide`: a slide that is finished needs no new ones.
-    """
-    outputs = {path: slide_outputs(path, out, options) for path in slides}
-    require_apart(outputs)
-    refuse_foreign(outputs)
 
 
 def working_mpp(predictor: Predictor, options: SlideOptions) -> float:
@@ -155,7 +143,7 @@ def predict_slide(
     for note in slide_notes(slide):
         say(f"{title}: {note}")
     sources = sources_of_slide(path)
-    _require_other_slide(path, out, sources)
+    require_other_slide(path, out, sources)
     names = [one.name for one in slide_outputs(path, out, options)]
     require_replaceable(out, names, sources)
     if any((out / one).exists() for one in names):
@@ -166,31 +154,14 @@ def predict_slide(
         result = _predict(slide, outputs, predictor, options, mpp, marked, settings["key"], title, say)
         if predictor.unfinished:
             result["unfinished"] = predictor.unfinished
-        record = {"name": name} | settings | result | {"seconds": round(time.monotonic() - start, 1)}
+        record: Record = {"name": name} | settings | result | {"seconds": round(time.monotonic() - start, 1)}
         write_json(stage / about.name, record)
         append_areas(out / AREAS, record)
+        append_quality(out / QUALITY, name, record["quality"])
     say(f"{title}: {record_text(record)}")
     for line in warnings(record):
         say(f"{title}: {line}")
     return record
-
-
-def sources_of_slide(path: Path) -> tuple[Source, ...]:
-    """What a slide's outputs are made from."""
-    series = dicom_series(path)
-    of_series = (Source(f"DICOM series {series}"),) if series else ()
-    return (source_of(path, digest=True), *of_series)
-
-
-def _require_other_slide(path: Path, out: Path, sources: Sequence[Source]) -> None:
-    """Refuses a file of a DICOM slide that was predicted in the folder as another file of it."""
-    for name, entries in read_record(out).items() if len(sources) > 1 else ():
-        before = Path(entries[-1].sources[0].name) if entries[-1].sources else path
-        if sources[1] in entries[-1].sources and before.stem != path.stem:
-            raise UserError(
-                f"{path} is of the slide ({sources[1].name}) that was predicted as {before} ({out / name}): "
-                "its areas would be counted twice. Name that file, or choose another output folder"
-            )
 
 
 def _predict(
@@ -210,7 +181,7 @@ def _predict(
         say(f"{title}: {line}")
     size = size_at(slide, mpp)
     area = tissue_area(part, size, mpp)
-    job, stain = make_job(slide, size, mpp, area, predictor, options)
+    job, stain, fit = make_job(slide, size, mpp, area, predictor, options)
     grid = traced_grid(size)
     job = job._replace(area=predicted_area(part, options, area), sampled=(grid.rows, grid.columns))
     classes, name, folder = predictor.classes, slide.path.stem, outputs["class map"].parent
@@ -235,6 +206,7 @@ def _predict(
         "outlines": written.objects,
         "outlines_mpp": written.mpp,
         "outlines_simplified_um": written.simplified,
+        "quality": quality_of(slide, part, fit, predictor.reference),
     }
 
 
@@ -245,8 +217,8 @@ def make_job(
     area: Area,
     predictor: Predictor,
     options: SlideOptions,
-) -> tuple[SlideJob, str]:
-    """What `predict_bands` is to do with a slide's tissue, and how its stains are treated, in words."""
+) -> tuple[SlideJob, str, StainFit | None]:
+    """What `predict_bands` is to do with a slide's tissue, how its stains are treated, and what they are."""
     background = predictor.classes.background
     job = SlideJob(
         predictor.forward,
