@@ -11,6 +11,7 @@ from PIL import Image
 from helpers.slide_generator import ellipses, write_qupath_geojson
 from l2s_jax.data.classes import Classes
 from l2s_jax.phantom.slide_writing import write_pyramidal_slide
+from l2s_jax.prediction.predict import predict as predict_files
 from l2s_jax.prediction.predictor import Predictor
 from l2s_jax.prediction.slides.areas import part_of, read_marked
 from l2s_jax.prediction.slides.figures import judge_slide
@@ -156,6 +157,13 @@ def test_folders_without_a_file_of_a_slide(slide, tmp_path):
     )
     assert len(records) == 2 and not failures
     assert any("b.svs" in line and "nothing is left out" in line for line in lines)
+
+
+def test_areas_are_not_passed_over_with_pictures(tmp_path):
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+    for options in (SlideOptions(exclude=tmp_path), SlideOptions(within=str(tmp_path))):
+        with pytest.raises(UserError, match=r"a\.png is taken for a picture.*--slide"):
+            predict_files(tmp_path, [tmp_path / "a.png"], tmp_path / "out", slides=options)
 
 
 def test_what_is_left_out_is_not_scored(slide, tmp_path):
