@@ -51,7 +51,8 @@ def jax_tiles(options: argparse.Namespace) -> Callable[[], object]:
 
 def jax_slide(options: argparse.Namespace) -> Callable[[], object]:
     """The slide from its file to class codes."""
-    from l2s_jax.prediction.slides.bands import Job, predict_bands
+    from l2s_jax.prediction.slides.bands import predict_bands
+    from l2s_jax.prediction.slides.job import SlideJob
     from l2s_jax.prediction.tiles import Tiling
     from l2s_jax.slides.reading import read_window
     from l2s_jax.slides.slide import open_slide
@@ -59,7 +60,8 @@ def jax_slide(options: argparse.Namespace) -> Callable[[], object]:
     slide, forward = open_slide(options.slide), jax_forward(options)
     size = slide.size_level0
     tiling = Tiling(TILE, TILE // 2, batch_size=options.batch)
-    job = Job(forward, lambda origin, wanted: read_window(slide, origin, wanted, 0.5), size, tiling, CLASSES)
+    read = lambda origin, wanted: read_window(slide, origin, wanted, 0.5)  # noqa: E731
+    job = SlideJob(forward, read, size, tiling, CLASSES)
     return lambda: sum(band.counts.sum() for band in predict_bands(job))
 
 

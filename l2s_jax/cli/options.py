@@ -95,6 +95,17 @@ class NameOptions:
     """Names in the annotations whose regions are of no known class, and not scored."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class UndrawnOptions:
+    """What pixels are that nobody drew."""
+
+    undrawn: Literal["unknown", "background"] | None = None
+    """Unknown and left out; or background. By default background inside frames and unknown elsewhere; with
+    BACH's classes and no frame background, as in the challenge."""
+    frame: tuple[str, ...] = ()
+    """Names in the annotations of areas that are drawn completely, beside QuPath's Region*."""
+
+
 def nameable(paths: Sequence[Path]) -> list[Path]:
     """The files whose names can stand in results; says on standard error which can't."""
     kept, refused = without_unnameable(paths)

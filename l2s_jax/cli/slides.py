@@ -14,6 +14,7 @@ from l2s_jax.cli.options import (
     Run,
     StainOptions,
     TilingOptions,
+    UndrawnOptions,
     nameable,
 )
 from l2s_jax.cli.prepare import ExtractionPreset
@@ -91,7 +92,7 @@ class Inspect(Command, NameOptions, ExtractionOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateSlides(JaxCommand, SlideOptions, StainOptions, TilingOptions, NameOptions):
+class EvaluateSlides(JaxCommand, SlideOptions, StainOptions, TilingOptions, NameOptions, UndrawnOptions):
     """Predict annotated slides and measure: F1, IoU and BACH score, per slide and pooled."""
 
     folder: Run
@@ -133,6 +134,7 @@ class EvaluateSlides(JaxCommand, SlideOptions, StainOptions, TilingOptions, Name
             stain=self.stain,
             options=self.part(SlideOptions),
             **self.values(NameOptions),
+            **self.values(UndrawnOptions),
             **self.values(TilingOptions),
         )
         return 0 if len(slides) == len(self.slides) else 1

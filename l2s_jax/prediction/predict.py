@@ -11,7 +11,8 @@ from l2s_jax.prediction.pictures import (
 )
 from l2s_jax.prediction.predictor import Stain, load_predictor
 from l2s_jax.prediction.slides.options import SlideOptions
-from l2s_jax.prediction.slides.predict import predict_slides, slide_outputs
+from l2s_jax.prediction.slides.predict import predict_slides
+from l2s_jax.prediction.slides.replacing import slide_outputs
 from l2s_jax.prediction.tiles import Weighting
 from l2s_jax.slides.one_slide import each_once
 from l2s_jax.slides.slide import is_slide
@@ -68,6 +69,11 @@ def predict(
     paths = each_once([Path(image) for image in images], say)
     whole = [path for path in paths if slides.slide or is_slide(path)]
     pictures = [path for path in paths if path not in whole]
+    if pictures and (slides.exclude is not None or slides.within_folder is not None):
+        raise UserError(
+            f"{pictures[0]} is taken for a picture, of which all is predicted; --within FOLDER and --exclude "
+            "are for slides. Take it for one with --slide, or name slides only"
+        )
     outputs = {path: picture_outputs(path, out) for path in pictures}
     outputs |= {path: slide_outputs(path, out, slides) for path in whole}
     require_apart(outputs)

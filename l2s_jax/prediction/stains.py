@@ -14,7 +14,8 @@ import numpy as np
 from l2s_jax.data.manifest import STAIN
 from l2s_jax.models.forward import Forward
 from l2s_jax.prediction.predictor import Predictor
-from l2s_jax.prediction.slides.bands import SlideJob, tiles_over
+from l2s_jax.prediction.slides.bands import tiles_over
+from l2s_jax.prediction.slides.job import SlideJob
 from l2s_jax.slides.sheets import Sheet
 from l2s_jax.slides.tissue import is_saturated, sample_tissue_pixels
 from l2s_jax.stain.fit import UNCHANGED, StainFit
@@ -48,20 +49,20 @@ def in_stains_of_run(predictor: Predictor, image: np.ndarray) -> tuple[np.ndarra
     return normalised, NOT_FOUND if status == UNCHANGED else NORMALISED
 
 
-def slide_in_stains_of_run(predictor: Predictor, job: SlideJob) -> tuple[SlideJob, str]:
-    """A slide's job with tiles in the stains of the run, and in words how they are treated.
+def slide_in_stains_of_run(predictor: Predictor, job: SlideJob) -> tuple[SlideJob, str, StainFit | None]:
+    """A slide's job with tiles in the stains of the run, in words how they are treated, and its own stains.
 
     Args:
       predictor: the run.
       job: whose `area` is the tissue, to which the slide's stains are fitted.
     """
     if predictor.reference is None:
-        return job, AS_THEY_ARE
+        return job, AS_THEY_ARE, None
     fit = fit_slide(job)
     if not fit.usable:
-        return job, NOT_FOUND
+        return job, NOT_FOUND, None
     forward = in_stains_of(predictor.forward, fit, predictor.reference, predictor.tiling.batch_size)
-    return job._replace(forward=forward), NORMALISED
+    return job._replace(forward=forward), NORMALISED, fit
 
 
 def stains_of_manifest(predictor: Predictor, folder: Path) -> Treatment:

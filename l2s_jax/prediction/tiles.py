@@ -1,5 +1,6 @@
 """From pictures to logits: batches of fixed shape, overlapping tiles, a weighted mean. Touches no files."""
 
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -9,6 +10,10 @@ from l2s_jax.models.decoder import SCALE
 from l2s_jax.models.forward import Forward
 
 Weighting = Literal["gaussian", "uniform"]
+
+Enlargement = Literal["nearest", "bilinear"]
+"""How low-resolution logits become those of pixels: each cell is a square of them, as in the paper, or they
+are interpolated between the centres of cells, so that outlines do not run along cells."""
 
 
 def tile_origins(length: int, tile: int, stride: int) -> list[int]:
@@ -108,9 +113,25 @@ def predict_picture(forward: Forward, image: np.ndarray, tiling: Tiling) -> tupl
     return (total / weight[..., None])[:height, :width], labels / len(origins)
 
 
-def enlarge(coarse: np.ndarray) -> np.ndarray:
-    """Nearest-neighbour enlargement of a low-resolution map [h,w,...] to [8h,8w,...], in NumPy."""
-    return coarse.repeat(SCALE, axis=0).repeat(SCALE, axis=1)
+def enlarge(coarse: np.ndarray, how: Enlargement = "nearest") -> np.ndarray:
+    """Enlarges a low-resolution map [h,w,...] to [8h,8w,...], in NumPy.
+
+    Args:
+      coarse: logits [h,w,C] for "bilinear"; class codes too for "nearest".
+      how: see `Enlargement`. Bilinearly, a cell's own value stands at its centre, and beyond the outermost
+        centres nothing is made up.
+    """
+    if how == "nearest":
+        return coarse.repeat(SCALE, axis=0).repeat(SCALE, axis=1)
+    rows, columns = (_bilinear(side) for side in coarse.shape[:2])
+    return np.matmul(columns, np.tensordot(rows, coarse, 1))
+
+
+@functools.cache
+def _bilinear(side: int) -> np.ndarray:
+    """f32[8n,n]: what each cell of a side of n cells gives to each of its pixels."""
+    place = ((np.arange(side * SCALE) + 0.5) / SCALE - 0.5).clip(0, side - 1)
+    return np.maximum(1 - np.abs(place[:, None] - np.arange(side)), 0).astype(np.float32)
 
 
 def reflect_to(image: np.ndarray, size: int) -> np.ndarray:

@@ -66,9 +66,14 @@ def find_tissue(slide: Slide) -> Tissue:
     Raises:
       UserError: more than `MAX_UNREADABLE` of the slide cannot be read.
     """
+    return look_for_tissue(slide)[1]
+
+
+def look_for_tissue(slide: Slide) -> tuple[np.ndarray, Tissue]:
+    """The picture u8[H,W,3] in which `find_tissue` looks, and what it finds. Raises `UserError` likewise."""
     mpp = TISSUE_MPP * max(1.0, math.sqrt(math.prod(size_at(slide, TISSUE_MPP)) / MAX_OVERVIEW_PIXELS))
     image, unreadable = read_overview(slide, mpp)
-    return Tissue(tissue_mask(image, opening=opening_at(mpp)) | unreadable, mpp)
+    return image, Tissue(tissue_mask(image, opening=opening_at(mpp)) | unreadable, mpp)
 
 
 def too_damaged(slide: Slide, detail: str) -> UserError:

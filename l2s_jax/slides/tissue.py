@@ -4,8 +4,9 @@ What saturation can and cannot tell:
 
 - White, grey and black have none, so empty glass and a scanner's black margin are background. The saturation
   of nearly black pixels is noise, which is why `DARKEST` sets a floor.
-- Pen marks are as saturated as tissue and count as tissue. Draw them as regions of their own and name these
-  with --ignore, which makes them unknown; no threshold on colour separates green ink from every stain.
+- Pen marks are as saturated as tissue and count as tissue: no threshold on colour separates green ink from
+  every stain. Draw them as QuPath's Ignore* or under --ignore, which makes them unknown, or leave them out
+  with --exclude.
 - Pale, fatty tissue lies below the threshold. Filling holes brings back what is enclosed by other tissue.
 """
 

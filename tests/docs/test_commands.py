@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from scipy import ndimage
 
 from helpers.commands import l2s
 from helpers.dataset_generator import write_bach, write_digestpath, write_ebhi, write_gleason
@@ -22,7 +23,7 @@ from helpers.pages import NAMES, ROOT, blocks
 from l2s_jax.cli.app import _parse
 from l2s_jax.data.pictures import write_png
 from l2s_jax.phantom.bach import phantom_section
-from l2s_jax.prediction.slides.bands import area_of
+from l2s_jax.prediction.slides.job import area_of
 from l2s_jax.slides.annotations.class_names import BACH_CLASSES, class_table
 from l2s_jax.slides.annotations.painting import paint
 from l2s_jax.slides.annotations.reading import read_annotations
@@ -185,7 +186,10 @@ def test_whole_slides_as_printed(reader):
             assert 0 <= rows.min() < rows.max() <= slide.size_level0[0]
             assert 0 <= columns.min() < columns.max() <= slide.size_level0[1]
     outlines = read_annotations(folder / "slides/A04.geojson", class_table(BACH_CLASSES))
-    np.testing.assert_array_equal(paint(outlines, codes.shape, (factor, factor), background=0), codes)
+    # Outlines may leave the edges of pixels by two of them, but not more.
+    painted = paint(outlines, codes.shape, (factor, factor), background=0)
+    near = ndimage.maximum_filter(codes, 5) != ndimage.minimum_filter(codes, 5)
+    np.testing.assert_array_equal(painted[~near], codes[~near])
     # Classes are on tissue only, and that is where the phantom has its regions.
     tissue = find_tissue(slide)
     area = area_of(tissue.mask, codes.shape, 7.5 / tissue.mpp)

@@ -32,8 +32,9 @@ class Block(NamedTuple):
     @property
     def why_not(self):
         """Why the tests do not run it, as the block itself says; None where they do."""
-        lines = [line for line in self.text.splitlines() if line.startswith(NOT_RUN)]
-        return lines[0].removeprefix(NOT_RUN).strip() if lines else None
+        lines = [line.replace("// ", "# ", 1) for line in self.text.splitlines()]  # Groovy's comments
+        found = [line for line in lines if line.startswith(NOT_RUN)]
+        return found[0].removeprefix(NOT_RUN).strip() if found else None
 
     @property
     def commands(self):

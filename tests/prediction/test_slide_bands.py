@@ -7,14 +7,10 @@ from hypothesis import strategies as st
 
 from helpers.forward import fake_forward
 from l2s_jax.prediction.slides import bands as slide_inference
-from l2s_jax.prediction.slides.bands import (
-    SlideJob,
-    area_of,
-    column_strips,
-    predict_bands,
-    scaled_entropy,
-    tiles_over,
-)
+from l2s_jax.prediction.slides.bands import column_strips, predict_bands, tiles_over
+from l2s_jax.prediction.slides.finishing import scaled_entropy
+from l2s_jax.prediction.slides.job import SlideJob, area_of
+from l2s_jax.prediction.slides.outlines import traced_grid
 from l2s_jax.prediction.tiles import Tiling, predict_picture
 from l2s_jax.slides.ome_tiff import read_strips, write_pyramid
 from l2s_jax.slides.row_file import read_rows, sample, scratch_picture, write_block
@@ -152,8 +148,8 @@ def test_open_rows_are_those_of_a_tile_however_tall_the_picture(monkeypatch):
         seen.add((total.base.shape, len(total)))
         return finish(job, columns, row, total, weight, unread)
 
-    finish = slide_inference._finish
-    monkeypatch.setattr(slide_inference, "_finish", watch)
+    finish = slide_inference.finish
+    monkeypatch.setattr(slide_inference, "finish", watch)
     grey = np.zeros((20_000, 64, 3), np.uint8)
     peaks = []
     for height in (1_000, 20_000):
@@ -174,6 +170,32 @@ def test_a_failing_reader_fails_loudly_and_leaves_no_thread(rng):
 
     with pytest.raises(ValueError, match="no such place"):
         list(predict_bands(SlideJob(fake_forward, read, (64, 64), Tiling(16, 8), 3)))
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_probabilities_are_those_of_the_sampled_pixels(rng, monkeypatch, step):
+    """Whatever the bands and strips; none where nothing is predicted, or could be read."""
+    image = rng.integers(0, 256, (70, 101, 3), np.uint8)
+    mask = np.ones(image.shape[:2], bool)
+    mask[:, 80:] = False
+    monkeypatch.setattr("l2s_jax.prediction.slides.outlines.MAX_TRACED_PIXELS", image[..., 0].size // step**2)
+    grid = traced_grid(image.shape[:2])
+    assert grid.step >= step
+    small = lambda images: tuple(one / 40 for one in fake_forward(images))  # noqa: E731, no softmax of 0 and 1
+    logits, _ = predict_picture(small, image, Tiling(16, 8))
+    exponents = np.exp(logits - logits.max(-1, keepdims=True))
+    expected = 255 * exponents / exponents.sum(-1, keepdims=True) * mask[..., None]
+    expected = expected[np.ix_(grid.rows, grid.columns)]
+    job = SlideJob(small, reader(image), image.shape[:2], Tiling(16, 8), 3, area_of(mask, mask.shape, 1.0))
+    job = job._replace(sampled=(grid.rows, grid.columns))
+    for limit in (2**27, 1):  # one strip, and many
+        monkeypatch.setattr(slide_inference, "MAX_OPEN_BYTES", limit)
+        found = np.zeros(expected.shape, np.uint8)
+        for band in predict_bands(job):
+            height, width = band.sample.probabilities.shape[:2]
+            here = np.s_[band.sample.row : band.sample.row + height]
+            found[here, band.sample.column : band.sample.column + width] = band.sample.probabilities
+        np.testing.assert_allclose(found, expected, atol=0.51)
 
 
 def test_entropy_is_scaled_to_bytes():

@@ -23,10 +23,11 @@ from l2s_jax.data.manifest import STAIN, read_manifest, write_patches
 from l2s_jax.phantom.slide_writing import write_bach_xml, write_pyramidal_slide
 from l2s_jax.prediction.predict import predict
 from l2s_jax.prediction.predictor import Predictor, load_predictor
-from l2s_jax.prediction.slides.bands import SlideJob, area_of
-from l2s_jax.prediction.slides.evaluate import evaluate_slides, find_annotation, judge_slide
+from l2s_jax.prediction.slides.evaluate import evaluate_slides, find_annotation
+from l2s_jax.prediction.slides.figures import Judged, judge_slide
+from l2s_jax.prediction.slides.job import SlideJob, area_of
 from l2s_jax.prediction.slides.options import SlideOptions
-from l2s_jax.prediction.slides.outputs import write_outlines
+from l2s_jax.prediction.slides.outlines import traced_grid, write_outlines
 from l2s_jax.prediction.slides.predict import predict_slides
 from l2s_jax.prediction.stains import fit_slide, in_stains_of
 from l2s_jax.prediction.tiles import Tiling
@@ -73,7 +74,7 @@ def predictor(forward=by_colour, classes=CLASSES, mpp=WORKING):
 
 
 def options(**changes):
-    return SlideOptions(**{"readers": 2} | changes)
+    return SlideOptions(**{"readers": 2, "enlargement": "nearest", "simplify": 0.0} | changes)
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +173,7 @@ def test_areas_overlay_entropy_and_record(slide, done):
     assert codes[100, edge - 12] != codes[100, edge + 12]  # least sure at an outline
     left = sorted(path.name for path in out.iterdir() if not path.name.endswith(".lock"))
     assert left == sorted(
-        ["areas.csv", "outputs.jsonl"]
+        ["areas.csv", "outputs.jsonl", "quality.csv"]
         + [f"case 1{end}" for end in (".geojson", ".json", ".ome.tif", "_entropy.ome.tif", "_overlay.png")]
     )
 
@@ -415,16 +416,23 @@ def test_a_full_disk_is_an_error_and_not_half_a_result(slide, tmp_path):
     assert "cannot write" in run_one(noisy, tmp_path / "file")[1][0]
 
 
-def test_outlines_are_bounded_in_memory_and_count_from_the_bounds(slide, tmp_path, monkeypatch):
-    from l2s_jax.prediction.slides import outputs as slide_outputs
+def outlines_of(picture, opened, mpp, folder):
+    grid = traced_grid(picture.size)
+    with scratch_picture(folder, (len(grid.rows), len(grid.columns) * len(CLASSES))) as probabilities:
+        path = folder / "a.geojson"
+        return write_outlines(path, picture, probabilities, grid, opened, mpp, CLASSES, 0.0, "key")
 
-    monkeypatch.setattr(slide_outputs, "MAX_TRACED_PIXELS", 300 * 400 // 9 + 1)
+
+def test_outlines_are_bounded_in_memory_and_count_from_the_bounds(slide, tmp_path, monkeypatch):
+    from l2s_jax.prediction.slides import outlines as module
+
+    monkeypatch.setattr(module, "MAX_TRACED_PIXELS", 300 * 400 // 9 + 1)
     opened = replace(open_slide(slide), bounds_level0=(100, 200, 900, 1000))
     codes = truth_at(4)
     with scratch_picture(tmp_path, codes.shape) as picture:
         write_block(picture, 0, 0, codes)
-        number, mpp = write_outlines(tmp_path / "a.geojson", picture, opened, 4.0, CLASSES, 0.0)
-    assert (number, mpp) == (2, 12.0)
+        written = outlines_of(picture, opened, 4.0, tmp_path)
+    assert (written.objects, written.mpp) == (2, 12.0)
     regions = read_annotations(tmp_path / "a.geojson", class_table(CLASSES), offset_level0=(100, 200)).regions
     for region, (row, col, row_radius, col_radius, _) in zip(regions, PARTS, strict=True):
         assert (region.polygon.centroid.y, region.polygon.centroid.x) == pytest.approx((row, col), abs=6)
@@ -434,7 +442,7 @@ def test_outlines_are_bounded_in_memory_and_count_from_the_bounds(slide, tmp_pat
 def test_outlines_end_at_the_slides_edge(slide, tmp_path):
     with scratch_picture(tmp_path, (134, 178)) as picture:  # of 9 level-0 pixels: 1206 x 1602
         write_block(picture, 0, 0, np.ones((134, 178), np.uint8))
-        write_outlines(tmp_path / "a.geojson", picture, open_slide(slide), 9.0, CLASSES, 0.0)
+        outlines_of(picture, open_slide(slide), 9.0, tmp_path)
     regions = read_annotations(tmp_path / "a.geojson", class_table(CLASSES)).regions
     assert [region.polygon.bounds for region in regions] == [(0, 0, 1600, 1200)]
 
@@ -509,6 +517,7 @@ def test_figures_equal_scikit_learn_on_the_files(trained, annotated, tmp_path):
     slides = [annotated / "one.svs", annotated / "two.svs"]
     lines = []
     arguments = {"rename": {"Tumour": "carcinoma"}, "options": options(mpp=4.0), "batch_size": 8}
+    arguments |= {"undrawn": "background"}
     result = evaluate_slides(trained, slides, out=tmp_path / "out", say=lines.append, **arguments)
     table = class_table(read_run_classes(trained), synonyms={"tumour": "carcinoma"})
     truths, predicted, tissues = [], [], []
@@ -537,7 +546,7 @@ def test_figures_equal_scikit_learn_on_the_files(trained, annotated, tmp_path):
         each = [sk.accuracy_score(t, g) for t, g in zip(truth, guess, strict=True)]
         assert part["per_slide"]["accuracy"]["mean"] == pytest.approx(np.mean(each))
         assert part["per_slide"]["accuracy"] | {"n": 2, "ddof": 1} == part["per_slide"]["accuracy"]
-        assert part["pixels"] == len(all_truth)
+        assert part["pixels"] == len(all_truth) and part["scored_share"] == 1
     rows = pd.read_csv(tmp_path / "out/per_slide.csv")
     assert list(rows["slide"]) == ["one", "one", "two", "two"] and {"tissue", "slide"} == set(
         rows["pixels_of"]
@@ -611,6 +620,35 @@ def test_slides_that_cannot_be_judged_cost_no_other(trained, annotated, tmp_path
     assert "NAME=CLASS" in capsys.readouterr().err
 
 
+def test_what_is_not_drawn_is_scored_only_where_it_is_known(trained, annotated, tmp_path, capsys):
+    shutil.copy(annotated / "two.svs", tmp_path / "two.svs")
+    square = [[(100, 100), (500, 100), (500, 500), (100, 500)]]
+    command = ["evaluate-slides", str(trained), str(tmp_path / "two.svs"), "--mpp", "4", "--batch-size", "8"]
+    command += ["--no-compile-cache", "--predictions", str(tmp_path / "predicted"), "--out"]
+    write_qupath_geojson(tmp_path / "two.geojson", [("carcinoma", square)])
+    assert cli.run([*command, str(tmp_path / "a")]) == 0
+    said = capsys.readouterr().out
+    assert "what is not drawn is unknown" in said and "the background, is known" in said
+    share = 10000 / (175 * 240)
+    assert f"{share:.1%} of the slide is known and scored" in said
+    figures = json.loads((tmp_path / "a/metrics.json").read_text())
+    assert figures["slide"]["scored_share"] == pytest.approx(share) and figures["slide"]["pixels"] == 10000
+    rows = pd.read_csv(tmp_path / "a/per_slide.csv")
+    assert set(rows["undrawn"]) == {"unknown"} and rows["scored_share"].iloc[1] == pytest.approx(share)
+    assert cli.run([*command, str(tmp_path / "b"), "--undrawn", "background"]) == 0
+    assert json.loads((tmp_path / "b/metrics.json").read_text())["slide"]["scored_share"] == 1
+    frame = [[(0, 0), (960, 0), (960, 500), (0, 500)]]
+    write_qupath_geojson(tmp_path / "two.geojson", [("carcinoma", square), ("seen", frame)])
+    assert cli.run([*command, str(tmp_path / "c"), "--frame", "seen"]) == 0
+    assert "inside 1 frame(s)" in capsys.readouterr().out
+    assert json.loads((tmp_path / "c/metrics.json").read_text())["slide"]["pixels"] == 125 * 240
+    # Nothing drawn is refused, until it is said to mean background.
+    write_qupath_geojson(tmp_path / "two.geojson", [])
+    assert cli.run([*command, str(tmp_path / "d")]) == 1
+    assert cli.run([*command, str(tmp_path / "d"), "--allow-empty"]) == 0
+    assert json.loads((tmp_path / "d/metrics.json").read_text())["slide"]["scored_share"] == 1
+
+
 def test_slides_that_were_trained_on_are_refused(trained, annotated):
     group = sorted(training_groups(trained))[0]
     with pytest.raises(Leak) as caught:
@@ -635,9 +673,9 @@ def test_outlines_count_from_where_one_says(trained, annotated, tmp_path, monkey
     write_qupath_geojson(tmp_path / "one.geojson", [("adenoma", [square])])
     seen = {}
 
-    def judge(slide, codes, record, regions, classes):
+    def judge(slide, codes, record, regions, classes, undrawn, tissue):
         seen["bounds"] = regions.regions[0].polygon.bounds
-        return {name: np.eye(4, dtype=int) for name in ("tissue", "slide")}
+        return {name: Judged(np.eye(4, dtype=int), 4) for name in ("tissue", "slide")}
 
     monkeypatch.setattr(module, "judge_slide", judge)
     lines = []
@@ -670,12 +708,12 @@ def test_pixels_without_a_prediction_take_no_part(slide, tmp_path):
         tmp_path / "truth.geojson", [("pink gland", [[(0, 0), (800, 0), (800, 1200), (0, 1200)]])]
     )
     regions = read_annotations(tmp_path / "truth.geojson", class_table(classes))
-    matrices = judge_slide(open_slide(slide), tmp_path / "case 1.ome.tif", record, regions, classes)
+    judged = judge_slide(open_slide(slide), tmp_path / "case 1.ome.tif", record, regions, classes)
     codes = tifffile.imread(tmp_path / "case 1.ome.tif")[:, :200]
     expected = np.zeros((3, 3), int)
     expected[1] = np.bincount(codes[codes < 3], minlength=3)
-    for matrix in matrices.values():
-        np.testing.assert_array_equal(matrix, expected)
+    for one in judged.values():
+        np.testing.assert_array_equal(one.matrix, expected)
 
 
 def test_rows_are_replaced_and_other_columns_refused(tmp_path):

@@ -1,3 +1,4 @@
+import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -74,3 +75,12 @@ def test_class_logits_are_the_mean_over_tiles(rng):
     image = rng.integers(0, 256, (16, 48, 3)).astype(np.uint8)
     _, labels = predict_picture(fake_forward, image, Tiling(16, 16, "uniform"))
     np.testing.assert_allclose(labels, image.reshape(-1, 3).mean(0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 5), (16, 16)])
+def test_bilinear_enlargement_is_that_of_jax(shape, rng):
+    coarse = rng.normal(size=(*shape, 3)).astype(np.float32)
+    expected = jax.image.resize(coarse, (8 * shape[0], 8 * shape[1], 3), "linear", antialias=False)
+    np.testing.assert_allclose(enlarge(coarse, "bilinear"), expected, atol=1e-5)
+    assert enlarge(coarse, "bilinear").dtype == np.float32
+    np.testing.assert_array_equal(enlarge(coarse)[::8, ::8], coarse)

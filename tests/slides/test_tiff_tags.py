@@ -252,3 +252,89 @@ def test_tags_that_cannot_be_read_are_said(tmp_path):
         file.pages[0].tags[277].overwrite(0)
     with pytest.raises(UserError, match=r"a\.tif"):
         open_slide(path, mpp=0.5)
+
+
+# The same without tiles: OpenSlide leaves these to Pillow
+
+TURNED = {1: IMAGE, 2: IMAGE[:, ::-1], 3: IMAGE[::-1, ::-1], 4: IMAGE[::-1]}
+
+
+def write_strips(path, *pages, orientation=1, **options):
+    with tifffile.TiffWriter(path) as writer:
+        for page in pages:
+            tags = ((274, "H", 1, orientation, True),)
+            common = {"metadata": None, "software": False, "photometric": "rgb", "extratags": tags}
+            writer.write(page, **{**common, **options})
+    assert openslide.OpenSlide.detect_format(path) is None
+    return path
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_turned_pictures_without_tiles(tmp_path, orientation):
+    path = write_strips(tmp_path / "a.tif", IMAGE, orientation=orientation)
+    if orientation in TURNED:
+        np.testing.assert_array_equal(pixels(path), TURNED[orientation])
+    else:
+        with pytest.raises(UserError, match=r"a\.tif .*turned by its tag"):
+            open_slide(path, mpp=0.5)
+
+
+@pytest.mark.parametrize(
+    "pages, options, message",
+    [
+        ([IMAGE.astype(np.uint16) * 16], {}, "more than 8 bits"),
+        ([GREY.astype(np.uint16) * 257], {"photometric": "minisblack"}, "more than 8 bits"),
+        ([IMAGE.astype(np.float32)], {}, "32-bit RGB of type float32"),
+        ([IMAGE.view(np.int8)], {}, "int8"),
+        (list(IMAGE.transpose(2, 0, 1)), {"photometric": "minisblack"}, "3 pages"),
+        ([np.dstack([IMAGE, GREY])], {"extrasamples": [0]}, "4 channels, 1 of them of no stated meaning"),
+        ([np.dstack([GREY, ALPHA])], {"photometric": "minisblack", "extrasamples": [0]}, "2 channels"),
+        ([np.dstack([IMAGE, GREY])], {"photometric": "separated"}, "CMYK"),
+    ],
+)  # fmt: skip
+def test_pixels_that_would_be_others_without_tiles(tmp_path, pages, options, message):
+    path = write_strips(tmp_path / "a.tif", *pages, **options)
+    with pytest.raises(UserError, match=rf"a\.tif .*{message}"):
+        open_slide(path, mpp=0.5)
+
+
+# Pyramids
+
+
+def write_levels(path, levels, where, **options):
+    """An OME-TIFF with its levels in SubIFDs, or a TIFF with them in further pages."""
+    common = {"photometric": "rgb", "tile": (TILE, TILE)}
+    if where == "subifds":
+        metadata = {"axes": "YXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}
+        first = {"subifds": len(levels) - 1, "metadata": metadata}
+    else:
+        common |= {"metadata": None, "software": False}
+        first = {"resolution": (20000.0, 20000.0), "resolutionunit": "CENTIMETER"}
+    with tifffile.TiffWriter(path, ome=where == "subifds") as writer:
+        writer.write(levels[0], **common, **first)
+        for level in levels[1:]:
+            writer.write(level, subfiletype=1, **{**common, **options})
+    return path
+
+
+@pytest.mark.parametrize(
+    "where, count, source", [("pages", 3, "tiff-resolution"), ("subifds", 1, "ome")], ids=["pages", "ome"]
+)
+def test_pyramids_say_their_scale_and_read_right_at_any(tmp_path, where, count, source):
+    """OpenSlide does not follow SubIFDs: level 0 is there, and is right, but slow."""
+    levels = [IMAGE, IMAGE[::2, ::2].copy(), IMAGE[::4, ::4].copy()]
+    slide = open_slide(write_levels(tmp_path / "a.ome.tif", levels, where))
+    assert slide.mpp == pytest.approx((0.5, 0.5)) and slide.mpp_source == source
+    assert len(slide.level_sizes) == count
+    np.testing.assert_array_equal(read_region(slide, (0, 0), (HEIGHT, WIDTH), 0.5), IMAGE)
+    coarse = read_region(slide, (0, 0), (HEIGHT // 4, WIDTH // 4), 2.0).astype(int)
+    expected = np.asarray(Image.fromarray(IMAGE).resize((WIDTH // 4, HEIGHT // 4), Image.Resampling.BOX))
+    assert np.abs(coarse - expected)[1:-1, 1:-1].mean() < 4
+
+
+def test_a_level_of_other_pixels_is_seen(tmp_path):
+    """The first page is sound, a reduced one is turned."""
+    turned = {"extratags": ((274, "H", 1, 6, True),)}
+    path = write_levels(tmp_path / "a.tif", [IMAGE, IMAGE[::2, ::2].copy()], "pages", **turned)
+    with pytest.raises(UserError, match=r"a\.tif: .*Orientation 6"):
+        open_slide(path)

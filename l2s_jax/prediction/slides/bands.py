@@ -11,14 +11,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from l2s_jax.models.forward import Forward
+from l2s_jax.prediction.slides.finishing import finish
+from l2s_jax.prediction.slides.job import Area, Band, SlideJob
 from l2s_jax.prediction.tiles import Tiling, batched, enlarge, reflect_to, tile_origins, tile_weights
-from l2s_jax.slides.grids import centres
-from l2s_jax.types import IGNORE_PIXEL
 
 MAX_OPEN_BYTES = 2**27
 """Memory of the sums of logits of the open rows."""
@@ -28,44 +27,6 @@ FINISHED_BYTES = 2**24
 
 TILES_A_READ = 8
 """Neighbouring tiles that are read at once, since they overlap."""
-
-Read = Callable[[tuple[int, int], tuple[int, int]], np.ndarray | None]
-"""Origin (row, col) and size (height, width) to u8[h,w,3], or None where it cannot be read. Called by several
-threads at once."""
-
-
-class Area(NamedTuple):
-    """The part of a picture that is predicted, at a scale of its own."""
-
-    mask: np.ndarray  # bool[h,w]
-    rows: np.ndarray  # i64[H], the row of `mask` in which each row of the picture has its centre
-    columns: np.ndarray  # i64[W], likewise
-
-
-class SlideJob(NamedTuple):
-    """What is predicted, and how."""
-
-    forward: Forward  # from `forward.make_forward`
-    read: Read
-    size: tuple[int, int]  # (height, width) of the picture
-    tiling: Tiling
-    classes: int
-    area: Area | None = None  # None: all of the picture
-    outside: int = IGNORE_PIXEL  # code of the pixels outside `area`
-    entropy: bool = False
-    readers: int = 4  # threads; do not change the result
-
-
-class Band(NamedTuple):
-    """A finished rectangle of the result. Bands do not overlap and cover the picture."""
-
-    row: int
-    column: int
-    codes: np.ndarray  # u8[h,w], class codes; IGNORE_PIXEL inside the area where no tile could be read
-    entropy: np.ndarray | None  # u8[h,w], of the mean logits' softmax, 255 at its greatest, ln C; 0 elsewhere
-    counts: np.ndarray  # i64[C], pixels predicted, by class
-    unread: int  # pixels inside the area where no tile could be read
-    tiles_unread: int  # tiles that could not be read, since the band before
 
 
 class Tile(NamedTuple):
@@ -81,19 +42,6 @@ class Neighbours(NamedTuple):
 
     row: int
     columns: tuple[int, ...]
-
-
-def area_of(mask: np.ndarray, size: tuple[int, int], scale: float) -> Area:
-    """Places a coarse mask on a picture.
-
-    Args:
-      mask: bool[h,w], whose pixel (0, 0) starts where the picture does.
-      size: (height, width) of the picture.
-      scale: pixels of `mask` to a pixel of the picture.
-    """
-    sides = zip(mask.shape, size, strict=True)
-    rows, columns = (centres(limit, side, scale) for limit, side in sides)
-    return Area(mask, rows, columns)
 
 
 def tiles_over(
@@ -208,7 +156,7 @@ def _predict_strip(job: SlideJob, columns: tuple[int, int], tiles: Iterable[Tile
         while first < row:
             number = min(job.tiling.stride, row - first)
             for part in _parts(number, width * job.classes):
-                yield _finish(job, columns, first + part.start, total[part], weight[part], unread)
+                yield finish(job, columns, first + part.start, total[part], weight[part], unread)
                 unread = 0
             for rows in (total, weight):  # finished rows make way for new ones
                 rows[:-number] = rows[number:]
@@ -217,7 +165,7 @@ def _predict_strip(job: SlideJob, columns: tuple[int, int], tiles: Iterable[Tile
         if coarse is None:
             unread += 1
         else:
-            _add(total, weight, coarse, weights, column - columns[0])
+            _add(total, weight, enlarge(coarse, job.enlargement), weights, column - columns[0])
 
 
 def _parts(rows: int, logits: int) -> Iterator[slice]:
@@ -236,45 +184,10 @@ def _with_logits(job: SlideJob, tiles: Iterable[Tile]) -> Iterator[tuple[int, in
             yield one.row, one.column, None if one.image is None else next(logits)
 
 
-def _add(total: np.ndarray, weight: np.ndarray, coarse: np.ndarray, weights: np.ndarray, column: int) -> None:
+def _add(total: np.ndarray, weight: np.ndarray, logits: np.ndarray, weights: np.ndarray, column: int) -> None:
     """Adds a tile's logits at a column of the strip; what lies beyond the strip is left to its neighbour."""
     tile = len(weights)
     low, high = max(column, 0), min(column + tile, total.shape[1])
     part = np.s_[:, low - column : high - column]
-    total[:, low:high] += enlarge(coarse)[part] * weights[part][..., None]
+    total[:, low:high] += logits[part] * weights[part][..., None]
     weight[:, low:high] += weights[part]
-
-
-def _finish(
-    job: SlideJob,
-    columns: tuple[int, int],
-    row: int,
-    total: np.ndarray,
-    weight: np.ndarray,
-    tiles_unread: int,
-) -> Band:
-    """Turns rows to which no tile will be added any more into their classes."""
-    inside = np.ones(weight.shape, bool)
-    if job.area is not None:
-        rows = job.area.rows[row : row + len(weight)]
-        inside = job.area.mask[np.ix_(rows, job.area.columns[columns[0] : columns[1]])]
-    known = inside & (weight > 0)
-    codes = np.full(weight.shape, job.outside, np.uint8)
-    codes[inside] = IGNORE_PIXEL
-    sums: Any = total[known]
-    codes[known] = sums.argmax(-1)
-    entropy = None
-    if job.entropy:
-        entropy = np.zeros(weight.shape, np.uint8)
-        entropy[known] = scaled_entropy(sums / weight[known][:, None])
-    counts = np.bincount(codes[known], minlength=job.classes)
-    return Band(row, columns[0], codes, entropy, counts, int((inside & ~known).sum()), tiles_unread)
-
-
-def scaled_entropy(logits: np.ndarray) -> np.ndarray:
-    """u8[N]: entropy of the softmax of f32[N,C] logits, 0..255 for 0..ln C."""
-    shifted = logits - logits.max(-1, keepdims=True)
-    exponents = np.exp(shifted)
-    sums = exponents.sum(-1)
-    entropy = np.log(sums) - (exponents * shifted).sum(-1) / sums
-    return np.clip(np.rint(entropy * (255 / np.log(logits.shape[-1]))), 0, 255).astype(np.uint8)

@@ -2,53 +2,38 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-import pandas as pd
+from typing import Any
 
 from l2s_jax.data.classes import Classes
-from l2s_jax.figures.drawing import draw_confusion, save_figure
-from l2s_jax.prediction.metrics import bach_score, confusion_matrix, per_class, spread, spread_text
-from l2s_jax.prediction.metrics import summary as averages
 from l2s_jax.prediction.predictor import Stain, load_predictor
-from l2s_jax.prediction.slides.bands import area_of
+from l2s_jax.prediction.slides.areas import part_of, read_marked
+from l2s_jax.prediction.slides.figures import (
+    FIGURES,
+    JudgedSlide,
+    judge_slide,
+    scored_text,
+    slide_figure_lines,
+    slide_figures,
+    without_background,
+    write_slide_evaluation,
+)
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.prediction.slides.outputs import output_paths
 from l2s_jax.prediction.slides.predict import predict_slides, working_mpp
-from l2s_jax.prediction.slides.record import Record
 from l2s_jax.prediction.tiles import Weighting
 from l2s_jax.runs.leaks import near_groups, require_unseen, warn_of_near
 from l2s_jax.slides.annotations.class_names import BACH_CLASSES, ClassTable, bach_table, class_table
+from l2s_jax.slides.annotations.frames import Undrawn, undrawn_as, undrawn_text
 from l2s_jax.slides.annotations.of_slide import OutlinesFrom, read_slide_annotations
-from l2s_jax.slides.annotations.painting import paint
-from l2s_jax.slides.annotations.types import Annotations, summary
+from l2s_jax.slides.annotations.types import summary
 from l2s_jax.slides.mpp import read_mpp_table
-from l2s_jax.slides.ome_tiff import read_strips
 from l2s_jax.slides.one_slide import each_once
-from l2s_jax.slides.overview import find_tissue
-from l2s_jax.slides.slide import Slide, downsample_at, open_slide
-from l2s_jax.system.csv_text import table_text
+from l2s_jax.slides.slide import Slide, open_slide
 from l2s_jax.system.errors import UserError
-from l2s_jax.system.files import write_json, write_text
 from l2s_jax.system.outputs import made_here, publishing, require_replaceable, source_of
-from l2s_jax.types import IGNORE_PIXEL
-
-JudgedArea = Literal["tissue", "slide"]
-JUDGED_AREAS: tuple[JudgedArea, ...] = ("tissue", "slide")
-"""Figures are given for the pixels of the tissue mask and for all pixels of the slides."""
 
 DRAWN = (".geojson", ".json", ".xml")
 MASKS = (".png", ".tif", ".tiff")
-
-FIGURES = (
-    "metrics.json",
-    "per_slide.csv",
-    "per_class.csv",
-    *(f"confusion_{name}.png" for name in JUDGED_AREAS),
-)
-
-Matrices = Mapping[JudgedArea, np.ndarray]
 
 
 def evaluate_slides(
@@ -60,6 +45,8 @@ def evaluate_slides(
     out: str | Path | None = None,
     rename: Mapping[str, str] | None = None,
     ignore: Sequence[str] = (),
+    frame: Sequence[str] = (),
+    undrawn: Undrawn | None = None,
     allow_empty: bool = False,
     trained_on: bool = False,
     outlines_from: OutlinesFrom | None = None,
@@ -72,8 +59,9 @@ def evaluate_slides(
 ) -> dict[str, Any]:
     """Predicts slides and compares with their annotations, painted at the working scale.
 
-    What is not drawn is of the background class; where the classes have none, it takes no part. Pixels that
-    were drawn to be ignored take no part, nor do those that could not be read, which are counted.
+    What is not drawn is unknown and takes no part, unless it lies inside a frame: there it is of the
+    background class. With BACH's classes and no frame all of it is background, as in the challenge. Pixels
+    that were drawn to be ignored take no part, nor do those that were left out or could not be read.
 
     Args:
       run: run folder.
@@ -87,6 +75,8 @@ def evaluate_slides(
       rename: {name in the annotations: class}, beside the classes' own names. For classes with BACH's names,
         BACH's rule holds as well.
       ignore: names in the annotations whose regions are of no known class: their pixels take no part.
+      frame: names of frames, beside QuPath's `Region*`: what is not drawn inside them is background.
+      undrawn: what pixels are that nobody drew, wherever they lie; by default as said above.
       allow_empty: an annotation in which nothing is drawn means background; it is refused otherwise.
       trained_on: accept slides that the run has learned from.
       outlines_from: where annotations count from on slides with bounds, see `read_slide_annotations`.
@@ -99,7 +89,8 @@ def evaluate_slides(
 
     Returns:
       What metrics.json holds: "tissue" and "slide", each with "pooled", "per_slide" (mean, sd, n, ddof),
-      "per_class" and "confusion_matrix" (rows are truth), pixels counted at "mpp".
+      "per_class" and "confusion_matrix" (rows are truth), and "scored_share", how much of it is known;
+      pixels counted at "mpp".
 
     Raises:
       UserError: figures in `out` that are of other slides or another run, or were changed; predictions that
@@ -120,41 +111,54 @@ def evaluate_slides(
     warn_of_near(near, run, say)
     predictor = load_predictor(run, stride, weighting, batch_size, stain)
     classes = predictor.classes
-    table = names_table(classes, rename or {}, ignore)
+    table = names_table(classes, rename or {}, ignore, frame)
     found, failures = _find_all(paths, annotations)
     records, failed = predict_slides(list(found), predicted, predictor, options, say)
     failures += failed
-    judged: dict[str, Matrices] = {}
+    judged: dict[str, JudgedSlide] = {}
+    rules: dict[str, Undrawn] = {}
+    otherwise: Undrawn = "background" if classes.names == BACH_CLASSES.names else "unknown"
     for path, record in records.items():
         try:
             slide = _open(path, options)
             regions = read_slide_annotations(
                 found[path], table, slide, outlines_from=outlines_from, allow_empty=allow_empty
             )
-            say(f"{path.name}: {found[path].name}, {summary(regions)}")
+            empty = not regions.regions  # which was said to mean background
+            rule = undrawn_as(undrawn, regions, otherwise="background" if empty else otherwise)
+            rules[path.stem] = rule
+            say(f"{path.name}: {found[path].name}, {summary(regions)}; {undrawn_text(rule, regions)}")
             codes = output_paths(predicted, path.stem, False)["class map"]
-            judged[path.stem] = judge_slide(slide, codes, record, regions, classes)
+            tissue = part_of(slide, options, read_marked(slide, options)).tissue
+            judged[path.stem] = judge_slide(slide, codes, record, regions, classes, rule, tissue)
+            say(f"{path.name}: {scored_text(judged[path.stem])}")
         except UserError as error:
             failures.append(str(error))
     if not judged:
         raise UserError("\n".join(["no slide could be evaluated:", *failures]), exit_code=1)
     context = {"run": str(run), "mpp": working_mpp(predictor, options), "predicted_within": options.within}
+    context |= {"enlargement": options.enlargement}
     context |= {"groups_near_trained_ones": near}
     result = context | slide_figures(judged, classes)
     with publishing(folder, sources) as stage:
-        write_slide_evaluation(stage, judged, result, classes)
+        write_slide_evaluation(stage, judged, result, classes, rules)
     for line in slide_figure_lines(result):
         say(line)
+    warning = without_background(judged, classes)
+    if warning is not None:
+        say(warning)
     say(f"written to {folder}")
     if failures:
         raise UserError("\n".join([f"{len(failures)} slide(s) failed:", *failures]), exit_code=1)
     return result
 
 
-def names_table(classes: Classes, rename: Mapping[str, str], ignore: Sequence[str]) -> ClassTable:
-    """Which names in annotations mean which class."""
+def names_table(
+    classes: Classes, rename: Mapping[str, str], ignore: Sequence[str], frame: Sequence[str] = ()
+) -> ClassTable:
+    """Which names in annotations mean which class, and which are frames."""
     make = bach_table if classes.names == BACH_CLASSES.names else class_table
-    return make(classes, synonyms=rename, ignored=ignore)
+    return make(classes, synonyms=rename, ignored=ignore, frames=frame)
 
 
 def _find_all(slides: Sequence[Path], folder: str | Path | None) -> tuple[dict[Path, Path], list[str]]:
@@ -199,92 +203,3 @@ def find_annotation(slide: Path, folder: str | Path | None) -> Path:
 def _open(path: Path, options: SlideOptions) -> Slide:
     table = read_mpp_table(options.mpp_table) if options.mpp_table else None
     return open_slide(path, mpp=options.slide_mpp, mpp_table=table)
-
-
-def judge_slide(
-    slide: Slide, class_map: Path, record: Record, regions: Annotations, classes: Classes
-) -> Matrices:
-    """Confusion matrices i64[C,C] of a slide, rows are truth: of its tissue, and of all its pixels.
-
-    Args:
-      slide: the slide.
-      class_map: its prediction, the OME-TIFF.
-      record: of the prediction.
-      regions: what is drawn.
-      classes: the run's classes.
-    """
-    mpp, tissue = record["mpp"], find_tissue(slide)
-    area = area_of(tissue.mask, tuple(record["size"]), mpp / tissue.mpp)
-    undrawn = IGNORE_PIXEL if classes.background is None else classes.background
-    matrices = {name: np.zeros((len(classes), len(classes)), np.int64) for name in JUDGED_AREAS}
-    for row, codes in read_strips(class_map):
-        truth = paint(regions, codes.shape, downsample_at(slide, mpp), origin=(row, 0), background=undrawn)
-        truth[codes == IGNORE_PIXEL] = IGNORE_PIXEL
-        codes = np.where(codes == IGNORE_PIXEL, 0, codes)
-        inside = area.mask[np.ix_(area.rows[row : row + len(codes)], area.columns)]
-        matrices["slide"] += confusion_matrix(truth, codes, len(classes))
-        matrices["tissue"] += confusion_matrix(truth[inside], codes[inside], len(classes))
-    return matrices
-
-
-def figures_of(matrix: np.ndarray) -> dict[str, float]:
-    """The averages of `metrics.summary` and the BACH score, which takes the classes for ordered grades."""
-    return averages(matrix) | {"bach_score": bach_score(matrix)}
-
-
-def slide_figures(judged: Mapping[str, Matrices], classes: Classes) -> dict[str, Any]:
-    """Figures of all slides, ready for JSON; see `evaluate_slides`."""
-    result: dict[str, Any] = {"classes": list(classes.names), "n_slides": len(judged)}
-    for region in JUDGED_AREAS:
-        matrices = [matrix[region] for matrix in judged.values()]
-        pooled = np.sum(matrices, axis=0)
-        each = [figures_of(matrix) for matrix in matrices]
-        result[region] = {
-            "pixels": int(pooled.sum()),
-            "pooled": figures_of(pooled),
-            "per_slide": {name: spread([one[name] for one in each]) for name in each[0]},
-            "per_class": {key: value.tolist() for key, value in per_class(pooled).items()},
-            "confusion_matrix": pooled.tolist(),
-        }
-    return result
-
-
-def write_slide_evaluation(
-    folder: Path, judged: Mapping[str, Matrices], result: dict[str, Any], classes: Classes
-) -> None:
-    """Writes metrics.json, per_slide.csv, per_class.csv, confusion_tissue.png and confusion_slide.png."""
-    write_json(folder / "metrics.json", result)
-    slides = [
-        {"slide": name, "pixels_of": region, "pixels": int(matrix.sum()), **figures_of(matrix)}
-        for name, matrices in judged.items()
-        for region, matrix in matrices.items()
-    ]
-    write_text(folder / "per_slide.csv", table_text(pd.DataFrame(slides)))
-    tables = []
-    for region in JUDGED_AREAS:
-        table = pd.DataFrame(result[region]["per_class"], index=pd.Index(classes.names, name="class"))
-        tables.append(table.assign(pixels_of=region))
-        matrix = np.array(result[region]["confusion_matrix"])
-        drawing = draw_confusion(matrix, classes.names, f"pixels of the {region}")
-        save_figure(drawing, folder / f"confusion_{region}.png")
-    write_text(folder / "per_class.csv", table_text(pd.concat(tables), index=True))
-
-
-def slide_figure_lines(result: dict[str, Any]) -> list[str]:
-    """The figures of annotated slides in a few lines."""
-    lines = [f"{result['n_slides']} slides at {result['mpp']:g} um/px"]
-    for region in JUDGED_AREAS:
-        part = result[region]
-        lines.append(f"pixels of the {region} ({part['pixels']}):")
-        for name, title in (
-            ("macro_f1", "macro F1"), ("accuracy", "micro F1 = pixel accuracy"),
-            ("weighted_f1", "weighted F1"), ("mean_iou", "mean IoU"),
-            ("bach_score", "BACH score (classes as grades 0, 1, ...)"),
-        ):  # fmt: skip
-            each = spread_text(part["per_slide"][name], "slides")
-            lines.append(f"  {title}: {part['pooled'][name]:.4f} pooled; {each}")
-        for name, f1, iou in zip(
-            result["classes"], part["per_class"]["f1"], part["per_class"]["iou"], strict=True
-        ):
-            lines.append(f"    {name}: F1 {f1:.4f}, IoU {iou:.4f}")
-    return lines

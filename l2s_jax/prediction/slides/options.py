@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from l2s_jax.prediction.tiles import Enlargement
 from l2s_jax.system.errors import UserError
 
 
@@ -19,12 +20,25 @@ class SlideOptions:
     """Slides: level-0 micrometres a pixel of those that do not say."""
     mpp_table: Path | None = None
     """Slides: CSV with the columns slide,mpp, for the same."""
-    within: Literal["tissue", "slide"] = "tissue"
-    """Slides: predict the tissue only, what lies outside is background; or everything."""
+    within: str = "tissue"
+    """Slides: `tissue` predicts the tissue only, what lies outside is background; `slide` everything; FOLDER
+    what its files NAME.geojson, or masks NAME.png, say is to be kept."""
+    within_only: tuple[str, ...] = ()
+    """Slides: classes (GeoJSON, XML) or values (masks) in that folder's files that are to be kept."""
+    exclude: Path | None = None
+    """Slides: folder with NAME.geojson or a mask NAME.png of what is to be left out (artefacts, pen): 255."""
+    exclude_only: tuple[str, ...] = ()
+    """Slides: classes or values in that folder's files that are to be left out."""
+    areas_from: Literal["bounds", "whole"] | None = None
+    """Slides: GeoJSON in both folders counts from the corner of a slide's non-empty area, or the whole's."""
     entropy: bool = False
     """Slides: write NAME_entropy.ome.tif as well, 0 (sure) to 255 (all classes equally likely)."""
-    simplify: float = 0.0
-    """Slides: micrometres by which outlines in the GeoJSON may leave the edges of pixels."""
+    enlargement: Enlargement = "bilinear"
+    """Slides: interpolate between the network's cells of 8 pixels; or `nearest`, each cell a square, as the
+    paper does with patches."""
+    simplify: float | None = None
+    """Slides: micrometres by which outlines in the GeoJSON may leave the edges of pixels; by default
+    two pixels, which makes slopes of their stairs."""
     readers: int = 4
     """Slides: threads that read; do not change the result."""
 
@@ -33,7 +47,17 @@ class SlideOptions:
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise UserError(f"--{name.replace('_', '-')} {value:g} must be a positive number of um/px")
-        if not 0 <= self.simplify < float("inf"):
+        if self.simplify is not None and not 0 <= self.simplify < float("inf"):
             raise UserError(f"--simplify {self.simplify:g} must be 0 or more micrometres")
+        for name in ("within", "exclude"):
+            if getattr(self, f"{name}_only") and getattr(self, name) in (None, "tissue", "slide"):
+                raise UserError(
+                    f"--{name}-only says what is meant in the files of a folder: give --{name} FOLDER"
+                )
         if self.readers < 1:
             raise UserError(f"--readers {self.readers} must be at least 1")
+
+    @property
+    def within_folder(self) -> Path | None:
+        """The folder of what is to be kept, where `within` is one."""
+        return None if self.within in ("tissue", "slide") else Path(self.within)

@@ -10,16 +10,26 @@ import numpy as np
 
 from l2s_jax.prediction.predictor import Predictor
 from l2s_jax.prediction.scales import Scale, is_another
-from l2s_jax.prediction.slides.bands import Area, SlideJob, area_of, predict_bands
+from l2s_jax.prediction.slides.areas import (
+    Marked,
+    part_of,
+    predicted_area,
+    read_marked,
+    require_areas,
+    tissue_area,
+)
+from l2s_jax.prediction.slides.bands import predict_bands
+from l2s_jax.prediction.slides.job import Area, SlideJob
 from l2s_jax.prediction.slides.options import SlideOptions
+from l2s_jax.prediction.slides.outlines import traced_grid, write_outlines
 from l2s_jax.prediction.slides.outputs import (
     output_paths,
     record_path,
     write_class_map,
     write_entropy,
-    write_outlines,
     write_overlay,
 )
+from l2s_jax.prediction.slides.quality import COLUMNS, QUALITY, append_quality, quality_of
 from l2s_jax.prediction.slides.record import (
     AREAS,
     Counts,
@@ -33,25 +43,26 @@ from l2s_jax.prediction.slides.record import (
     settings_of,
     warnings,
 )
+from l2s_jax.prediction.slides.replacing import (
+    require_free,
+    require_other_slide,
+    slide_outputs,
+    sources_of_slide,
+)
 from l2s_jax.prediction.stains import slide_in_stains_of_run
 from l2s_jax.slides.mpp import read_mpp_table
-from l2s_jax.slides.one_slide import dicom_series
-from l2s_jax.slides.overview import MAX_UNREADABLE, find_tissue, too_damaged
+from l2s_jax.slides.overview import MAX_UNREADABLE, too_damaged
 from l2s_jax.slides.reading import UnreadableRegion, read_window
 from l2s_jax.slides.row_file import RowFile, scratch_picture, write_block
 from l2s_jax.slides.sheets import slide_notes
 from l2s_jax.slides.slide import Slide, open_slide, size_at
+from l2s_jax.stain.fit import StainFit
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import write_json
 from l2s_jax.system.outputs import (
-    Source,
     publishing,
-    read_record,
-    refuse_foreign,
-    require_apart,
     require_own_table,
     require_replaceable,
-    source_of,
 )
 from l2s_jax.system.progress import track
 from l2s_jax.types import IGNORE_PIXEL
@@ -68,12 +79,14 @@ def predict_slides(
       The record of each slide that came out, and a message for each that failed.
 
     Raises:
-      UserError: the working scale is not known, the table of scales cannot be read, or an output would be
-        written over a file of other origin.
+      UserError: the working scale is not known, the table of scales cannot be read, a folder of areas has
+        none of the slides, or an output would be written over a file of other origin.
     """
     mpp = working_mpp(predictor, options)
+    require_areas(slides, options)
     require_free(slides, out, options)
     require_own_table(out / AREAS, area_columns(predictor.classes))
+    require_own_table(out / QUALITY, COLUMNS)
     if predictor.mpp is not None and is_another(Scale((mpp, mpp), "--mpp"), predictor.mpp):
         say(f"warning: slides are read at {mpp:g} um/px as asked; the run was trained at {predictor.mpp:g}")
     table = read_mpp_table(options.mpp_table) if options.mpp_table else None
@@ -86,21 +99,6 @@ def predict_slides(
             failures.append(str(error))
             say(f"{title} failed: {error}")
     return records, failures
-
-
-def slide_outputs(path: Path, out: Path, options: SlideOptions) -> list[Path]:
-    """All files that are named after a slide."""
-    return [*output_paths(out, path.stem, options.entropy).values(), record_path(out, path.stem)]
-
-
-def require_free(slides: Sequence[Path], out: Path, options: SlideOptions) -> None:
-    """Refuses slides whose outputs would meet, or be written over files that are not theirs.
-
-    Outputs that were changed since are left to `predict_slide`: a slide that is finished needs no new ones.
-    """
-    outputs = {path: slide_outputs(path, out, options) for path in slides}
-    require_apart(outputs)
-    refuse_foreign(outputs)
 
 
 def working_mpp(predictor: Predictor, options: SlideOptions) -> float:
@@ -133,7 +131,10 @@ def predict_slide(
         the folder cannot be written.
     """
     slide = open_slide(path, mpp=options.slide_mpp, mpp_table=table)
-    settings = settings_of(slide, predictor.identity, predictor.classes, predictor.tiling, mpp, options)
+    marked = read_marked(slide, options)
+    settings = settings_of(
+        slide, predictor.identity, predictor.classes, predictor.tiling, mpp, options, marked.settings()
+    )
     name, about = path.stem, record_path(out, path.stem)
     done = finished(about, settings["key"], output_paths(out, name, options.entropy))
     if done is not None:
@@ -142,7 +143,7 @@ def predict_slide(
     for note in slide_notes(slide):
         say(f"{title}: {note}")
     sources = sources_of_slide(path)
-    _require_other_slide(path, out, sources)
+    require_other_slide(path, out, sources)
     names = [one.name for one in slide_outputs(path, out, options)]
     require_replaceable(out, names, sources)
     if any((out / one).exists() for one in names):
@@ -150,34 +151,17 @@ def predict_slide(
     start = time.monotonic()
     with publishing(out, sources, key=settings["key"], last=[about.name]) as stage:
         outputs = output_paths(stage, name, options.entropy)
-        result = _predict(slide, outputs, predictor, options, mpp, title)
+        result = _predict(slide, outputs, predictor, options, mpp, marked, settings["key"], title, say)
         if predictor.unfinished:
             result["unfinished"] = predictor.unfinished
-        record = {"name": name} | settings | result | {"seconds": round(time.monotonic() - start, 1)}
+        record: Record = {"name": name} | settings | result | {"seconds": round(time.monotonic() - start, 1)}
         write_json(stage / about.name, record)
         append_areas(out / AREAS, record)
+        append_quality(out / QUALITY, name, record["quality"])
     say(f"{title}: {record_text(record)}")
     for line in warnings(record):
         say(f"{title}: {line}")
     return record
-
-
-def sources_of_slide(path: Path) -> tuple[Source, ...]:
-    """What a slide's outputs are made from."""
-    series = dicom_series(path)
-    of_series = (Source(f"DICOM series {series}"),) if series else ()
-    return (source_of(path, digest=True), *of_series)
-
-
-def _require_other_slide(path: Path, out: Path, sources: Sequence[Source]) -> None:
-    """Refuses a file of a DICOM slide that was predicted in the folder as another file of it."""
-    for name, entries in read_record(out).items() if len(sources) > 1 else ():
-        before = Path(entries[-1].sources[0].name) if entries[-1].sources else path
-        if sources[1] in entries[-1].sources and before.stem != path.stem:
-            raise UserError(
-                f"{path} is of the slide ({sources[1].name}) that was predicted as {before} ({out / name}): "
-                "its areas would be counted twice. Name that file, or choose another output folder"
-            )
 
 
 def _predict(
@@ -186,30 +170,43 @@ def _predict(
     predictor: Predictor,
     options: SlideOptions,
     mpp: float,
+    marked: Marked,
+    key: str,
     title: str,
+    say: Say,
 ) -> Record:
     """Predicts a slide and writes its pictures and outlines; the result goes into the record."""
-    tissue = find_tissue(slide)
+    part = part_of(slide, options, marked)
+    for line in part.lines:
+        say(f"{title}: {line}")
     size = size_at(slide, mpp)
-    area = area_of(tissue.mask, size, mpp / tissue.mpp)
-    job, stain = make_job(slide, size, mpp, area, predictor, options)
+    area = tissue_area(part, size, mpp)
+    job, stain, fit = make_job(slide, size, mpp, area, predictor, options)
+    grid = traced_grid(size)
+    job = job._replace(area=predicted_area(part, options, area), sampled=(grid.rows, grid.columns))
     classes, name, folder = predictor.classes, slide.path.stem, outputs["class map"].parent
     with contextlib.ExitStack() as stack:
         codes = stack.enter_context(scratch_picture(folder, size))
         entropy = stack.enter_context(scratch_picture(folder, size)) if options.entropy else None
-        counts = fill(codes, entropy, job, title)
+        of_grid = len(grid.rows), len(grid.columns) * len(classes)
+        probabilities = stack.enter_context(scratch_picture(folder, of_grid))
+        counts = fill(codes, entropy, probabilities, job, title)
         _require_readable(slide, counts)
         write_class_map(outputs["class map"], codes, mpp, name, classes)
         if entropy is not None:
             write_entropy(outputs["entropy"], entropy, mpp, name, classes)
-        regions, traced = write_outlines(outputs["outlines"], codes, slide, mpp, classes, options.simplify)
+        written = write_outlines(
+            outputs["outlines"], codes, probabilities, grid, slide, mpp, classes, options.simplify, key
+        )
         write_overlay(outputs["overlay"], codes, slide, mpp, classes)
-    return describe_counts(counts, classes, mpp, tissue) | {
+    return describe_counts(counts, classes, mpp, part) | {
         "size": list(size),
-        "outside": outside_text(options, classes, tissue),
+        "outside": outside_text(options, classes, part.tissue),
         "stain": stain,
-        "outlines": regions,
-        "outlines_mpp": traced,
+        "outlines": written.objects,
+        "outlines_mpp": written.mpp,
+        "outlines_simplified_um": written.simplified,
+        "quality": quality_of(slide, part, fit, predictor.reference),
     }
 
 
@@ -220,8 +217,8 @@ def make_job(
     area: Area,
     predictor: Predictor,
     options: SlideOptions,
-) -> tuple[SlideJob, str]:
-    """What `predict_bands` is to do with a slide, and how its stains are treated, in words."""
+) -> tuple[SlideJob, str, StainFit | None]:
+    """What `predict_bands` is to do with a slide's tissue, how its stains are treated, and what they are."""
     background = predictor.classes.background
     job = SlideJob(
         predictor.forward,
@@ -233,9 +230,9 @@ def make_job(
         IGNORE_PIXEL if background is None else background,
         options.entropy,
         options.readers,
+        options.enlargement,
     )
-    job, stain = slide_in_stains_of_run(predictor, job)
-    return job if options.within == "tissue" else job._replace(area=None), stain
+    return slide_in_stains_of_run(predictor, job)
 
 
 def _read(slide: Slide, mpp: float, origin: tuple[int, int], size: tuple[int, int]) -> np.ndarray | None:
@@ -245,13 +242,18 @@ def _read(slide: Slide, mpp: float, origin: tuple[int, int], size: tuple[int, in
         return None
 
 
-def fill(codes: RowFile, entropy: RowFile | None, job: SlideJob, title: str) -> Counts:
+def fill(
+    codes: RowFile, entropy: RowFile | None, probabilities: RowFile, job: SlideJob, title: str
+) -> Counts:
     """Predicts into scratch pictures. Raises `UserError` where the disk is full."""
     pixels, unread, tiles_unread = np.zeros(job.classes, np.int64), 0, 0
     for band in predict_bands(job, lambda tiles, total: track(tiles, title, total, "tiles")):
         write_block(codes, band.row, band.column, band.codes)
         if entropy is not None and band.entropy is not None:
             write_block(entropy, band.row, band.column, band.entropy)
+        if band.sample is not None and band.sample.probabilities.size:
+            of_pixels = band.sample.probabilities.reshape(len(band.sample.probabilities), -1)
+            write_block(probabilities, band.sample.row, band.sample.column * job.classes, of_pixels)
         pixels += band.counts
         unread += band.unread
         tiles_unread += band.tiles_unread

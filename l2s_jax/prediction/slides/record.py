@@ -5,12 +5,14 @@ The record is written last, so a slide that has one of the same settings is fini
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from l2s_jax.data.classes import Classes
+from l2s_jax.prediction.slides.areas import Part
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.prediction.stains import NOT_FOUND
 from l2s_jax.prediction.tiles import Tiling
@@ -35,7 +37,13 @@ class Counts(NamedTuple):
 
 
 def settings_of(
-    slide: Slide, identity: str, classes: Classes, tiling: Tiling, mpp: float, options: SlideOptions
+    slide: Slide,
+    identity: str,
+    classes: Classes,
+    tiling: Tiling,
+    mpp: float,
+    options: SlideOptions,
+    marked: Mapping[str, Any] | None = None,
 ) -> Record:
     """All that decides the outputs of a slide, and a hash of it under "key".
 
@@ -46,6 +54,7 @@ def settings_of(
       tiling: how the slide is covered.
       mpp: working scale in um/px.
       options: the others.
+      marked: what decides which areas are kept and left out, where files say.
     """
     stat = slide.path.stat()
     settings = {
@@ -62,10 +71,11 @@ def settings_of(
         "tile": tiling.tile,
         "stride": tiling.stride,
         "weighting": tiling.weighting,
-        "within": options.within,
+        "within": "areas" if options.within_folder else options.within,
         "entropy": options.entropy,
+        "enlargement": options.enlargement,
         "simplify": options.simplify,
-    }
+    } | dict(marked or {})
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
     return settings | {"key": key}
 
@@ -80,14 +90,16 @@ def finished(path: Path, key: str, outputs: dict[str, Path]) -> Record | None:
     return record if complete and all(file.is_file() for file in outputs.values()) else None
 
 
-def describe_counts(counts: Counts, classes: Classes, mpp: float, tissue: Tissue) -> Record:
-    """Areas in mm2: of each class (of the pixels that were predicted), of tissue, of what was unreadable."""
+def describe_counts(counts: Counts, classes: Classes, mpp: float, part: Part) -> Record:
+    """Areas in mm2: of each class (as predicted), of tissue, of what of it was left out or unreadable."""
+    tissue, excluded = part.tissue, 0 if part.excluded is None else (part.tissue.mask & part.excluded).sum()
     pixel = (mpp / 1000) ** 2
     areas = zip(classes.names, (counts.pixels * pixel).tolist(), strict=True)
     return {
         "areas_mm2": dict(areas),
         "tissue_mm2": float(tissue.mask.sum()) * (tissue.mpp / 1000) ** 2,
         "tissue_mask_mpp": tissue.mpp,
+        "excluded_mm2": float(excluded) * (tissue.mpp / 1000) ** 2,
         "unreadable_mm2": counts.unread * pixel,
         "unreadable_tiles": counts.tiles_unread,
     }
@@ -99,7 +111,8 @@ def outside_text(options: SlideOptions, classes: Classes, tissue: Tissue) -> str
         return "predicted like the tissue"
     code = IGNORE_PIXEL if classes.background is None else classes.background
     name = "no class" if classes.background is None else classes.names[classes.background]
-    return f"not predicted: {code} ({name}) outside the tissue mask at {tissue.mpp:g} um/px"
+    what = "the tissue mask" if options.within == "tissue" else f"the areas of {options.within}"
+    return f"not predicted: {code} ({name}) outside {what} at {tissue.mpp:g} um/px"
 
 
 def record_text(record: Record) -> str:
@@ -129,7 +142,7 @@ def warnings(record: Record) -> list[str]:
 
 def area_columns(classes: Classes) -> list[str]:
     """Columns of areas.csv."""
-    areas = (f"mm2 {name}" for name in (*classes.names, "tissue", "unreadable"))
+    areas = (f"mm2 {name}" for name in (*classes.names, "tissue", "excluded", "unreadable"))
     return ["slide", "mpp", "within", *areas]
 
 
@@ -138,5 +151,5 @@ def append_areas(path: Path, record: Record) -> None:
     begin_table(path)
     row = {"slide": record["name"], "mpp": record["mpp"], "within": record["within"]}
     row |= {f"mm2 {name}": area for name, area in record["areas_mm2"].items()}
-    row |= {"mm2 tissue": record["tissue_mm2"], "mm2 unreadable": record["unreadable_mm2"]}
+    row |= {f"mm2 {name}": record[f"{name}_mm2"] for name in ("tissue", "excluded", "unreadable")}
     replace_row(path, row, "slide")

@@ -9,6 +9,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import NamedTuple
 
 from l2s_jax.data.manifest import Classes
@@ -26,16 +27,21 @@ BACH_CLASSES = Classes(
 IGNORED = -1
 """Stands for the code of a name whose regions are unknown: they are painted as `IGNORE_PIXEL`."""
 
+FRAME = -2
+"""Stands for the code of a name whose regions are frames: what is not drawn inside them is background."""
 
 IGNORED_BY_QUPATH = "ignore*"
 """QuPath's class for what is to be left out; it needs no mention."""
+
+FRAME_OF_QUPATH = "region*"
+"""QuPath's class for areas that somebody works in."""
 
 NO_NAME = ""
 
 
 @dataclass(frozen=True)
 class ClassTable:
-    """Which names mean which class. Made by `class_table`; a code may be `IGNORED`."""
+    """Which names mean which class. Made by `class_table`; a code may be `IGNORED` or `FRAME`."""
 
     classes: Classes
     exact: Mapping[str, int]  # a whole name as it is written
@@ -52,6 +58,7 @@ def class_table(
     ids: Mapping[str, str] | None = None,
     ignored: Collection[str] = (),
     ignore_star: bool = True,
+    frames: Collection[str] | None = None,
 ) -> ClassTable:
     """Makes a table in which every class goes by its own name and by the names given here.
 
@@ -64,9 +71,10 @@ def class_table(
       ids: {Annotation Id of an ImageScope file: class name}, for regions of which no name fits.
       ignored: names whose regions are not known to be of any class; "" is a region without a name.
       ignore_star: so is QuPath's class `Ignore*`.
+      frames: names of frames (see `frames`), beside QuPath's `Region*`; None knows no frames.
 
     Raises:
-      UserError: a class name that is none of `classes`, or a name that is both renamed and ignored.
+      UserError: a class name that is none of `classes`, or a name with two meanings.
     """
 
     def code(name: str) -> int:
@@ -74,17 +82,22 @@ def class_table(
             raise UserError(f"{name!r} is none of the classes ({', '.join(classes.names)})")
         return classes.names.index(name)
 
-    twice = sorted({as_written(name) for name in synonyms or {}} & {as_written(name) for name in ignored})
-    if twice:
-        raise UserError(f"{twice[0]!r} is both renamed and ignored: leave one of the two out")
+    said = {"renamed": synonyms or {}, "ignored": ignored, "a frame": frames or ()}
+    for (one, names), (other, others) in combinations(said.items(), 2):
+        twice = sorted({as_written(name) for name in names} & {as_written(name) for name in others})
+        if twice:
+            raise UserError(f"{twice[0]!r} is both {one} and {other}: leave one of the two out")
     exact = {as_written(name): index for index, name in enumerate(classes.names)}
     exact |= {as_written(name): code(target) for name, target in (synonyms or {}).items()}
     exact |= {as_written(name): IGNORED for name in ignored}
+    exact |= {as_written(name): FRAME for name in frames or ()}
     near: dict[str, set[int]] = defaultdict(set)
     for name, meaning in exact.items():
         near[normalised(name)].add(meaning)
     if ignore_star:
         near.setdefault(IGNORED_BY_QUPATH, {IGNORED})
+    if frames is not None:
+        near.setdefault(FRAME_OF_QUPATH, {FRAME})
     return ClassTable(
         classes,
         exact,
@@ -101,6 +114,7 @@ def bach_table(
     ids: Mapping[str, str] | None = None,
     ignored: Collection[str] = (),
     ignore_star: bool = True,
+    frames: Collection[str] | None = None,
 ) -> ClassTable:
     """BACH's rule: a label that contains "benign", else "in situ" (or "insitu"), else "invasive".
 
@@ -112,13 +126,20 @@ def bach_table(
       synonyms: see `class_table`; whole names come before parts of names.
       ignored: see `class_table`.
       ignore_star: see `class_table`.
+      frames: see `class_table`.
       ids: see `class_table`; {"1": "benign", "2": "in situ", "3": "invasive"} fits files with an Annotation
         for each class.
     """
     _, benign, in_situ, invasive = classes.names
     parts = (("benign", benign), ("in situ", in_situ), ("insitu", in_situ), ("invasive", invasive))
     return class_table(
-        classes, synonyms=synonyms, contains=parts, ids=ids, ignored=ignored, ignore_star=ignore_star
+        classes,
+        synonyms=synonyms,
+        contains=parts,
+        ids=ids,
+        ignored=ignored,
+        ignore_star=ignore_star,
+        frames=frames,
     )
 
 
@@ -129,7 +150,7 @@ def code_of(table: ClassTable, names: Sequence[str], ident: str = "") -> int | N
 
 
 def meaning_of(table: ClassTable, names: Sequence[str], ident: str = "") -> tuple[str, int] | None:
-    """The first name that the table knows and its code, which may be `IGNORED`; None where it knows none.
+    """The first name that the table knows and its code (`IGNORED`, `FRAME` too); None where it knows none.
 
     Args:
       table: from `class_table`.

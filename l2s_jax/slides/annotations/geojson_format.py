@@ -106,8 +106,14 @@ def _outlines(feature: dict[str, Any], skipped: Counter[str]) -> list[Outline]:
     if kind in _NO_ANNOTATION:
         skipped[_NO_ANNOTATION[kind]] += 1
         return []
-    names, colour = _names(properties), _colour(properties)
-    return [Outline(names, _rings(part), colour=colour) for part in _polygons(geometry, skipped)]
+    names, colour, uid = _names(properties), _colour(properties), _uid(feature) if is_feature else ""
+    return [Outline(names, _rings(part), colour=colour, uid=uid) for part in _polygons(geometry, skipped)]
+
+
+def _uid(feature: dict[str, Any]) -> str:
+    """What tells an object from others; QuPath 0.2 has the kind of object in its place."""
+    found = feature.get("id")
+    return found if isinstance(found, str) and not found.endswith("Object") else ""
 
 
 def _object_type(feature: dict[str, Any], properties: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ import shapely
 from shapely import Polygon
 
 from l2s_jax.slides.annotations.class_names import (
+    FRAME,
     IGNORED,
     NO_NAME,
     ClassTable,
@@ -72,10 +73,12 @@ def annotations_from(
     notes: tuple[str, ...] = ()
     if size_level0 is not None:
         shapes, notes = _on_slide(path, shapes, size_level0, counts)
-    regions = tuple(_regions(path, shapes))
+    drawn = _regions(path, shapes)
+    regions = tuple(region for region in drawn if region.code != FRAME)
     hidden = count_hidden(regions)
     return Annotations(
         regions,
+        frames=tuple(region.polygon for region in drawn if region.code == FRAME),
         mpp=parsed.mpp,
         **{
             name: counts[name]
@@ -120,7 +123,7 @@ def _mended(parsed: Parsed, table: ClassTable, shift: np.ndarray, counts: Counte
 def _unknown_names(unknown: Counter[str], table: ClassTable) -> UserError:
     found = ", ".join(f"{name[:60]!r} ({number})" for name, number in unknown.most_common(20))
     parts = "".join(f", *{part}*" for part, _ in table.contains)
-    names = sorted(repr(name) for name, code in table.exact.items() if code != IGNORED)
+    names = sorted(repr(name) for name, code in table.exact.items() if code >= 0)
     return UserError(
         f"{unknown.total()} region(s) have a class name that is not known: {found}"
         f"{' and more' if len(unknown) > 20 else ''}. Known are: {', '.join(names)}{parts}. Rename them in "

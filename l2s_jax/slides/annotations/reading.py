@@ -44,20 +44,22 @@ def read_annotations(
 
     Returns:
       Regions in file order, with counts of what was repaired and left out. Those of ignored classes have the
-      code `IGNORE_PIXEL`, and so have the areas of a mask's ignore value.
+      code `IGNORE_PIXEL`, and so have the areas of a mask's ignore value. A mask is a frame.
 
     Raises:
       UserError: unreadable, refused or empty file; a class name or pixel value that the table does not know
         (all are listed); vertices far outside the slide.
     """
     path = Path(path)
-    if annotation_kind(path) == "mask":
+    is_mask = annotation_kind(path) == "mask"
+    if is_mask:
         annotations = _from_mask(path, table, mask_size_level0 or size_level0, offset_level0)
     else:
         annotations = annotations_from(
             path, read_outlines(path), table, size_level0=size_level0, offset_level0=offset_level0
         )
-    if not allow_empty and all(region.code == IGNORE_PIXEL for region in annotations.regions):
+    empty = all(region.code == IGNORE_PIXEL for region in annotations.regions)
+    if empty and not allow_empty and (is_mask or not annotations.frames):
         why = ", ".join(left_out(annotations)) or "nothing is drawn"
         raise UserError(
             f"{path} has no region to use ({why}). Draw or export the regions again, or leave the file out"
@@ -120,4 +122,6 @@ def _from_mask(
     traced = polygons_from_mask(mask, factor, background=table.classes.background, ignored=True)
     shift = np.array(offset_level0[::-1], np.float64)
     moved = (one._replace(polygon=shapely.transform(one.polygon, shift.__add__)) for one in traced.regions)
-    return replace(traced, regions=tuple(moved)) if shift.any() else traced
+    top, left = offset_level0
+    frame = shapely.box(left, top, left + size_level0[1], top + size_level0[0])  # each of its pixels is known
+    return replace(traced, regions=tuple(moved) if shift.any() else traced.regions, frames=(frame,))

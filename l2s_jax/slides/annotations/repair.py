@@ -108,6 +108,23 @@ def even_odd_polygons(polygon: Polygon) -> list[Polygon]:
     return [face for face in faces[inside] if face.area > 0]
 
 
+def polygons_on_grid(polygon: Polygon, size: float) -> list[Polygon]:
+    """Valid polygons with vertices on a grid, of what lies inside a valid one that rounding would break.
+
+    `shapely.set_precision` does the same, and raises where many rings meet ("unable to assign free hole").
+
+    Args:
+      polygon: valid.
+      size: between the grid's lines.
+    """
+    noded = shapely.union_all([polygon.boundary], grid_size=size)
+    faces = shapely.get_parts(shapely.polygonize([noded]))
+    shapely.prepare(polygon)
+    points = shapely.get_coordinates(shapely.point_on_surface(faces))
+    inside = faces[shapely.contains_xy(polygon, points[:, 0], points[:, 1])]
+    return polygon_parts(shapely.union_all(inside, grid_size=size))
+
+
 def polygon_parts(geometry: shapely.Geometry) -> list[Polygon]:
     """The polygons of positive area in a geometry of any kind."""
     if isinstance(geometry, Polygon):

@@ -1,5 +1,8 @@
 """Tracing a mask: polygons along the edges of its pixels."""
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import numpy as np
 from scipy import ndimage
 from shapely import Polygon
@@ -35,6 +38,40 @@ def polygons_from_mask(
     simplify_level0: float = 0.0,
     ignored: bool = False,
 ) -> Annotations:
+    """Outlines of the connected areas of each class, as `trace_classes` gives them."""
+    traced = trace_classes(
+        mask,
+        downsample,
+        origin=origin,
+        background=background,
+        simplify_level0=simplify_level0,
+        ignored=ignored,
+    )
+    return Annotations(
+        tuple(
+            Region(polygon, one.code) for one in traced for polygons in one.polygons for polygon in polygons
+        )
+    )
+
+
+class Traced(NamedTuple):
+    """The connected areas of a class."""
+
+    code: int
+    corner: tuple[int, int]  # (row, col) of `components` in the mask
+    components: np.ndarray  # i32[h,w]: the number of the area that a pixel belongs to, from 1; 0 is none
+    polygons: list[list[Polygon]]  # of each area, in level-0 pixels; several where one touches itself
+
+
+def trace_classes(
+    mask: np.ndarray,
+    downsample: tuple[float, float],
+    *,
+    origin: tuple[int, int] = (0, 0),
+    background: int | None = 0,
+    simplify_level0: float = 0.0,
+    ignored: bool = False,
+) -> Iterator[Traced]:
     """Outlines of the connected areas of each class, exactly along pixel edges.
 
     Areas are connected through edges, not corners. Without simplification, areas are exact and `paint` with
@@ -50,28 +87,30 @@ def polygons_from_mask(
       simplify_level0: distance in level-0 pixels; from 1.5 * downsample on, stairs become slopes.
       ignored: trace the areas of `IGNORE_PIXEL` too.
 
-    Returns:
-      Regions in level-0 pixels, by class code and then by place.
+    Yields:
+      One class after the other, by code, its areas by place.
     """
     scale = np.array(downsample[::-1])
     shift = np.array(origin[::-1])
-    regions = []
     for code in np.unique(mask):
         if code == background or (code == IGNORE_PIXEL and not ignored):
             continue
         rows, cols = (np.flatnonzero((mask == code).any(axis=axis)) for axis in (1, 0))
         corner = np.array([cols[0], rows[0]])
         area = mask[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1] == code
-        for shell, holes in _outlines(area):
+        components, count = ndimage.label(area)
+        polygons = []
+        for shell, holes in _outlines(area, components, count):
             rings = [(ring + corner + shift) * scale for ring in (shell, *holes)]
-            for polygon in _valid(Polygon(rings[0], rings[1:])):
-                regions += [Region(part, int(code)) for part in _simplified(polygon, simplify_level0)]
-    return Annotations(tuple(regions))
+            valid = _valid(Polygon(rings[0], rings[1:]))
+            polygons.append([part for one in valid for part in _simplified(one, simplify_level0)])
+        yield Traced(int(code), (int(rows[0]), int(cols[0])), components, polygons)
 
 
-def _outlines(area: np.ndarray) -> list[tuple[np.ndarray, list[np.ndarray]]]:
+def _outlines(
+    area: np.ndarray, components: np.ndarray, count: int
+) -> list[tuple[np.ndarray, list[np.ndarray]]]:
     """For each 4-connected component of bool[h,w]: its outer ring and its holes, i64[V,2] (x, y) each."""
-    components, count = ndimage.label(area)
     vertices, component, on_row, on_column = _corners(area, components)
     # Along a row of the grid, corners pair up as the ends of edges; so they do along a column.
     along_row = _partners(np.lexsort((on_row, vertices[:, 0], vertices[:, 1])))

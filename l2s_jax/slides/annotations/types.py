@@ -39,6 +39,7 @@ class Annotations:
     """
 
     regions: tuple[Region, ...]
+    frames: tuple[Polygon, ...] = ()  # what is not drawn inside them is background, see `frames`
     mpp: float | None = None  # level-0 um/px that the file states (ImageScope's MicronsPerPixel)
     repaired: int = 0  # shapes that crossed or touched themselves
     rewound: int = 0  # shapes whose outline runs round twice, filled as if once
@@ -61,6 +62,7 @@ class Outline(NamedTuple):
     ident: str = ""  # that element's Id
     negative: bool = False  # a hole in other shapes of its layer (ImageScope's NegativeROA)
     colour: Colour | None = None  # of its class or its own, as the tool that wrote the file shows it
+    uid: str = ""  # of the object in its file (GeoJSON); the parts of one share it
 
 
 class Parsed(NamedTuple):

@@ -1,7 +1,8 @@
 """Handing regions on to QuPath and ImageScope."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -11,7 +12,7 @@ import shapely
 from shapely import Polygon
 
 from l2s_jax.data.manifest import Classes
-from l2s_jax.slides.annotations.repair import lies_inside, polygon_parts
+from l2s_jax.slides.annotations.repair import lies_inside, polygons_on_grid
 from l2s_jax.slides.annotations.types import Annotations, Region
 from l2s_jax.system.files import atomic_path, json_text
 from l2s_jax.types import IGNORE_PIXEL
@@ -28,6 +29,8 @@ def write_geojson(
     classes: Classes,
     *,
     offset_level0: tuple[float, float] = (0, 0),
+    measurements: Sequence[Mapping[str, float]] | None = None,
+    key: str | None = None,
 ) -> int:
     """Writes a FeatureCollection that QuPath imports as annotations, classes with their colours.
 
@@ -39,6 +42,8 @@ def write_geojson(
       annotations: what to write, in drawing order.
       classes: names and colours of the codes.
       offset_level0: (row, col) taken from every vertex: the corner of `Slide.bounds_level0`.
+      measurements: what each region carries, by name; written as a list, which QuPath 0.2 to 0.7 read.
+      key: makes ids (UUIDs) that depend on it, the class and the outline only; none are written without.
 
     Returns:
       The number of features, see `DECIMALS`.
@@ -49,22 +54,31 @@ def write_geojson(
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write('{"type": "FeatureCollection", "features": [')
         number = 0
-        for region in _as_written(annotations.regions, offset_level0):
-            feature = {
-                "type": "Feature",
-                "geometry": {"type": "Polygon", "coordinates": _rings(region.polygon)},
-                "properties": {
-                    "objectType": "annotation",
-                    "classification": {
-                        "name": _name(region.code, classes),
-                        "color": list(_colour(region.code, classes)),
-                    },
+        for place, region in _as_written(annotations.regions, offset_level0):
+            rings = _rings(region.polygon)
+            feature: dict[str, Any] = {"type": "Feature"}
+            if key is not None:
+                feature["id"] = object_id(key, _name(region.code, classes), rings)
+            feature["geometry"] = {"type": "Polygon", "coordinates": rings}
+            feature["properties"] = {
+                "objectType": "annotation",
+                "classification": {
+                    "name": _name(region.code, classes),
+                    "color": list(_colour(region.code, classes)),
                 },
             }
+            if measurements is not None:
+                values = measurements[place].items()
+                feature["properties"]["measurements"] = [{"name": k, "value": v} for k, v in values]
             file.write((",\n" if number else "\n") + json_text(feature))
             number += 1
         file.write("\n]}\n")
     return number
+
+
+def object_id(key: str, name: str, rings: Sequence[Any]) -> str:
+    """A UUID that is the same for the same outline of the same class under the same key."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, json_text([key, name, rings])))
 
 
 def write_imagescope_xml(
@@ -88,7 +102,7 @@ def write_imagescope_xml(
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write('<?xml version="1.0" encoding="UTF-8"?>\n')
         file.write(f'<Annotations MicronsPerPixel="{mpp:.8g}">\n' if mpp else "<Annotations>\n")
-        for number, layer in enumerate(_layers(list(_as_written(annotations.regions))), 1):
+        for number, layer in enumerate(_layers([one for _, one in _as_written(annotations.regions)]), 1):
             file.writelines(_layer_lines(number, layer, classes))
         file.write("</Annotations>\n")
 
@@ -140,20 +154,22 @@ def _layer_lines(number: int, regions: list[Region], classes: Classes) -> Iterat
     yield "</Regions>\n</Annotation>\n"
 
 
-def _as_written(regions: Iterable[Region], offset_level0: tuple[float, float] = (0, 0)) -> Iterator[Region]:
-    """Regions whose vertices are rounded, and which are valid nevertheless.
+def _as_written(
+    regions: Iterable[Region], offset_level0: tuple[float, float] = (0, 0)
+) -> Iterator[tuple[int, Region]]:
+    """Regions whose vertices are rounded, and which are valid nevertheless; each with its place before.
 
     Args:
       regions: in level-0 pixels.
       offset_level0: (row, col) taken from every vertex first.
     """
     shift = np.array(offset_level0[::-1], np.float64)
-    for region in regions:
+    for place, region in enumerate(regions):
         moved = shapely.transform(region.polygon, lambda xy: xy - shift)
         rounded = shapely.transform(moved, lambda xy: np.round(xy, DECIMALS))
         whole = rounded.is_valid and rounded.area > 0
-        parts = [rounded] if whole else polygon_parts(shapely.set_precision(moved, 10.0**-DECIMALS))
-        yield from (Region(part, region.code) for part in parts if _is_wider_than_rounding(part))
+        parts = [rounded] if whole else polygons_on_grid(moved, 10.0**-DECIMALS)
+        yield from ((place, Region(part, region.code)) for part in parts if _is_wider_than_rounding(part))
 
 
 def _is_wider_than_rounding(polygon: Polygon) -> bool:
