@@ -33,6 +33,9 @@ def fits_network(*sides: int) -> bool:
 Setting = Literal["S", "S+C", "S+C*", "S2+C2", "S2+C2*", "S2*+C2"]
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+Enlargement = Literal["nearest", "bilinear"]
+"""How low-resolution logits become those of pixels: each cell is a square of them, as in the paper, or they
+are interpolated between the centres of cells, so that outlines do not run along cells."""
 
 
 class Batch(NamedTuple):

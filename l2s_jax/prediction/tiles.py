@@ -8,12 +8,9 @@ import numpy as np
 
 from l2s_jax.models.decoder import SCALE
 from l2s_jax.models.forward import Forward
+from l2s_jax.types import Enlargement
 
 Weighting = Literal["gaussian", "uniform"]
-
-Enlargement = Literal["nearest", "bilinear"]
-"""How low-resolution logits become those of pixels: each cell is a square of them, as in the paper, or they
-are interpolated between the centres of cells, so that outlines do not run along cells."""
 
 
 def tile_origins(length: int, tile: int, stride: int) -> list[int]:

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from l2s_jax.models.forward import Forward
-from l2s_jax.prediction.tiles import Enlargement, Tiling
+from l2s_jax.prediction.tiles import Tiling
 from l2s_jax.slides.grids import centres
-from l2s_jax.types import IGNORE_PIXEL
+from l2s_jax.types import IGNORE_PIXEL, Enlargement
 
 Read = Callable[[tuple[int, int], tuple[int, int]], np.ndarray | None]
 """Origin (row, col) and size (height, width) to u8[h,w,3], or None where it cannot be read. Called by several

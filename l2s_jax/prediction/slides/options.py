@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from l2s_jax.prediction.tiles import Enlargement
 from l2s_jax.system.errors import UserError
+from l2s_jax.types import Enlargement
 
 
 @dataclass(frozen=True, kw_only=True)
