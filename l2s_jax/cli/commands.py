@@ -8,6 +8,10 @@ if TYPE_CHECKING:
     from l2s_jax.cli.options import Command
 
 _TABLE = {
+    "prepare slides": (
+        "prepare.PrepareSlides",
+        "Make a manifest of your own slides: patches around what is drawn, windows of what is known.",
+    ),
     "prepare phantom": (
         "data.PreparePhantom",
         "Draw a phantom data set: H&E-like tissue with glands of three classes and known masks.",
@@ -51,6 +55,10 @@ _TABLE = {
     "export": (
         "runs.Export",
         "Write a trained network as .safetensors (torchvision's names) and as a StableHLO program.",
+    ),
+    "phantom-slides": (
+        "slides.PhantomSlides",
+        "Draw phantom slides with regions and frames in GeoJSON, and labelled pictures, all of known truth.",
     ),
     "phantom-bach": (
         "slides.PhantomBach",

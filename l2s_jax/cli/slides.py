@@ -50,6 +50,37 @@ class PhantomBach(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PhantomSlides(Command):
+    """Draw phantom slides with regions and frames in GeoJSON, and labelled pictures, all of known truth."""
+
+    out: Out
+    """Folder for slides/, labelled/ and groups.csv."""
+    slides: int = 8
+    """How many slides, two a patient."""
+    patch_size: int = 32
+    """Side of the patches that will be cut, a multiple of 16; slides are 6 x 8 of them at 7.5 um/px."""
+    labelled: int = 4
+    """Labelled pictures of each class."""
+    overlap: float = 0.0
+    """How much the classes resemble each other; 0 keeps them apart."""
+    seed: int = 0
+    """Of everything that is drawn."""
+    overwrite: bool = False
+    """Draw into a folder that holds something already."""
+
+    def run(self) -> int:
+        """Draws."""
+        from l2s_jax.phantom.slides import draw_slides
+
+        draw_slides(**self.own())
+        print(
+            f"drawn into {self.out}: next, l2s prepare slides {self.out}/slides OUT --mpp 7.5 "
+            f"--patch-size {self.patch_size} --groups {self.out}/groups.csv"
+        )
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Inspect(Command, NameOptions, ExtractionOptions):
     """Draw how a slide would be cut into patches, after the paper's Figs. 4, B.7, B.8 and B.9."""
 

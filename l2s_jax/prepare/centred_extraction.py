@@ -134,7 +134,7 @@ def sampled(pixels: int, count: int, options: ExtractionOptions) -> np.ndarray |
 
 
 def cluster_centres(points: np.ndarray, count: int, options: ExtractionOptions) -> np.ndarray:
-    """float64[K,2]: K-means centres, in pixel edges, of int64[N,2] pixels; as many as asked where N allows."""
+    """float64[K,2]: K-means centres, in pixel edges, of int64[N,2] pixels; `count` where N allows."""
     kmeans = KMeans(min(count, len(points)), n_init=1, random_state=options.seed)
     return kmeans.fit(points.astype(np.float64)).cluster_centers_ + 0.5
 

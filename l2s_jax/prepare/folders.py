@@ -134,6 +134,15 @@ def _recipe_of(out: Path) -> dict[str, Any] | None:
     return recipe
 
 
+def reading_of(out: Path) -> dict[str, Any]:
+    """What `claim_folder` was given as `reading` when the folder was made; empty for any other folder."""
+    try:
+        reading = parse_table((out / RECIPE).read_bytes(), out / RECIPE).get(READING)
+    except (OSError, UserError):
+        return {}
+    return reading if isinstance(reading, dict) else {}
+
+
 def _differences(before: dict[str, Any] | None, now: dict[str, Any]) -> str:
     """What two recipes differ in, in words."""
     if before is None:

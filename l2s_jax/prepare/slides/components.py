@@ -48,7 +48,7 @@ def find_components(bands: Bands, codes: tuple[int, ...]) -> Components:
       codes: classes whose regions are wanted.
     """
     parents: list[int] = []
-    rows: list[tuple[int, int, int, int, int, int, int, int]] = []
+    rows: list[tuple[int, ...]] = []
     above: dict[int, tuple[int, int, np.ndarray]] = {}  # code: (row after, left, last row's pieces)
     for band in bands():
         for code, labelled, number in _pieces(band, codes):
@@ -62,7 +62,8 @@ def find_components(bands: Bands, codes: tuple[int, ...]) -> Components:
     return _joined(parents, rows)
 
 
-def pixels_of(bands: Bands, codes: tuple[int, ...], components: Components, wanted: dict[int, np.ndarray | None]
+def pixels_of(
+    bands: Bands, codes: tuple[int, ...], components: Components, wanted: dict[int, np.ndarray | None]
 ) -> dict[int, np.ndarray]:
     """Pixels of some components, (row, col) from the first pixel of their boxes.
 
@@ -117,9 +118,7 @@ def _member(
 ) -> tuple[tuple[int, int], np.ndarray]:
     """Some pieces' common box: its (row, col) in the band, and bool[h,w], where they are in it."""
     sides = [[boxes[piece][axis] for piece in pieces] for axis in (0, 1)]
-    rows, cols = (
-        slice(min(one.start for one in some), max(one.stop for one in some)) for some in sides
-    )
+    rows, cols = (slice(min(one.start for one in some), max(one.stop for one in some)) for some in sides)
     return (rows.start, cols.start), np.isin(labelled[rows, cols], pieces + 1)
 
 

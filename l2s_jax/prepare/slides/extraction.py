@@ -93,7 +93,9 @@ def extract_centred_in_bands(
     regions = np.repeat(np.arange(len(found)), [len(some) for some in centres])
     if found and min(sheet.size) < size:
         nowhere, why = np.zeros((len(regions), 2)), [PICTURE_TOO_SMALL] * len(regions)
-        return make_patches(nowhere, np.array([one.code for one in found])[regions], nowhere[:, 0] == 0, why, regions)
+        return make_patches(
+            nowhere, np.array([one.code for one in found])[regions], nowhere[:, 0] == 0, why, regions
+        )
     origins = push_inside(np.concatenate([np.zeros((0, 2)), *centres]), sheet.size, size)
     counted = np.zeros((len(origins), 256), np.int64)
     for number, origin in enumerate(origins.tolist()):
@@ -114,7 +116,8 @@ def extract_tiles_in_bands(
     """
     size = options.patch_size
     rows, cols = (np.arange(0, side - size + 1, size) for side in sheet.size)
-    origins, counts = [np.zeros((0, 2), np.int64)], [np.zeros((0, 256), np.int64)]
+    origins: list[np.ndarray] = [np.zeros((0, 2), np.int64)]
+    counts: list[np.ndarray] = [np.zeros((0, 256), np.int64)]
     for row in rows.tolist():
         at = cols if sheet.undrawn != IGNORE_PIXEL else cols[_drawn_columns(sheet, row, cols, size)]
         if len(at) == 0:

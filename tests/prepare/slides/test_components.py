@@ -9,7 +9,11 @@ from l2s_jax.prepare.centred_extraction import find_regions
 from l2s_jax.prepare.options import ExtractionOptions
 from l2s_jax.prepare.slides.components import Band, find_components, pixels_of
 
-MASKS = arrays.arrays(np.uint8, arrays.array_shapes(min_dims=2, max_dims=2, max_side=14), elements=st.sampled_from([0, 0, 1, 2, 255]))
+MASKS = arrays.arrays(
+    np.uint8,
+    arrays.array_shapes(min_dims=2, max_dims=2, max_side=14),
+    elements=st.sampled_from([0, 0, 1, 2, 255]),
+)
 
 
 def in_bands(mask, rows, trim):

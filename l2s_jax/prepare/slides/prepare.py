@@ -1,0 +1,170 @@
+"""`l2s prepare slides`: a folder or table of annotated slides into a manifest, with their own classes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from l2s_jax.data.classes import CLASSES, Classes, read_classes
+from l2s_jax.prepare.folders import claim_folder, reading_of
+from l2s_jax.prepare.options import WorkOptions, extraction_of
+from l2s_jax.prepare.parallel import run_all
+from l2s_jax.prepare.pipeline import Prepared, full_recipe, prepare_sources
+from l2s_jax.prepare.slides.assignment import assign_slides, describe_splits
+from l2s_jax.prepare.slides.class_table import FRAME, OwnClasses, describe_drawn, own_classes
+from l2s_jax.prepare.slides.drawn import Drawn, Scales, refuse_twice, scan_slide
+from l2s_jax.prepare.slides.inputs import Inputs, SlideInput, find_inputs
+from l2s_jax.prepare.slides.knowledge import describe_known, require_two_known
+from l2s_jax.prepare.slides.options import SlidesOptions, required_mpp
+from l2s_jax.prepare.slides.reading import SlideReading, read_annotated
+from l2s_jax.prepare.slides.table import read_groups
+from l2s_jax.prepare.sources import Preparation, Source
+from l2s_jax.slides.mpp import read_mpp_table
+from l2s_jax.stain.fit import Stainer
+from l2s_jax.system.errors import UserError
+from l2s_jax.types import SPLITS, Split
+
+DRAWN = "parts/drawn"
+"""Where what is drawn on each slide is kept, in the manifest's folder."""
+
+
+class Scanned(NamedTuple):
+    """Slides whose annotations have been parsed."""
+
+    slides: tuple[SlideInput, ...]
+    drawn: dict[str, Drawn]  # by name
+    failures: tuple[str, ...]
+
+
+def prepare_slides(
+    source: str | Path,
+    out: str | Path,
+    options: SlidesOptions,
+    work: WorkOptions = WorkOptions(),  # noqa: B008, frozen
+    *,
+    stainer: Stainer | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Prepared:
+    """Makes a manifest of annotated slides: patches to train on, windows of what is known to measure on.
+
+    Made again with more slides or annotations, only what changed is worked on; slides stay in their splits,
+    and classes keep their codes.
+
+    Args:
+      source: a folder of slides, or a CSV file (`table.read_slide_table`).
+      out: folder that is made.
+      options: with `mpp`.
+      work: workers, overwriting.
+      stainer: `l2s_jax.MACENKO`, unless the options say `stain="off"`; preparing itself knows no JAX.
+      say: receives what was found and decided, before slides are cut.
+
+    Raises:
+      UserError: see `find_inputs`, `own_classes`, `assign_slides`, `prepare_sources`; one class is known.
+    """
+    mpp = required_mpp(options)
+    out = Path(out)
+    inputs = find_inputs(source, options.annotations, read_groups(options.groups) if options.groups else {})
+    for line in inputs.found:
+        say(line)
+    scales = read_mpp_table(options.mpp_table) if options.mpp_table is not None else None
+    extraction = extraction_of(options)
+    manner = "centred" if options.patches == "centred" else "tiles"
+    nothing = Classes((), (), ())
+    job = Preparation(out, nothing, extraction, cast(Any, manner), stainer)
+    recipe = {
+        "what": "slides",
+        "mpp": mpp,
+        "patches": options.patches,
+        "split": list(options.split),
+        "seed": options.seed,
+    }
+    earlier, before = reading_of(out), _earlier_classes(out, options)
+    claim_folder(out, full_recipe(recipe, job, options), reading=earlier, overwrite=work.overwrite)
+    scanned = scan_slides(inputs, out / DRAWN, options.slide_mpp, scales, work)
+    labels = tuple(dict.fromkeys(one.label for one in scanned.slides if one.label))
+    own = own_classes(list(scanned.drawn.values()), labels, options, before)
+    for line in describe_drawn(own):
+        say(line)
+    for line in require_two_known(own, {one.kind for one in scanned.drawn.values()}, labels, options):
+        say(line)
+    content = {name: _drawn_content(own, name) for name in scanned.drawn}
+    known = {group: split for group, split in earlier.get("splits", {}).items() if split in SPLITS}
+    splits = assign_slides(scanned.slides, content, options.split, options.seed, known)
+    for line in describe_splits(scanned.slides, content, splits):
+        say(line)
+    how = SlideReading(own, options, mpp, options.morphology, options.slide_mpp, scales)
+    sources = [_source(one, splits[one.group], how, scanned.drawn[one.name], out) for one in scanned.slides]
+    prepared = prepare_sources(
+        out,
+        sources,
+        Preparation(out, own.classes, extraction, cast(Any, manner), stainer),
+        recipe,
+        options,
+        work,
+        dataset="",
+        reading=_reading(options, {**known, **splits}),
+        failures=scanned.failures,
+    )
+    return replace(prepared, report=(*prepared.report, *describe_known(out, own, sources)))
+
+
+def scan_slides(
+    inputs: Inputs, folder: Path, slide_mpp: float | None, scales: Scales | None, work: WorkOptions
+) -> Scanned:
+    """Parses all annotations, several at a time; those of slides that fail are told, the others go on.
+
+    Raises:
+      UserError: a slide is there twice, or none can be used.
+    """
+    scan = partial(scan_slide, folder=folder, slide_mpp=slide_mpp, table=scales)
+    outcomes = run_all(
+        scan, inputs.slides, workers=work.workers, scheduler=work.scheduler, description="annotations"
+    )
+    failures = (*inputs.failures, *(outcome.error for outcome in outcomes if outcome.error))
+    drawn = {outcome.result.name: outcome.result for outcome in outcomes if not outcome.error}
+    if not drawn:
+        raise UserError("\n".join([f"no slide can be used; {len(failures)} failure(s):", *failures]))
+    slides = tuple(one for one in inputs.slides if one.name in drawn)
+    refuse_twice({one.name: one for one in slides}, drawn)
+    return Scanned(slides, drawn, failures)
+
+
+def _drawn_content(own: OwnClasses, name: str) -> Mapping[str, float]:
+    """mm2 of each class on a slide, and of its frames; not of what is ignored."""
+    words = {**{one: one for one in own.classes.names}, FRAME: "(frames)"}
+    return {words[key]: area for key, area in own.of_slide[name].items() if key in words}
+
+
+def _source(one: SlideInput, split: Split, how: SlideReading, drawn: Drawn, out: Path) -> Source:
+    """A slide as the pipeline takes it; it is cut again when what its own names mean changes."""
+    own, options = how.own, how.options
+    meanings = [(entry.names, entry.ident, own.code_of(entry)) for entry in drawn.names]
+    reading = repr(
+        (meanings, own.classes.background, options.undrawn, options.outlines_from, drawn.key, drawn.kind)
+        + ((own.of_masks,) if drawn.kind == "mask" else ())
+    )
+    files = (one.slide,) if one.annotation is None else (one.slide, one.annotation)
+    return Source(one.name, one.group, split, files, partial(read_annotated, one, how, out / DRAWN), reading)
+
+
+def _reading(options: SlidesOptions, splits: Mapping[str, Split]) -> dict[str, Any]:
+    """What is written down beside the recipe."""
+    return {
+        "rename": dict(options.rename),
+        "ignore": list(options.ignore),
+        "frame": list(options.frame),
+        "background": options.background or "",
+        "undrawn": options.undrawn,
+        "class_ids": dict(options.class_ids),
+        "slide_mpp": options.slide_mpp or 0.0,
+        "outlines_from": options.outlines_from or "as assumed",
+        "splits": dict(splits),
+    }
+
+
+def _earlier_classes(out: Path, options: SlidesOptions) -> Classes | None:
+    """The classes of a data set that is made again."""
+    if options.classes is not None or not reading_of(out) or not (out / CLASSES).is_file():
+        return None
+    return read_classes(out / CLASSES)
