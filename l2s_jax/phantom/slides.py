@@ -1,6 +1,6 @@
 """Phantom slides as somebody has them: some drawn regions and frames as QuPath exports them, many labels.
 
-The tissue is that of `bach.phantom_section`. What is drawn is true, but not all is drawn: a frame takes in the
+The tissue is that of `bach.phantom_section`. What is drawn is true, but not all is drawn: a frame takes in
 the left part of each slide, inside which every region is; outside it is one region, and one to be ignored.
 """
 

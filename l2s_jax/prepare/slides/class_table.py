@@ -60,10 +60,10 @@ class OwnClasses:
         """The code that stands for a frame while an annotation is read."""
         return len(self.classes)
 
-    def code_of(self, entry: DrawnName) -> int | None:
-        """The code of some regions' names, which may be `frame` or `IGNORED`."""
-        meant = meaning_of(self.table, entry.names, entry.ident)
-        return None if meant is None else meant[1]
+    def meaning_of(self, entry: DrawnName) -> str:
+        """What some regions' names mean, in words that change only where what is painted does."""
+        found = meaning_of(self.table, entry.names, entry.ident)
+        return "" if found is None else "frame" if found[1] == self.frame else str(found[1])
 
 
 def own_classes(

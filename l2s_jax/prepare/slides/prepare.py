@@ -139,7 +139,7 @@ def _drawn_content(own: OwnClasses, name: str) -> Mapping[str, float]:
 def _source(one: SlideInput, split: Split, how: SlideReading, drawn: Drawn, out: Path) -> Source:
     """A slide as the pipeline takes it; it is cut again when what its own names mean changes."""
     own, options = how.own, how.options
-    meanings = [(entry.names, entry.ident, own.code_of(entry)) for entry in drawn.names]
+    meanings = [(entry.names, entry.ident, own.meaning_of(entry)) for entry in drawn.names]
     reading = repr(
         (meanings, own.classes.background, options.undrawn, options.outlines_from, drawn.key, drawn.kind)
         + ((own.of_masks,) if drawn.kind == "mask" else ())
