@@ -2,6 +2,8 @@
 
 import math
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,9 @@ from l2s_jax.system.errors import UserError
 
 MOST_PIXELS_AT_ONCE = 2**24
 """Pixels of patches that are held and normalised together."""
+
+
+WRITERS = 4
 
 
 def patches_of(sheet: AnnotatedSlide, job: Preparation) -> Patches:
@@ -79,18 +84,27 @@ def _write_patches(source: Source, job: Preparation, sheet: AnnotatedSlide) -> d
         images = np.stack([image_window(sheet, _pair(origin), (size, size)) for origin in some.origins])
         tissue = np.stack([tissue_window(sheet, _pair(origin), (size, size)) for origin in some.origins])
         images, counts = _normalised(images, tissue, sheet, job)
+        pictures: list[tuple[Path, np.ndarray]] = []
         stain = {name: stain.get(name, 0) + counts.get(name, 0) for name in {**stain, **counts}}
-        for number, image in enumerate(images):
+        for number in range(len(images)):
             origin = _pair(some.origins[number])
             name = f"{source.name}/{first + number:05d}.png"
             row = {"image": f"images/{name}", "mask": "", "label": int(some.labels[number])}
-            write_png(job.out / "images" / name, image)
+            pictures.append((job.out / "images" / name, images[number]))
             if some.is_mask[number]:
                 row |= {"mask": f"masks/{name}", "label": -1}
-                write_png(job.out / "masks" / name, mask_window(sheet, origin, (size, size)))
+                pictures.append((job.out / "masks" / name, mask_window(sheet, origin, (size, size))))
             rows.append(row | {"source": _place(source, origin)})
+        _write(pictures)
     pairs = overlapping_pairs(kept.origins, size, job.extraction.report_overlap)
     return {"rows": rows, "dropped": found.dropped_counts(), "overlaps": len(pairs), "stain": stain}
+
+
+def _write(pictures: list[tuple[Path, np.ndarray]]) -> None:
+    """Writes pictures, several at a time: most of it is waiting for the disk."""
+    with ThreadPoolExecutor(WRITERS) as pool:
+        for _ in pool.map(lambda picture: write_png(*picture), pictures):
+            pass
 
 
 def _write_windows(source: Source, job: Preparation, sheet: AnnotatedSlide) -> dict[str, Any]:
