@@ -17,6 +17,7 @@ from l2s_jax.data.pictures import MAX_PIXELS, write_png
 from l2s_jax.prepare.centred_extraction import extract_centred
 from l2s_jax.prepare.extraction import Patches, overlapping_pairs
 from l2s_jax.prepare.slides.cutting import cut_slide
+from l2s_jax.prepare.slides.labelled import LabelledPicture, as_sheet, write_labelled
 from l2s_jax.prepare.sources import Preparation, Source, stains_for
 from l2s_jax.prepare.tile_extraction import extract_tiles
 from l2s_jax.slides.annotated_slide import AnnotatedSlide
@@ -46,12 +47,16 @@ def cut_source(source: Source, job: Preparation) -> Record:
     require_usable(source, sheet)
     tissue: np.ndarray | None
     mpp: float | None
-    if isinstance(sheet, AnnotatedSlide):
+    if isinstance(sheet, LabelledPicture):
+        images, stain = _normalised(sheet.images, None, as_sheet(sheet), job)
+        record, tissue, mpp = write_labelled(source, job, sheet, images), None, sheet.mpp
+        record |= {"stain": stain}
+    elif isinstance(sheet, AnnotatedSlide):
         record, tissue, mpp = cut_slide(source, job, sheet), sheet.overview.tissue, sheet.mpp
     else:
         cut = _cut if source.split == "train" or job.held_out == "patches" else _keep_whole
         record, tissue, mpp = cut(source, job, sheet), sheet.tissue, sheet.mpp
-    notes = [*sheet.notes, *([f"no patch: {record['empty']}"] if "empty" in record else [])]
+    notes = [*getattr(sheet, "notes", ()), *([f"no patch: {record['empty']}"] if "empty" in record else [])]
     record |= {"key": key, "name": source.name, "mpp": mpp, "notes": notes}
     if tissue is not None:
         record["tissue"] = float(tissue.mean())
@@ -59,8 +64,10 @@ def cut_source(source: Source, job: Preparation) -> Record:
     return record
 
 
-def require_usable(source: Source, sheet: Sheet | AnnotatedSlide) -> None:
+def require_usable(source: Source, sheet: Sheet | AnnotatedSlide | LabelledPicture) -> None:
     """Raises `UserError` for a picture without tissue, or too large to be one picture."""
+    if isinstance(sheet, LabelledPicture):
+        return
     tissue = sheet.overview.tissue if isinstance(sheet, AnnotatedSlide) else sheet.tissue
     if tissue is not None and not tissue.any():
         raise UserError(

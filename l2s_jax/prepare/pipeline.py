@@ -20,6 +20,7 @@ from l2s_jax.prepare.options import PictureOptions, WorkOptions
 from l2s_jax.prepare.paper_counts import compared
 from l2s_jax.prepare.parallel import run_all
 from l2s_jax.prepare.slides.cutting import patches_of
+from l2s_jax.prepare.slides.labelled import LabelledPicture
 from l2s_jax.prepare.sources import Preparation, Source, Stained
 from l2s_jax.slides.annotated_slide import AnnotatedSlide, image_window
 from l2s_jax.slides.sheets import Sheet
@@ -198,9 +199,13 @@ def choose_reference(sources: Sequence[Source], job: Preparation, stainer: Stain
     )
 
 
-def _candidates(sheet: Sheet | AnnotatedSlide, job: Preparation) -> tuple[np.ndarray, np.ndarray]:
+def _candidates(
+    sheet: Sheet | AnnotatedSlide | LabelledPicture, job: Preparation
+) -> tuple[np.ndarray, np.ndarray]:
     """Patches that the reference may be chosen of: their (row, col), and u8[N,S,S,3]."""
     size = job.extraction.patch_size
+    if isinstance(sheet, LabelledPicture):
+        return np.zeros((len(sheet.images), 2), int), sheet.images
     if isinstance(sheet, AnnotatedSlide):
         origins = patches_of(sheet, job).kept().origins
         origins = origins[np.linspace(0, len(origins) - 1, min(len(origins), MOST_CANDIDATES)).astype(int)]

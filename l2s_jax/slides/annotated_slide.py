@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 
 from l2s_jax.slides.annotations.painting import paint
-from l2s_jax.slides.annotations.types import Annotations
+from l2s_jax.slides.annotations.types import Annotations, Region
 from l2s_jax.slides.grids import centres
 from l2s_jax.slides.overview import Overview
 from l2s_jax.slides.reading import read_window
@@ -31,6 +31,7 @@ class AnnotatedSlide:
     undrawn: int  # class code of what nobody drew, or IGNORE_PIXEL
     overview: Overview
     notes: tuple[str, ...] = field(default=())  # what a person should know
+    labelled: tuple[Region, ...] = ()  # in which a class is somewhere; it is not painted
 
     @property
     def size(self) -> tuple[int, int]:

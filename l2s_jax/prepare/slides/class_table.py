@@ -54,16 +54,23 @@ class OwnClasses:
     table: ClassTable  # of the classes and, behind them, `FRAME`
     sums: Mapping[str, ClassSum]  # by class; `FRAME` and `IGNORED_BY_QUPATH` too
     of_slide: Mapping[str, Mapping[str, float]]  # name of a slide: mm2 by class
+    labels: tuple[int, ...] = ()  # class of each name of label regions; their codes follow `frame`
 
     @property
     def frame(self) -> int:
         """The code that stands for a frame while an annotation is read."""
         return len(self.classes)
 
+    def label_of(self, code: int) -> int | None:
+        """The class that a region of a code only carries as a label; None for any other code."""
+        return self.labels[code - self.frame - 1] if code > self.frame and code != IGNORE_PIXEL else None
+
     def meaning_of(self, entry: DrawnName) -> str:
         """What some regions' names mean, in words that change only where what is painted does."""
         found = meaning_of(self.table, entry.names, entry.ident)
-        return "" if found is None else "frame" if found[1] == self.frame else str(found[1])
+        if found is None or found[1] < self.frame:
+            return "" if found is None else str(found[1])
+        return "frame" if found[1] == self.frame else f"label {self.label_of(found[1])}"
 
 
 def own_classes(
@@ -98,7 +105,8 @@ def own_classes(
     # What is written has the codes themselves in its masks.
     classes = replace(of_masks, pixel_values=tuple(range(len(classes))), ignore_value=IGNORE_PIXEL)
     table = _table(classes, options)
-    sums: dict[str, ClassSum] = {name: ClassSum() for name in (*classes.names, FRAME, IGNORED_BY_QUPATH)}
+    words = [*classes.names, FRAME, *(f"{name} (label only)" for name in options.label_regions)]
+    sums: dict[str, ClassSum] = {name: ClassSum() for name in (*words, IGNORED_BY_QUPATH)}
     of_slide: dict[str, dict[str, float]] = {}
     unknown: dict[str, list[str]] = defaultdict(list)
     for one in drawn:
@@ -108,7 +116,7 @@ def own_classes(
             if meant is None:
                 unknown[first_name(entry.names)].append(f"{entry.regions} in {one.name}")
                 continue
-            name = IGNORED_BY_QUPATH if meant[1] == IGNORED else (*classes.names, FRAME)[meant[1]]
+            name = IGNORED_BY_QUPATH if meant[1] == IGNORED else words[meant[1]]
             areas[name] += entry.area
             total = sums[name]
             total.regions, total.area = total.regions + entry.regions, total.area + entry.area
@@ -119,7 +127,8 @@ def own_classes(
     wrong = [name for name in labels if meaning_of(table, (name,)) is None]
     if wrong:
         raise UserError(f"label {listed(map(repr, wrong))}: none of the classes ({listed(classes.names)})")
-    return OwnClasses(classes, of_masks, table, sums, of_slide)
+    carried = tuple(_code(classes, name) for name in options.label_regions.values())
+    return OwnClasses(classes, of_masks, table, sums, of_slide, carried)
 
 
 def label_code(own: OwnClasses, label: str) -> int:
@@ -130,14 +139,21 @@ def label_code(own: OwnClasses, label: str) -> int:
     return meant[1]
 
 
+def _code(classes: Classes, name: str) -> int:
+    if as_written(name) not in classes.names:
+        raise UserError(f"--label-regions: {name!r} is none of the classes ({listed(classes.names)})")
+    return classes.names.index(as_written(name))
+
+
 def _table(classes: Classes, options: AnnotationOptions) -> ClassTable:
     reading = replace(
         classes,
-        names=(*classes.names, FRAME),
-        colours=(*classes.colours, (0, 0, 0)),
-        pixel_values=(*classes.pixel_values, -1),
+        names=(*classes.names, FRAME, *(f"label region {name}" for name in options.label_regions)),
+        colours=(*classes.colours, *((0, 0, 0) for _ in range(1 + len(options.label_regions)))),
+        pixel_values=(*classes.pixel_values, *(-1 - n for n in range(1 + len(options.label_regions)))),
     )
-    renamed = {**options.rename, **dict.fromkeys(options.frame, FRAME)}
+    carrying = {name: f"label region {name}" for name in options.label_regions}
+    renamed = {**options.rename, **dict.fromkeys(options.frame, FRAME), **carrying}
     return class_table(reading, synonyms=renamed, ids=options.class_ids, ignored=options.ignore)
 
 
@@ -149,7 +165,8 @@ def _refuse_near(drawn: Sequence[Drawn], labels: Collection[str], options: Annot
             where.setdefault(first_name(entry.names), one.name)
     for label in labels:
         where.setdefault(as_written(label), "the labels")
-    said = {as_written(name) for name in (*options.rename, *options.ignore, *options.frame)}
+    known = (*options.rename, *options.ignore, *options.frame, *options.label_regions)
+    said = {as_written(name) for name in known}
     meant = {as_written(name) for name in options.rename.values()}
     given = set(read_classes(options.classes).names) if options.classes is not None else set()
     groups = near_names([*meant, *given, *(name for name in where if name and name not in said)])
@@ -174,6 +191,7 @@ def _found_classes(
     rename = {as_written(name): as_written(meaning) for name, meaning in options.rename.items()}
     ignored = {as_written(name) for name in options.ignore}
     frames = {normalised(FRAME), *map(normalised, options.frame)}
+    carrying = {as_written(name) for name in options.label_regions}
     colours: dict[str, dict[Colour, float]] = {}
     nameless: list[str] = []
     for one in drawn:
@@ -185,11 +203,8 @@ def _found_classes(
                 elif NO_NAME not in ignored:
                     nameless.append(f"{entry.regions} in {one.name}")
             name = rename.get(name, name)
-            if (
-                name != NO_NAME
-                and name not in ignored
-                and normalised(name) not in {*frames, IGNORED_BY_QUPATH}
-            ):
+            is_none = name in {NO_NAME, *ignored, *carrying}
+            if not is_none and normalised(name) not in {*frames, IGNORED_BY_QUPATH}:
                 votes = colours.setdefault(name, {})
                 if entry.colour is not None:
                     votes[entry.colour] = votes.get(entry.colour, 0.0) + entry.area
@@ -267,9 +282,9 @@ def describe_drawn(own: OwnClasses) -> list[str]:
     """A table of what is drawn by class."""
     rows = [(name, own.sums[name]) for name in own.classes.names]
     rows += [
-        (f"({word})", own.sums[name])
-        for name, word in ((FRAME, "frames"), (IGNORED_BY_QUPATH, "ignored"))
-        if own.sums[name].regions
+        ({FRAME: "(frames)", IGNORED_BY_QUPATH: "(ignored)"}.get(name, name), total)
+        for name, total in own.sums.items()
+        if name not in own.classes.names and total.regions
     ]
     width = max(len("class"), *(len(name) for name, _ in rows))
     lines = [f"{'class':{width}}  regions  slides  drawn mm2"]

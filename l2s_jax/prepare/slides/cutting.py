@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from l2s_jax.data.pictures import write_png
-from l2s_jax.prepare.extraction import PICTURE_TOO_SMALL, Patches, overlapping_pairs
+from l2s_jax.prepare.extraction import Patches, overlapping_pairs
 from l2s_jax.prepare.slides.extraction import (
     bands_of,
     class_pixels,
     extract_centred_in_bands,
     extract_tiles_in_bands,
 )
+from l2s_jax.prepare.slides.labelled import Label, label_of_part, label_origins
 from l2s_jax.prepare.slides.reading import known_tissue
 from l2s_jax.prepare.slides.windows import known_windows
 from l2s_jax.prepare.sources import Preparation, Source, stains_for
@@ -70,28 +71,41 @@ def _write_patches(source: Source, job: Preparation, sheet: AnnotatedSlide) -> d
     kept, size = found.kept(), job.extraction.patch_size
     if source.split != "train":
         kept = kept.where(kept.is_mask)
-    if len(kept) == 0:
+    parts = [
+        (_pair(origin), Label(int(label), ()), bool(mask))
+        for origin, label, mask in zip(kept.origins, kept.labels, kept.is_mask, strict=True)
+    ]
+    if source.split == "train":
+        for region in sheet.labelled:
+            known = label_of_part(region.code, job.classes.background)
+            origins = label_origins(sheet, region, job.extraction, job.label_patches, source.name)
+            parts += [(_pair(origin), known, False) for origin in origins]
+    if not parts:
         reasons = [f"{reason} ({count})" for reason, count in found.dropped_counts().items()]
         why = ", ".join(reasons) or "no region of a class is on it"
-        if PICTURE_TOO_SMALL not in why:
-            why += ". --min-foreground 0 keeps patches with little tissue"
-        raise UserError(f"{source.files[0]} gives no patch: {why}")
+        raise UserError(
+            f"{source.files[0]} gives no patch: {why}. --min-foreground 0 keeps patches with little tissue"
+        )
     rows: list[dict[str, Any]] = []
     stain: dict[str, int] = {}
     step = max(1, MOST_PIXELS_AT_ONCE // size**2)
-    for first in range(0, len(kept), step):
-        some = kept.where(np.arange(first, min(first + step, len(kept))))
-        images = np.stack([image_window(sheet, _pair(origin), (size, size)) for origin in some.origins])
-        tissue = np.stack([tissue_window(sheet, _pair(origin), (size, size)) for origin in some.origins])
+    for first in range(0, len(parts), step):
+        some = parts[first : first + step]
+        images = np.stack([image_window(sheet, origin, (size, size)) for origin, _, _ in some])
+        tissue = np.stack([tissue_window(sheet, origin, (size, size)) for origin, _, _ in some])
         images, counts = _normalised(images, tissue, sheet, job)
-        pictures: list[tuple[Path, np.ndarray]] = []
         stain = {name: stain.get(name, 0) + counts.get(name, 0) for name in {**stain, **counts}}
-        for number in range(len(images)):
-            origin = _pair(some.origins[number])
+        pictures: list[tuple[Path, np.ndarray]] = []
+        for number, (origin, known, has_mask) in enumerate(some):
             name = f"{source.name}/{first + number:05d}.png"
-            row = {"image": f"images/{name}", "mask": "", "label": int(some.labels[number])}
+            row = {
+                "image": f"images/{name}",
+                "mask": "",
+                "label": known.label,
+                "allowed": list(known.allowed),
+            }
             pictures.append((job.out / "images" / name, images[number]))
-            if some.is_mask[number]:
+            if has_mask:
                 row |= {"mask": f"masks/{name}", "label": -1}
                 pictures.append((job.out / "masks" / name, mask_window(sheet, origin, (size, size))))
             rows.append(row | {"source": _place(source, origin)})

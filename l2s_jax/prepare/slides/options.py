@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from l2s_jax.prepare.options import HeldOut, PatchOptions, PictureOptions, Share
 from l2s_jax.system.errors import UserError
+from l2s_jax.system.ranges import Range
 
 Undrawn = Literal["unknown", "background"]
 
@@ -32,6 +33,8 @@ class AnnotationOptions:
     undrawn: Undrawn = "unknown"
     """What nobody drew, outside frames: `unknown` is neither learned nor scored. `background` is the paper's
     rule, for slides that are annotated throughout."""
+    label_regions: Mapping[str, str] = field(default_factory=dict)
+    """Regions that carry only a label: somewhere in a region NAME is CLASS. NAME=CLASS."""
     class_ids: Mapping[str, str] = field(default_factory=dict)
     """Class of each Annotation Id, for ImageScope files without names: 1=tumour 2=stroma."""
     outlines_from: Literal["bounds", "whole"] | None = None
@@ -56,6 +59,14 @@ class SlidesOptions(AnnotationOptions, PictureOptions, PatchOptions):
     """CSV with the columns slide,group: slides of one patient are not split. By default each is its own."""
     split: tuple[float, float, float] = (60, 20, 20)
     """Shares of train, val and test in percent, by group."""
+    labelled: Path | None = None
+    """Folder with a folder of pictures for each class, named after it: image-level patches to train on."""
+    labelled_mpp: float | None = None
+    """Micrometres a pixel of those pictures: they are brought to --mpp and cut into patches."""
+    labelled_fit: bool = False
+    """Instead, make each of those pictures one patch, whatever it shows."""
+    label_patches: Annotated[int, Range(1, 1_000_000)] = 100
+    """Most patches of a slide, or of a region, of which only the label is known; drawn at random."""
     slide_mpp: float | None = None
     """Level-0 micrometres a pixel of slides where neither slide, table nor annotation says."""
     mpp_table: Path | None = None

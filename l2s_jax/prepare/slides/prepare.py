@@ -12,10 +12,19 @@ from l2s_jax.prepare.options import WorkOptions, extraction_of
 from l2s_jax.prepare.parallel import run_all
 from l2s_jax.prepare.pipeline import Prepared, full_recipe, prepare_sources
 from l2s_jax.prepare.slides.assignment import assign_slides, describe_splits
-from l2s_jax.prepare.slides.class_table import FRAME, OwnClasses, describe_drawn, own_classes
+from l2s_jax.prepare.slides.class_table import FRAME, OwnClasses, describe_drawn, label_code, own_classes
 from l2s_jax.prepare.slides.drawn import Drawn, Scales, refuse_twice, scan_slide
 from l2s_jax.prepare.slides.inputs import Inputs, SlideInput, find_inputs
 from l2s_jax.prepare.slides.knowledge import describe_known, require_two_known
+from l2s_jax.prepare.slides.labelled import (
+    Label,
+    describe_labelled,
+    find_labelled,
+    label_of_part,
+    labelled_names,
+    picture_group,
+    read_labelled,
+)
 from l2s_jax.prepare.slides.options import SlidesOptions, required_mpp
 from l2s_jax.prepare.slides.reading import SlideReading, read_annotated
 from l2s_jax.prepare.slides.table import read_groups
@@ -23,6 +32,7 @@ from l2s_jax.prepare.sources import Preparation, Source
 from l2s_jax.slides.mpp import read_mpp_table
 from l2s_jax.stain.fit import Stainer
 from l2s_jax.system.errors import UserError
+from l2s_jax.system.texts import listed
 from l2s_jax.types import SPLITS, Split
 
 DRAWN = "parts/drawn"
@@ -64,8 +74,10 @@ def prepare_slides(
     """
     mpp = required_mpp(options)
     out = Path(out)
-    inputs = find_inputs(source, options.annotations, read_groups(options.groups) if options.groups else {})
-    for line in inputs.found:
+    groups = read_groups(options.groups) if options.groups else {}
+    inputs = find_inputs(source, options.annotations, groups)
+    pictures = _labelled(options)
+    for line in (*inputs.found, *(describe_labelled(pictures, groups) if pictures else ())):
         say(line)
     scales = read_mpp_table(options.mpp_table) if options.mpp_table is not None else None
     extraction = extraction_of(options)
@@ -77,12 +89,14 @@ def prepare_slides(
         "mpp": mpp,
         "patches": options.patches,
         "split": list(options.split),
+        "label_patches": options.label_patches,
         "seed": options.seed,
     }
     earlier, before = reading_of(out), _earlier_classes(out, options)
     claim_folder(out, full_recipe(recipe, job, options), reading=earlier, overwrite=work.overwrite)
     scanned = scan_slides(inputs, out / DRAWN, options.slide_mpp, scales, work)
-    labels = tuple(dict.fromkeys(one.label for one in scanned.slides if one.label))
+    named = [*(one.label for one in scanned.slides if one.label), *pictures, *options.label_regions.values()]
+    labels = tuple(dict.fromkeys(named))
     own = own_classes(list(scanned.drawn.values()), labels, options, before)
     for line in describe_drawn(own):
         say(line)
@@ -94,11 +108,17 @@ def prepare_slides(
     for line in describe_splits(scanned.slides, content, splits):
         say(line)
     how = SlideReading(own, options, mpp, options.morphology, options.slide_mpp, scales)
-    sources = [_source(one, splits[one.group], how, scanned.drawn[one.name], out) for one in scanned.slides]
+    slides, left_out = _usable(scanned.slides, splits)
+    for line in left_out:
+        say(line)
+    sources = [_source(one, splits[one.group], how, scanned.drawn[one.name], out) for one in slides]
+    of_pictures = _picture_sources(pictures, groups, own, mpp, options, splits)
     prepared = prepare_sources(
         out,
-        sources,
-        Preparation(out, own.classes, extraction, cast(Any, manner), stainer),
+        [*sources, *of_pictures],
+        Preparation(
+            out, own.classes, extraction, cast(Any, manner), stainer, label_patches=options.label_patches
+        ),
         recipe,
         options,
         work,
@@ -139,13 +159,77 @@ def _drawn_content(own: OwnClasses, name: str) -> Mapping[str, float]:
 def _source(one: SlideInput, split: Split, how: SlideReading, drawn: Drawn, out: Path) -> Source:
     """A slide as the pipeline takes it; it is cut again when what its own names mean changes."""
     own, options = how.own, how.options
-    meanings = [(entry.names, entry.ident, own.meaning_of(entry)) for entry in drawn.names]
+    labels = [label_code(own, one.label)] if one.label else []
+    meanings = [*labels] + [(entry.names, entry.ident, own.meaning_of(entry)) for entry in drawn.names]
     reading = repr(
         (meanings, own.classes.background, options.undrawn, options.outlines_from, drawn.key, drawn.kind)
         + ((own.of_masks,) if drawn.kind == "mask" else ())
     )
     files = (one.slide,) if one.annotation is None else (one.slide, one.annotation)
     return Source(one.name, one.group, split, files, partial(read_annotated, one, how, out / DRAWN), reading)
+
+
+def _labelled(options: SlidesOptions) -> dict[str, list[Path]]:
+    """Labelled pictures by class. Raises `UserError` where their scale is not stated."""
+    if options.labelled is None:
+        return {}
+    if (options.labelled_mpp is None) is not options.labelled_fit:
+        raise UserError(
+            "--labelled: at what scale are the pictures? Give their micrometres a pixel with "
+            "--labelled-mpp, or "
+            "make each one patch, whatever it shows, with --labelled-fit (one of the two)"
+        )
+    return find_labelled(options.labelled)
+
+
+def _usable(
+    slides: tuple[SlideInput, ...], splits: Mapping[str, Split]
+) -> tuple[list[SlideInput], list[str]]:
+    """Slides without those that have a label only and are of a patient of val or test."""
+    used = [one for one in slides if one.annotation is not None or splits[one.group] == "train"]
+    rest = [one.slide.name for one in slides if one not in used]
+    why = "their groups are in val or test, where only masks are measured"
+    return used, [f"slides with a label only that are not used, since {why}: {listed(rest)}"] if rest else []
+
+
+def _picture_sources(
+    pictures: Mapping[str, list[Path]],
+    groups: Mapping[str, str],
+    own: OwnClasses,
+    mpp: float,
+    options: SlidesOptions,
+    splits: Mapping[str, Split],
+) -> list[Source]:
+    """Labelled pictures as training sources. Raises `UserError` for one of a patient of val or test."""
+    sources, leaks = [], []
+    names = labelled_names(pictures)
+    for word, paths in pictures.items():
+        code = label_code(own, word)
+        background = own.classes.background
+        of_part = None if background is None else label_of_part(code, background)
+        for path in paths:
+            group = picture_group(path, f"picture {names[path]}", groups)
+            if splits.get(group, "train") != "train":
+                leaks.append(f"{word}/{path.name} ({group}, {splits[group]})")
+            read = partial(
+                read_labelled,
+                path,
+                Label(code, ()),
+                of_part,
+                options.patch_size,
+                options.labelled_mpp,
+                mpp,
+                options.resample,
+            )
+            reading = repr((code, of_part, options.labelled_mpp))
+            sources.append(Source(f"labelled-{names[path]}", group, "train", (path,), read, reading))
+    if leaks:
+        raise UserError(
+            f"labelled pictures of patients that are in val or test: {listed(leaks)}. Training on them "
+            "would leak "
+            "into the score: leave them out, or put the patients into train (column split of a CSV file)"
+        )
+    return sources
 
 
 def _reading(options: SlidesOptions, splits: Mapping[str, Split]) -> dict[str, Any]:

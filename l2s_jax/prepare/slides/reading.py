@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import shapely
 
-from l2s_jax.prepare.slides.class_table import OwnClasses
+from l2s_jax.prepare.slides.class_table import OwnClasses, label_code
 from l2s_jax.prepare.slides.drawn import Scales, open_input, outlines_of
 from l2s_jax.prepare.slides.inputs import SlideInput
 from l2s_jax.prepare.slides.options import AnnotationOptions
@@ -52,23 +53,30 @@ def read_annotated(one: SlideInput, how: SlideReading, folder: Path) -> Annotate
     slide = open_input(one, parsed, how.slide_mpp, how.scales)
     undrawn = IGNORE_PIXEL
     annotations = Annotations(())
+    labelled: tuple[Region, ...] = ()
     if one.annotation is not None and is_mask:
         annotations, undrawn = _from_mask(one.annotation, how, slide)
     elif one.annotation is not None:
-        annotations, undrawn = _from_outlines(one.annotation, parsed, how, slide)
+        annotations, undrawn, labelled = _from_outlines(one.annotation, parsed, how, slide)
+    if one.label:
+        height, width = slide.size_level0
+        labelled = (*labelled, Region(shapely.box(0, 0, width, height), label_code(how.own, one.label)))
     notes = [*slide_notes(slide), *annotation_notes(annotations)]
     if one.annotation is not None:
         notes += _unpainted(one.annotation, annotations, slide, how.mpp)
-        if undrawn == IGNORE_PIXEL and all(region.code == IGNORE_PIXEL for region in annotations.regions):
+        if (
+            not labelled
+            and undrawn == IGNORE_PIXEL
+            and all(region.code == IGNORE_PIXEL for region in annotations.regions)
+        ):
             why = ", ".join(left_out(annotations)) or "nothing is drawn"
             raise UserError(
                 f"{one.annotation}: nothing is known of its slide ({why}). Draw or export the regions "
                 "again, or "
                 "leave the slide out"
             )
-    return AnnotatedSlide(
-        slide, annotations, how.mpp, undrawn, overview_of(slide, how.morphology), tuple(notes)
-    )
+    overview = overview_of(slide, how.morphology)
+    return AnnotatedSlide(slide, annotations, how.mpp, undrawn, overview, tuple(notes), labelled)
 
 
 def _from_mask(path: Path, how: SlideReading, slide: Slide) -> tuple[Annotations, int]:
@@ -81,25 +89,34 @@ def _from_mask(path: Path, how: SlideReading, slide: Slide) -> tuple[Annotations
     return found, IGNORE_PIXEL if classes.background is None else classes.background
 
 
-def _from_outlines(path: Path, parsed: Parsed, how: SlideReading, slide: Slide) -> tuple[Annotations, int]:
-    """Regions in their order, with frames as background below them."""
+def _from_outlines(
+    path: Path, parsed: Parsed, how: SlideReading, slide: Slide
+) -> tuple[Annotations, int, tuple[Region, ...]]:
+    """Regions in their order, frames as background below them; the code of the rest; regions with a label."""
     area, notes = area_counted_from(path, slide, how.options.outlines_from)
     found = annotations_from(
         path, parsed, how.own.table, size_level0=slide.size_level0, offset_level0=area[:2]
     )
     background, frame = how.own.classes.background, how.own.frame
-    regions = [region for region in found.regions if region.code != frame]
+    labelled = [
+        Region(region.polygon, label)
+        for region in found.regions
+        if (label := how.own.label_of(region.code)) is not None
+    ]
+    regions = [one for one in found.regions if one.code < frame or one.code == IGNORE_PIXEL]
     frames = [region for region in found.regions if region.code == frame]
+    if len(regions) < len(found.regions):
+        hidden = count_hidden(regions)
+        found = replace(found, covered=hidden.covered, doubled=hidden.doubled)
     if frames:
         assert background is not None, "own_classes has one where there are frames"
-        hidden = count_hidden(regions)
         regions = [*(Region(one.polygon, background) for one in frames), *regions]
-        found = replace(found, covered=hidden.covered, doubled=hidden.doubled)
     undrawn = IGNORE_PIXEL
     if how.options.undrawn == "background":
         assert background is not None, "own_classes has one where it is asked for"
         undrawn = background
-    return replace(found, regions=tuple(regions), notes=(*notes, *found.notes)), undrawn
+    painted = replace(found, regions=tuple(regions), notes=(*notes, *found.notes))
+    return painted, undrawn, tuple(labelled)
 
 
 def _unpainted(path: Path, annotations: Annotations, slide: Slide, mpp: float) -> list[str]:
