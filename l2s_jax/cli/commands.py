@@ -66,7 +66,7 @@ _TABLE = {
     ),
     "inspect": (
         "slides.Inspect",
-        "Draw how a slide would be cut into patches, after the paper's Figs. 4, B.7, B.8 and B.9.",
+        "Draw what `prepare slides` would do with a slide: tissue, mask, patches; --bach: `prepare bach`.",
     ),
     "evaluate-slides": (
         "slides.EvaluateSlides",

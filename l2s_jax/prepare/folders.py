@@ -1,5 +1,6 @@
 """Output folders of `prepare`: never somebody else's, and finished only when the manifest stands in them."""
 
+import contextlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,6 +71,15 @@ def claim_folder(
         raise unwritable(out, error) from error
     write_text(out / RECIPE, tomli_w.dumps(recipe | {READING: reading or {}}))
     return out
+
+
+def release_folder(out: Path) -> None:
+    """Takes back `claim_folder` where nothing has been made yet, so that other options can be tried."""
+    if not any((out / "parts").glob("*.json")):
+        (out / RECIPE).unlink(missing_ok=True)
+        shutil.rmtree(out / "parts", ignore_errors=True)
+        with contextlib.suppress(OSError):  # something else is in it
+            out.rmdir()
 
 
 def finish_folder(out: Path, classes: Classes, rows: Sequence[PatchRow]) -> None:

@@ -156,14 +156,15 @@ def _draw_extraction(
     for name, cut in (("centred", extract_centred), ("tiles", extract_tiles)):
         patches = cut(mask, tissue, classes.background, options)
         save_figure(draw_patches(image, mask, patches, options.patch_size, classes), out / f"{name}.png")
-        lines.append(_describe_patches(name, patches))
+        lines.append(describe_patches(name, patches))
     drawing = draw_centred_and_tiled(image, mask, options, classes)
     save_figure(drawing, out / "centred_and_tiled.png")
     save_figure(draw_splitting(image, mask, options, classes), out / "splitting.png")
     return lines
 
 
-def _describe_patches(name: str, patches: Patches) -> str:
+def describe_patches(name: str, patches: Patches) -> str:
+    """How many patches there are of each kind, and why others are left out."""
     kept = patches.kept()
     masks = int(kept.is_mask.sum())
     text = f"{name}: {masks} mask patches, {len(kept) - masks} image-level patches"

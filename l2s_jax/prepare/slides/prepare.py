@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from l2s_jax.data.classes import CLASSES, Classes, read_classes
-from l2s_jax.prepare.folders import claim_folder, reading_of
+from l2s_jax.prepare.folders import RECIPE, claim_folder, reading_of, release_folder
 from l2s_jax.prepare.options import WorkOptions, extraction_of
 from l2s_jax.prepare.parallel import run_all
 from l2s_jax.prepare.pipeline import Prepared, full_recipe, prepare_sources
@@ -88,25 +88,36 @@ def prepare_slides(
         "what": "slides",
         "mpp": mpp,
         "patches": options.patches,
-        "split": list(options.split),
         "label_patches": options.label_patches,
-        "seed": options.seed,
     }
     earlier, before = reading_of(out), _earlier_classes(out, options)
+    claimed = (out / RECIPE).exists()
     claim_folder(out, full_recipe(recipe, job, options), reading=earlier, overwrite=work.overwrite)
-    scanned = scan_slides(inputs, out / DRAWN, options.slide_mpp, scales, work)
-    named = [*(one.label for one in scanned.slides if one.label), *pictures, *options.label_regions.values()]
-    labels = tuple(dict.fromkeys(named))
-    own = own_classes(list(scanned.drawn.values()), labels, options, before)
-    for line in describe_drawn(own):
-        say(line)
-    for line in require_two_known(own, {one.kind for one in scanned.drawn.values()}, labels, options):
-        say(line)
-    content = {name: _drawn_content(own, name) for name in scanned.drawn}
-    known = {group: split for group, split in earlier.get("splits", {}).items() if split in SPLITS}
-    splits = assign_slides(scanned.slides, content, options.split, options.seed, known)
-    for line in describe_splits(scanned.slides, content, splits):
-        say(line)
+    try:
+        scanned = scan_slides(inputs, out / DRAWN, options.slide_mpp, scales, work)
+        named = [
+            *(one.label for one in scanned.slides if one.label),
+            *pictures,
+            *options.label_regions.values(),
+        ]
+        labels = tuple(dict.fromkeys(named))
+        own = own_classes(list(scanned.drawn.values()), labels, options, before)
+        for line in describe_drawn(own):
+            say(line)
+        for line in require_two_known(own, {one.kind for one in scanned.drawn.values()}, labels, options):
+            say(line)
+        content = {name: _drawn_content(own, name) for name in scanned.drawn}
+        asked = {"shares": [float(share) for share in options.split], "seed": options.seed}
+        same = all(earlier.get(name) == value for name, value in asked.items())
+        before_now = earlier.get("splits", {}) if same else {}
+        known = {group: split for group, split in before_now.items() if split in SPLITS}
+        splits = assign_slides(scanned.slides, content, options.split, options.seed, known)
+        for line in describe_splits(scanned.slides, content, splits):
+            say(line)
+    except UserError:
+        if not claimed:
+            release_folder(out)
+        raise
     how = SlideReading(own, options, mpp, options.morphology, options.slide_mpp, scales)
     slides, left_out = _usable(scanned.slides, splits)
     for line in left_out:
@@ -123,7 +134,7 @@ def prepare_slides(
         options,
         work,
         dataset="",
-        reading=_reading(options, {**known, **splits}),
+        reading=_reading(options, {**known, **splits}) | asked,
         failures=scanned.failures,
     )
     return replace(prepared, report=(*prepared.report, *describe_known(out, own, sources)))

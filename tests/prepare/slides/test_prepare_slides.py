@@ -265,3 +265,22 @@ def test_a_slide_smaller_than_a_patch_is_refused(copy, tmp_path_factory):
     out = tmp_path_factory.mktemp("small") / "out"
     with pytest.raises(UserError, match=rf"{SIDE} x {SIDE} pixels.*--mpp"):
         prepare_slides(copy(), out, replace(SMALL, patch_size=256), HERE)
+
+
+def test_what_failed_before_anything_was_made_leaves_the_folder_free(copy, tmp_path_factory):
+    folder, out = copy(1), tmp_path_factory.mktemp("free") / "out"
+    with pytest.raises(UserError):
+        prepare_slides(folder, out, SMALL, HERE)
+    assert not out.exists()
+    assert prepare_slides(folder, out, replace(SMALL, mpp=3.75, split=(100, 0, 0)), HERE).failures == ()
+
+
+def test_other_shares_split_anew(copy, tmp_path_factory):
+    out = tmp_path_factory.mktemp("shares") / "out"
+    folder = copy()
+    prepare_slides(folder, out, replace(SMALL, split=(100, 0, 0)), HERE)
+    made = prepare_slides(folder, out, replace(SMALL, split=(50, 25, 25)), HERE).manifest
+    assert Counter(split for _, split in {(row.group, row.split) for row in made.patches}) == {
+        "train": 2, "val": 1, "test": 1,
+    }  # fmt: skip
+    assert check_manifest(out).ok
