@@ -33,6 +33,7 @@ from l2s_jax.slides.slide import downsample_at, size_at
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import write_text
 from l2s_jax.system.outputs import publishing, require_replaceable, source_of
+from l2s_jax.types import IGNORE_PIXEL
 
 MOST_SHOWN = 2**24
 """Pixels of the slide's picture; of a slide that has more at the working scale a coarser one is shown."""
@@ -55,7 +56,8 @@ def inspect_own(
 
     Args:
       path: the slide.
-      out: folder for slide.png, tissue.png, mask.png, centred.png, tiles.png and summary.txt.
+      out: folder for slide.png, tissue.png, mask.png, centred.png, tiles.png and summary.txt; what is not
+        known is pale in the last three pictures.
       annotation: of the slide.
       mpp: um/px of the patches.
       options: what the annotation means.
@@ -114,6 +116,8 @@ def _draw(stage: Path, sheet: AnnotatedSlide, own: OwnClasses, extraction: Extra
     down = downsample_at(sheet.slide, shown)
     mask = paint(sheet.annotations, image.shape[:2], down, background=sheet.undrawn)
     write_png(stage / "slide.png", image)
+    unknown = mask == IGNORE_PIXEL
+    image = np.where(unknown[..., None], image // 3 + 120, image)
     opening = opening_at(sheet.overview.mpp)
     save_figure(draw_tissue(sheet.overview.image, extraction, opening), stage / "tissue.png")
     write_png(stage / "mask.png", overlay(image, mask, own.classes))
