@@ -4,7 +4,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from l2s_jax.prepare.cutting import finished_record
-from l2s_jax.prepare.slides.class_table import FRAME, OwnClasses
+from l2s_jax.prepare.slides.class_table import OwnClasses
+from l2s_jax.prepare.slides.found_classes import FRAME
 from l2s_jax.prepare.slides.options import AnnotationOptions
 from l2s_jax.prepare.sources import Source
 from l2s_jax.system.errors import UserError

@@ -12,20 +12,14 @@ from l2s_jax.prepare.options import WorkOptions, extraction_of
 from l2s_jax.prepare.parallel import run_all
 from l2s_jax.prepare.pipeline import Prepared, full_recipe, prepare_sources
 from l2s_jax.prepare.slides.assignment import assign_slides, describe_splits
-from l2s_jax.prepare.slides.class_table import FRAME, OwnClasses, describe_drawn, label_code, own_classes
+from l2s_jax.prepare.slides.class_table import OwnClasses, describe_drawn, label_code, own_classes
 from l2s_jax.prepare.slides.drawn import Drawn, Scales, refuse_twice, scan_slide
+from l2s_jax.prepare.slides.found_classes import FRAME
 from l2s_jax.prepare.slides.inputs import Inputs, SlideInput, find_inputs
 from l2s_jax.prepare.slides.knowledge import describe_known, require_two_known
-from l2s_jax.prepare.slides.labelled import (
-    Label,
-    describe_labelled,
-    find_labelled,
-    label_of_part,
-    labelled_names,
-    picture_group,
-    read_labelled,
-)
+from l2s_jax.prepare.slides.labelled import describe_labelled
 from l2s_jax.prepare.slides.options import SlidesOptions, required_mpp
+from l2s_jax.prepare.slides.picture_sources import labelled_pictures, picture_sources
 from l2s_jax.prepare.slides.reading import SlideReading, read_annotated
 from l2s_jax.prepare.slides.table import read_groups
 from l2s_jax.prepare.sources import Preparation, Source
@@ -76,7 +70,7 @@ def prepare_slides(
     out = Path(out)
     groups = read_groups(options.groups) if options.groups else {}
     inputs = find_inputs(source, options.annotations, groups)
-    pictures = _labelled(options)
+    pictures = labelled_pictures(options)
     for line in (*inputs.found, *(describe_labelled(pictures, groups) if pictures else ())):
         say(line)
     scales = read_mpp_table(options.mpp_table) if options.mpp_table is not None else None
@@ -123,7 +117,7 @@ def prepare_slides(
     for line in left_out:
         say(line)
     sources = [_source(one, splits[one.group], how, scanned.drawn[one.name], out) for one in slides]
-    of_pictures = _picture_sources(pictures, groups, own, mpp, options, splits)
+    of_pictures = picture_sources(pictures, groups, own, mpp, options, splits)
     prepared = prepare_sources(
         out,
         [*sources, *of_pictures],
@@ -180,19 +174,6 @@ def _source(one: SlideInput, split: Split, how: SlideReading, drawn: Drawn, out:
     return Source(one.name, one.group, split, files, partial(read_annotated, one, how, out / DRAWN), reading)
 
 
-def _labelled(options: SlidesOptions) -> dict[str, list[Path]]:
-    """Labelled pictures by class. Raises `UserError` where their scale is not stated."""
-    if options.labelled is None:
-        return {}
-    if (options.labelled_mpp is None) is not options.labelled_fit:
-        raise UserError(
-            "--labelled: at what scale are the pictures? Give their micrometres a pixel with "
-            "--labelled-mpp, or "
-            "make each one patch, whatever it shows, with --labelled-fit (one of the two)"
-        )
-    return find_labelled(options.labelled)
-
-
 def _usable(
     slides: tuple[SlideInput, ...], splits: Mapping[str, Split]
 ) -> tuple[list[SlideInput], list[str]]:
@@ -201,46 +182,6 @@ def _usable(
     rest = [one.slide.name for one in slides if one not in used]
     why = "their groups are in val or test, where only masks are measured"
     return used, [f"slides with a label only that are not used, since {why}: {listed(rest)}"] if rest else []
-
-
-def _picture_sources(
-    pictures: Mapping[str, list[Path]],
-    groups: Mapping[str, str],
-    own: OwnClasses,
-    mpp: float,
-    options: SlidesOptions,
-    splits: Mapping[str, Split],
-) -> list[Source]:
-    """Labelled pictures as training sources. Raises `UserError` for one of a patient of val or test."""
-    sources, leaks = [], []
-    names = labelled_names(pictures)
-    for word, paths in pictures.items():
-        code = label_code(own, word)
-        background = own.classes.background
-        of_part = None if background is None else label_of_part(code, background)
-        for path in paths:
-            group = picture_group(path, f"picture {names[path]}", groups)
-            if splits.get(group, "train") != "train":
-                leaks.append(f"{word}/{path.name} ({group}, {splits[group]})")
-            read = partial(
-                read_labelled,
-                path,
-                Label(code, ()),
-                of_part,
-                options.patch_size,
-                options.labelled_mpp,
-                mpp,
-                options.resample,
-            )
-            reading = repr((code, of_part, options.labelled_mpp))
-            sources.append(Source(f"labelled-{names[path]}", group, "train", (path,), read, reading))
-    if leaks:
-        raise UserError(
-            f"labelled pictures of patients that are in val or test: {listed(leaks)}. Training on them "
-            "would leak "
-            "into the score: leave them out, or put the patients into train (column split of a CSV file)"
-        )
-    return sources
 
 
 def _reading(options: SlidesOptions, splits: Mapping[str, Split]) -> dict[str, Any]:

@@ -13,10 +13,7 @@ from l2s_jax.system.files import atomic_path
 def save_outlines(path: Path, parsed: Parsed) -> None:
     """Writes what `load_outlines` reads. Raises `Unwritable`."""
     rings = [ring for outline in parsed.outlines for ring in outline.rings]
-    heads = [
-        [list(one.names), len(one.rings), one.layer, one.ident, one.negative, one.colour]
-        for one in parsed.outlines
-    ]
+    heads = [{**one._asdict(), "rings": len(one.rings)} for one in parsed.outlines]
     text = json.dumps({"outlines": heads, "mpp": parsed.mpp, "skipped": parsed.skipped})
     with atomic_path(path) as temporary:
         np.savez(
@@ -30,7 +27,7 @@ def save_outlines(path: Path, parsed: Parsed) -> None:
 def load_outlines(path: Path) -> Parsed | None:
     """The outlines of a file of `save_outlines`; None where there is none, or it is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             vertices, lengths = arrays["vertices"], arrays["lengths"]
             table = json.loads(arrays["heads"].tobytes())
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
@@ -38,9 +35,14 @@ def load_outlines(path: Path) -> Parsed | None:
     rings = iter(np.split(vertices, np.cumsum(lengths)[:-1]) if len(lengths) else [])
     outlines = tuple(
         Outline(
-            tuple(names), tuple(next(rings) for _ in range(number)), layer, ident, negative, _colour(colour)
+            **{
+                **head,
+                "names": tuple(head["names"]),
+                "rings": tuple(next(rings) for _ in range(head["rings"])),
+                "colour": _colour(head["colour"]),
+            }
         )
-        for names, number, layer, ident, negative, colour in table["outlines"]
+        for head in table["outlines"]
     )
     skipped = tuple((kind, number) for kind, number in table["skipped"])
     return Parsed(outlines, table["mpp"], skipped)

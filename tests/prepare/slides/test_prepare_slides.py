@@ -1,13 +1,17 @@
 """From a folder of somebody's slides to a manifest whose pixels are what was drawn."""
 
+import os
 import re
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from helpers.commands import l2s
+from helpers.dataset_generator import BACH_MPP, BLOCK, draw_tissue
+from helpers.dicom_slides import write_dicom
 from helpers.own_slides import (
     FRAME,
     IN_FRAME,
@@ -19,14 +23,18 @@ from helpers.own_slides import (
     write_own_slides,
     write_regions,
 )
+from helpers.slide_generator import corrupt_tile
 from l2s_jax.data.check import check_manifest
 from l2s_jax.data.manifest import read_manifest
 from l2s_jax.data.pictures import read_mask
 from l2s_jax.prepare.options import WorkOptions
+from l2s_jax.prepare.slides import drawn
 from l2s_jax.prepare.slides.options import SlidesOptions
 from l2s_jax.prepare.slides.prepare import prepare_slides
 from l2s_jax.system.errors import UserError
 
+DATA = Path(os.environ.get("L2S_DATA", Path(__file__).parents[4] / "shared" / "data"))
+REAL = DATA / "slides" / "CMU-1-Small-Region.svs"
 SMALL = SlidesOptions(mpp=7.5, patch_size=32, stain="off")
 HERE = WorkOptions(workers=1)
 
@@ -103,10 +111,10 @@ def test_windows_of_val_and_test_hold_each_known_pixel_once(prepared):
 
 
 def test_what_is_known_and_drawn_is_printed(prepared):
-    text, drawn = "\n".join(prepared[0].report), "\n".join(prepared[1])
+    text, printed = "\n".join(prepared[0].report), "\n".join(prepared[1])
     assert re.search(r"known tissue +\d+\.\d% +\d+\.\d% +\d+\.\d%", text)
-    assert re.search(r"Tumour +8 +4 ", drawn) and re.search(r"\(ignored\) +4 +4", drawn)
-    assert "s1.svs: s1.geojson" in drawn
+    assert re.search(r"Tumour +8 +4 ", printed) and re.search(r"\(ignored\) +4 +4", printed)
+    assert "s1.svs: s1.geojson" in printed
 
 
 def test_undrawn_is_background_where_it_is_asked_for(copy, tmp_path_factory):
@@ -284,3 +292,77 @@ def test_other_shares_split_anew(copy, tmp_path_factory):
         "train": 2, "val": 1, "test": 1,
     }  # fmt: skip
     assert check_manifest(out).ok
+
+
+def test_dicom_slides_go_the_same_way(copy, tmp_path_factory):
+    folder, out = copy(2), tmp_path_factory.mktemp("dicom") / "out"
+    level0 = np.repeat(np.repeat(draw_tissue(SIDE, SIDE, 77), BLOCK, 0), BLOCK, 1)
+    write_dicom(folder / "d" / "1.dcm", level0, series="1.2.3.9", mpp=BACH_MPP)
+    write_regions(folder / "d.geojson")
+    made = prepare_slides(folder, out, SMALL, HERE)
+    assert made.failures == ()
+    rows = [row for row in made.manifest.patches if row.group == "d"]
+    truth = painted()
+    for row in rows:
+        top, left = place_of(row)
+        mask = read_mask(row.mask, made.manifest.classes)
+        expected = truth[top : top + mask.shape[0], left : left + mask.shape[1]]
+        np.testing.assert_array_equal(mask, expected)
+    assert rows and check_manifest(out).ok
+
+
+def test_a_slide_that_fails_half_way_is_named(copy, tmp_path_factory):
+    folder, out = copy(), tmp_path_factory.mktemp("half") / "out"
+    (folder / "s1.svs").rename(folder / "whole")
+    # Level 1 is what 3.75 um/px is read from, and the overview is not.
+    corrupt_tile(folder / "whole", folder / "s1.svs", 20 * BLOCK // 4, 20 * BLOCK // 4, level=1)
+    (folder / "whole").unlink()
+    made = prepare_slides(folder, out, replace(SMALL, mpp=3.75), HERE)
+    assert len(made.failures) == 1 and "s1.svs" in made.failures[0] and "decode" in made.failures[0]
+    assert {row.group for row in made.manifest.patches} == {"s2", "s3", "s4"}
+
+
+def test_an_annotation_is_parsed_once(copy, tmp_path_factory, monkeypatch):
+    out = tmp_path_factory.mktemp("once") / "out"
+    calls, read = [], drawn.read_outlines
+    monkeypatch.setattr(drawn, "read_outlines", lambda path: calls.append(path.name) or read(path))
+    folder = copy()
+    prepare_slides(folder, out, SMALL, HERE)
+    prepare_slides(folder, out, SMALL, HERE)
+    assert sorted(calls) == ["s1.geojson", "s2.geojson", "s3.geojson", "s4.geojson"]
+
+
+def test_imagescope_layers_without_names(copy, tmp_path_factory):
+    folder, out = copy(2), tmp_path_factory.mktemp("ids") / "out"
+    for name in ("s1", "s2"):
+        (folder / f"{name}.geojson").unlink()
+        layers = "".join(
+            f'<Annotation Id="{ident}" LineColor="{colour}"><Regions><Region Type="0"><Vertices>'
+            + "".join(
+                f'<Vertex X="{x * BLOCK}" Y="{y * BLOCK}"/>'
+                for x, y in ((left, top), (right, top), (right, bottom), (left, bottom))
+            )
+            + "</Vertices></Region></Regions></Annotation>"
+            for ident, colour, (_, top, left, bottom, right) in ((1, 255, TUMOUR), (2, 65280, STROMA))
+        )
+        (folder / f"{name}.xml").write_text(f"<Annotations>{layers}</Annotations>")
+    options = replace(SMALL, split=(50, 0, 50))
+    with pytest.raises(UserError, match="--class-ids"):
+        prepare_slides(folder, out, options, HERE)
+    options = replace(options, class_ids={"1": "Tumour", "2": "background"})
+    made = prepare_slides(folder, out, options, HERE).manifest
+    assert made.classes.names == ("background", "Tumour") and made.classes.colours[1] == (255, 0, 0)
+
+
+@pytest.mark.skipif(not REAL.is_file(), reason=f"no {REAL}; set L2S_DATA")
+def test_the_real_slide(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / REAL.name).symlink_to(REAL)
+    regions = [("Epithelium", 40, 62, 70, 90), ("Stroma", 80, 60, 120, 110), ("Ignore*", 150, 90, 160, 99)]
+    write_regions(tmp_path / "in" / f"{REAL.stem}.geojson", regions)
+    with pytest.raises(UserError, match="cannot be split"):
+        prepare_slides(tmp_path / "in", tmp_path / "out", replace(SMALL, mpp=1), HERE)
+    options = replace(SMALL, mpp=1, patch_size=64, split=(100, 0, 0))
+    made = prepare_slides(tmp_path / "in", tmp_path / "out", options, HERE)
+    assert made.failures == () and check_manifest(tmp_path / "out").ok
+    assert made.manifest.classes.names == ("Epithelium", "Stroma") and len(made.manifest.patches) > 20
