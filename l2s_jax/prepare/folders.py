@@ -76,8 +76,10 @@ def claim_folder(
 def release_folder(out: Path) -> None:
     """Takes back `claim_folder` where nothing has been made yet, so that other options can be tried."""
     if not any((out / "parts").glob("*.json")):
-        (out / RECIPE).unlink(missing_ok=True)
-        shutil.rmtree(out / "parts", ignore_errors=True)
+        for name in (RECIPE, *SINGLE):  # others of these names would have been refused
+            (out / name).unlink(missing_ok=True)
+        for name in FOLDERS:
+            shutil.rmtree(out / name, ignore_errors=True)
         with contextlib.suppress(OSError):  # something else is in it
             out.rmdir()
 

@@ -11,6 +11,9 @@ from l2s_jax.system.ranges import Range
 
 Undrawn = Literal["unknown", "background"]
 
+MPP = (0.05, 100.0)
+"""um/px at which patches can be cut; beyond lie slips of the keyboard."""
+
 _SHOWN = ((0.5, "nuclei and their texture (20x)"), (1, "cells and small glands (10x)"),
           (2, "glands, ducts, architecture (5x)"),
           (8, "tumour against stroma (1.25x; the paper has 7.5)"))  # fmt: skip
@@ -77,9 +80,11 @@ def required_mpp(options: SlidesOptions) -> float:
     """The scale of the patches.
 
     Raises:
-      UserError: it is not given; says what is seen at some scales.
+      UserError: it is not given, which says what is seen at some scales; or no slide can be read at it.
     """
     if options.mpp is not None:
+        if not MPP[0] <= options.mpp <= MPP[1]:
+            raise UserError(f"--mpp {options.mpp:g}: expected {MPP[0]:g} to {MPP[1]:g} um/px")
         return options.mpp
     lines = [f"  {mpp:<4g} {what}; a patch is {_length(mpp * options.patch_size)}" for mpp, what in _SHOWN]
     raise UserError(

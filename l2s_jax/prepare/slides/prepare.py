@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from l2s_jax.data.classes import CLASSES, Classes, read_classes
 from l2s_jax.prepare.folders import RECIPE, claim_folder, reading_of, release_folder
@@ -17,7 +17,7 @@ from l2s_jax.prepare.slides.drawn import Drawn, Scales, refuse_twice, scan_slide
 from l2s_jax.prepare.slides.found_classes import FRAME
 from l2s_jax.prepare.slides.inputs import Inputs, SlideInput, find_inputs
 from l2s_jax.prepare.slides.knowledge import describe_known, require_two_known
-from l2s_jax.prepare.slides.labelled import describe_labelled
+from l2s_jax.prepare.slides.labelled import describe_labelled, picture_group
 from l2s_jax.prepare.slides.options import SlidesOptions, required_mpp
 from l2s_jax.prepare.slides.picture_sources import labelled_pictures, picture_sources
 from l2s_jax.prepare.slides.reading import SlideReading, read_annotated
@@ -39,6 +39,14 @@ class Scanned(NamedTuple):
     slides: tuple[SlideInput, ...]
     drawn: dict[str, Drawn]  # by name
     failures: tuple[str, ...]
+
+
+class Decided(NamedTuple):
+    """What was made of them."""
+
+    own: OwnClasses
+    splits: dict[str, Split]  # by group
+    reading: dict[str, Any]  # what is written down beside the recipe
 
 
 def prepare_slides(
@@ -71,13 +79,14 @@ def prepare_slides(
     groups = read_groups(options.groups) if options.groups else {}
     inputs = find_inputs(source, options.annotations, groups)
     pictures = labelled_pictures(options)
+    _require_groups_used(groups, inputs, pictures, options)
     for line in (*inputs.found, *(describe_labelled(pictures, groups) if pictures else ())):
         say(line)
     scales = read_mpp_table(options.mpp_table) if options.mpp_table is not None else None
     extraction = extraction_of(options)
-    manner = "centred" if options.patches == "centred" else "tiles"
-    nothing = Classes((), (), ())
-    job = Preparation(out, nothing, extraction, cast(Any, manner), stainer)
+    job = Preparation(
+        out, Classes((), (), ()), extraction, options.patches, stainer, label_patches=options.label_patches
+    )
     recipe = {
         "what": "slides",
         "mpp": mpp,
@@ -89,49 +98,70 @@ def prepare_slides(
     claim_folder(out, full_recipe(recipe, job, options), reading=earlier, overwrite=work.overwrite)
     try:
         scanned = scan_slides(inputs, out / DRAWN, options.slide_mpp, scales, work)
-        named = [
-            *(one.label for one in scanned.slides if one.label),
-            *pictures,
-            *options.label_regions.values(),
+        decided = _decide(scanned, pictures, options, before, earlier, say)
+        how = SlideReading(decided.own, options, mpp, options.morphology, options.slide_mpp, scales)
+        slides, left_out = _usable(scanned.slides, decided.splits)
+        for line in left_out:
+            say(line)
+        sources = [
+            _source(one, decided.splits[one.group], how, scanned.drawn[one.name], out) for one in slides
         ]
-        labels = tuple(dict.fromkeys(named))
-        own = own_classes(list(scanned.drawn.values()), labels, options, before)
-        for line in describe_drawn(own):
-            say(line)
-        for line in require_two_known(own, {one.kind for one in scanned.drawn.values()}, labels, options):
-            say(line)
-        content = {name: _drawn_content(own, name) for name in scanned.drawn}
-        asked = {"shares": [float(share) for share in options.split], "seed": options.seed}
-        same = all(earlier.get(name) == value for name, value in asked.items())
-        before_now = earlier.get("splits", {}) if same else {}
-        known = {group: split for group, split in before_now.items() if split in SPLITS}
-        splits = assign_slides(scanned.slides, content, options.split, options.seed, known)
-        for line in describe_splits(scanned.slides, content, splits):
-            say(line)
+        of_pictures = picture_sources(pictures, groups, decided.own, mpp, options, decided.splits)
+        prepared = prepare_sources(
+            out,
+            [*sources, *of_pictures],
+            replace(job, classes=decided.own.classes),
+            recipe,
+            options,
+            work,
+            dataset="",
+            reading=decided.reading,
+            failures=scanned.failures,
+        )
+        return replace(prepared, report=(*prepared.report, *describe_known(out, decided.own, sources)))
     except UserError:
         if not claimed:
             release_folder(out)
         raise
-    how = SlideReading(own, options, mpp, options.morphology, options.slide_mpp, scales)
-    slides, left_out = _usable(scanned.slides, splits)
-    for line in left_out:
+
+
+def _decide(
+    scanned: Scanned,
+    pictures: Mapping[str, list[Path]],
+    options: SlidesOptions,
+    before: Classes | None,
+    earlier: Mapping[str, Any],
+    say: Callable[[str], None],
+) -> Decided:
+    """Classes and splits of what was found; those of an earlier time stay unless others are asked for."""
+    named = [one.label for one in scanned.slides if one.label]
+    labels = tuple(dict.fromkeys([*named, *pictures, *options.label_regions.values()]))
+    own = own_classes(list(scanned.drawn.values()), labels, options, before)
+    kinds = {one.kind for one in scanned.drawn.values()}
+    for line in (*describe_drawn(own), *require_two_known(own, kinds, labels, options)):
         say(line)
-    sources = [_source(one, splits[one.group], how, scanned.drawn[one.name], out) for one in slides]
-    of_pictures = picture_sources(pictures, groups, own, mpp, options, splits)
-    prepared = prepare_sources(
-        out,
-        [*sources, *of_pictures],
-        Preparation(
-            out, own.classes, extraction, cast(Any, manner), stainer, label_patches=options.label_patches
-        ),
-        recipe,
-        options,
-        work,
-        dataset="",
-        reading=_reading(options, {**known, **splits}) | asked,
-        failures=scanned.failures,
-    )
-    return replace(prepared, report=(*prepared.report, *describe_known(out, own, sources)))
+    content = {name: _drawn_content(own, name) for name in scanned.drawn}
+    asked = {"shares": [float(share) for share in options.split], "seed": options.seed}
+    same = all(earlier.get(name) == value for name, value in asked.items())
+    known = {group: one for group, one in earlier.get("splits", {}).items() if same and one in SPLITS}
+    splits = assign_slides(scanned.slides, content, options.split, options.seed, known)
+    for line in describe_splits(scanned.slides, content, splits):
+        say(line)
+    return Decided(own, splits, _reading(options, {**known, **splits}) | asked)
+
+
+def _require_groups_used(
+    groups: Mapping[str, str], inputs: Inputs, pictures: Mapping[str, list[Path]], options: SlidesOptions
+) -> None:
+    """Raises `UserError` where the table of groups names nothing that is there: patients would be split."""
+    every = [path for paths in pictures.values() for path in paths]
+    used = {one.group for one in inputs.slides} | {picture_group(path, "", groups) for path in every}
+    if groups and not used & set(groups.values()):
+        raise UserError(
+            f"{options.groups} names none of the slides or pictures: expected names such as "
+            f"{inputs.slides[0].slide.name if inputs.slides else 'slide.svs'}, with or without suffix; found "
+            f"{listed(groups, 3)}"
+        )
 
 
 def scan_slides(

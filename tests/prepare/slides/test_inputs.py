@@ -261,3 +261,22 @@ def test_a_slide_without_scale_says_what_to_give(tmp_path):
     assert len(made.failures) == 1 and "s9.svs" in made.failures[0] and "--slide-mpp" in made.failures[0]
     (folder / "t.csv").write_text("slide,mpp\n" + "".join(f"s{n}.svs,0.46875\n" for n in (1, 2, 9)))
     assert prepare_slides(folder / "t.csv", tmp_path / "b", options, HERE).failures == ()
+
+
+def test_groups_that_name_nothing_are_refused(named, tmp_path):
+    folder = named("a.svs")
+    write_regions(folder / "a.geojson")
+    (folder / "groups.csv").write_text("slide,group\nother,p\n")
+    with pytest.raises(UserError, match=r"groups\.csv names none.*a\.svs.*other"):
+        prepare_slides(folder, tmp_path / "out", replace(SMALL, groups=folder / "groups.csv"), HERE)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"mpp": 0.0001}, {"mpp": 0.0}, {"patch_size": 30}, {"split": (50, 20, 20)}, {"min_foreground": 1.0}],
+)
+def test_options_that_cannot_be_leave_the_folder_free(tmp_path, options):
+    folder = write_own_slides(tmp_path / "slides", 2)
+    with pytest.raises(UserError, match=r"um/px|multiple|expected|gives no patch"):
+        prepare_slides(folder, tmp_path / "out", replace(SMALL, **{"split": (50, 50, 0), **options}), HERE)
+    assert not (tmp_path / "out").exists()
