@@ -273,10 +273,19 @@ def test_groups_that_name_nothing_are_refused(named, tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [{"mpp": 0.0001}, {"mpp": 0.0}, {"patch_size": 30}, {"split": (50, 20, 20)}, {"min_foreground": 1.0}],
+    [{"mpp": 0.0001}, {"mpp": 0.0}, {"patch_size": 30}, {"split": (50, 20, 20)}],
 )
 def test_options_that_cannot_be_leave_the_folder_free(tmp_path, options):
     folder = write_own_slides(tmp_path / "slides", 2)
-    with pytest.raises(UserError, match=r"um/px|multiple|expected|gives no patch"):
+    with pytest.raises(UserError, match=r"um/px|multiple|expected"):
         prepare_slides(folder, tmp_path / "out", replace(SMALL, **{"split": (50, 50, 0), **options}), HERE)
+    assert not (tmp_path / "out").exists()
+
+
+def test_where_no_slide_can_be_cut_the_folder_is_free(tmp_path):
+    folder = write_own_slides(tmp_path / "slides", 2)
+    for name in ("s1", "s2"):
+        write_regions(folder / f"{name}.geojson", [("Tumour", 900, 900, 950, 950), STROMA])
+    with pytest.raises(UserError, match=r"2 failure.*"):
+        prepare_slides(folder, tmp_path / "out", replace(SMALL, split=(50, 50, 0)), HERE)
     assert not (tmp_path / "out").exists()
