@@ -3,7 +3,7 @@
 import math
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from l2s_jax.data.pictures import write_png
 from l2s_jax.figures.drawing import overlay, save_figure
 from l2s_jax.prepare.inspection import SUMMARY, describe_patches, describe_slide
 from l2s_jax.prepare.inspection_figures import draw_patches, draw_tissue
-from l2s_jax.prepare.options import ExtractionOptions
+from l2s_jax.prepare.options import CentredOptions, ExtractionOptions
 from l2s_jax.prepare.slides.class_table import OwnClasses, describe_drawn, own_classes
 from l2s_jax.prepare.slides.drawn import scan_slide
 from l2s_jax.prepare.slides.extraction import (
@@ -69,6 +69,7 @@ def inspect_own(
       UserError: the slide or annotation cannot be used, or the folder cannot be written.
     """
     path, out = Path(path), Path(out)
+    _require_no_variants(extraction)
     sources = (source_of(path),)
     require_replaceable(out, [*(f"{name}.png" for name in PICTURES), SUMMARY], sources)
     one = SlideInput("slide", path, Path(annotation), group=slide_stem(path))
@@ -90,6 +91,18 @@ def inspect_own(
         say(line)
     say(f"pictures in {out}")
     return out
+
+
+def _require_no_variants(extraction: ExtractionOptions) -> None:
+    """Raises `UserError` for variants of the release that `prepare slides` does not have."""
+    names = [*(field.name for field in fields(CentredOptions)), "seg_from", "drop_last"]
+    changed = [name for name in names if getattr(extraction, name) != getattr(ExtractionOptions(), name)]
+    if changed:
+        raise UserError(
+            f"prepare slides has no {', '.join('--' + name.replace('_', '-') for name in changed)}: "
+            "variants of the "
+            "authors' released code are shown with --bach"
+        )
 
 
 def _described(sheet: AnnotatedSlide, own: OwnClasses, extraction: ExtractionOptions) -> list[str]:

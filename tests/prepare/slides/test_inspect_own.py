@@ -63,3 +63,10 @@ def test_a_slide_too_large_to_be_shown_is_shown_coarser(slide, tmp_path, monkeyp
     with Image.open(tmp_path / "o" / "slide.png") as picture:
         assert picture.size == (64, 64)
     assert any(line.startswith("centred: ") and "0 mask" not in line for line in said)
+
+
+def test_variants_of_the_release_are_not_shown_as_if_they_were_used(slide, tmp_path, capsys):
+    words = ["--annotations", slide.with_suffix(".geojson"), "--preset", "release"]
+    assert l2s("inspect", slide, *words, "--out", tmp_path / "o") == 2
+    said = capsys.readouterr().err
+    assert "--small-region" in said and "--bach" in said
