@@ -2,7 +2,7 @@
 
 The four verbs, importable from here without importing what they need until they are used:
 
-  prepare_phantom, prepare_ebhi, prepare_bach, prepare_gleason, prepare_digestpath
+  prepare_slides, prepare_phantom, prepare_ebhi, prepare_bach, prepare_gleason, prepare_digestpath
                                   a data set becomes a manifest; BACH_PRESETS and others have their options
   train                           a manifest becomes a run folder
   train_many, train_together      several run folders, trained as one program

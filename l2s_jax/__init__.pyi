@@ -18,6 +18,8 @@ from .prepare.options import WorkOptions as WorkOptions
 from .prepare.presets import BACH_PRESETS as BACH_PRESETS
 from .prepare.presets import DIGESTPATH_PRESETS as DIGESTPATH_PRESETS
 from .prepare.presets import GLEASON_PRESETS as GLEASON_PRESETS
+from .prepare.slides.options import SlidesOptions as SlidesOptions
+from .prepare.slides.prepare import prepare_slides as prepare_slides
 from .reports.aggregation import aggregate as aggregate
 from .reports.plan_output import plan_masks as plan_masks
 from .runs.network import load_network as load_network

@@ -8,6 +8,10 @@ if TYPE_CHECKING:
     from l2s_jax.cli.options import Command
 
 _TABLE = {
+    "prepare slides": (
+        "prepare.PrepareSlides",
+        "Make a manifest of your own slides: patches around what is drawn, windows of what is known.",
+    ),
     "prepare phantom": (
         "data.PreparePhantom",
         "Draw a phantom data set: H&E-like tissue with glands of three classes and known masks.",
@@ -60,13 +64,17 @@ _TABLE = {
         "exports.VerifyExport",
         "Run the files of an export on pictures, and say how far each is from the network.",
     ),
+    "phantom-slides": (
+        "slides.PhantomSlides",
+        "Draw phantom slides with regions and frames in GeoJSON, and labelled pictures, all of known truth.",
+    ),
     "phantom-bach": (
         "slides.PhantomBach",
         "Draw a phantom of BACH as it is downloaded: annotated slides and photos, all of known truth.",
     ),
     "inspect": (
         "slides.Inspect",
-        "Draw how a slide would be cut into patches, after the paper's Figs. 4, B.7, B.8 and B.9.",
+        "Draw what `prepare slides` would do with a slide: tissue, mask, patches; --bach: `prepare bach`.",
     ),
     "evaluate-slides": (
         "slides.EvaluateSlides",

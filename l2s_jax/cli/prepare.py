@@ -1,6 +1,7 @@
-"""Subcommands of `l2s` that make manifests of the paper's data sets."""
+"""Subcommands of `l2s` that make manifests of slides, and of the paper's data sets."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -20,6 +21,7 @@ from l2s_jax.prepare.presets import (
     GLEASON_PRESETS,
     Preset,
 )
+from l2s_jax.prepare.slides.options import SlidesOptions
 
 if TYPE_CHECKING:
     from l2s_jax.prepare.pipeline import Prepared
@@ -116,3 +118,20 @@ class PrepareDigestPath(PrepareCommand, DigestPathOptions):
         return prepare_digestpath(
             self.folder, self.out, self.part(DigestPathOptions), work, stainer=self.stainer()
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareSlides(PrepareCommand, SlidesOptions):
+    """Make a manifest of your own slides: patches around what is drawn, windows of what is known."""
+
+    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="INPUT")]
+    """A folder of slides with their annotations, or a CSV file with the column slide and any of annotation,
+    label, group, split, mpp."""
+
+    def prepare(self) -> "Prepared":
+        """Cuts and writes."""
+        from l2s_jax.prepare.slides.prepare import prepare_slides
+
+        work = self.part(WorkOptions)
+        chosen = self.part(SlidesOptions)
+        return prepare_slides(self.folder, self.out, chosen, work, stainer=self.stainer(), say=print)

@@ -19,8 +19,9 @@ from l2s_jax.cli.options import (
 )
 from l2s_jax.cli.prepare import ExtractionPreset
 from l2s_jax.prediction.slides.options import SlideOptions
-from l2s_jax.prepare.options import ExtractionOptions
+from l2s_jax.prepare.options import WORKING_MPP, ExtractionOptions
 from l2s_jax.prepare.presets import EXTRACTION_PRESETS
+from l2s_jax.prepare.slides.options import AnnotationOptions
 from l2s_jax.system.errors import UserError
 
 
@@ -51,8 +52,39 @@ class PhantomBach(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inspect(Command, NameOptions, ExtractionOptions):
-    """Draw how a slide would be cut into patches, after the paper's Figs. 4, B.7, B.8 and B.9."""
+class PhantomSlides(Command):
+    """Draw phantom slides with regions and frames in GeoJSON, and labelled pictures, all of known truth."""
+
+    out: Out
+    """Folder for slides/, labelled/ and groups.csv."""
+    slides: int = 8
+    """How many slides, two a patient."""
+    patch_size: int = 32
+    """Side of the patches that will be cut, a multiple of 16; slides are 6 x 8 of them at 7.5 um/px."""
+    labelled: int = 4
+    """Labelled pictures of each class."""
+    overlap: float = 0.0
+    """How much the classes resemble each other; 0 keeps them apart."""
+    seed: int = 0
+    """Of everything that is drawn."""
+    overwrite: bool = False
+    """Draw into a folder that holds something already."""
+
+    def run(self) -> int:
+        """Draws."""
+        from l2s_jax.phantom.slides import draw_slides
+
+        draw_slides(**self.own())
+        print(
+            f"drawn into {self.out}: next, l2s prepare slides {self.out}/slides OUT --mpp 7.5 "
+            f"--patch-size {self.patch_size} --groups {self.out}/groups.csv"
+        )
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspect(Command, AnnotationOptions, ExtractionOptions):
+    """Draw what `prepare slides` would do with a slide: tissue, mask, patches; --bach: `prepare bach`."""
 
     slide: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SLIDE")]
     """A slide, or a picture of known scale."""
@@ -60,14 +92,12 @@ class Inspect(Command, NameOptions, ExtractionOptions):
     """Folder for the pictures and summary.txt."""
     annotations: Path | None = None
     """ImageScope or ASAP XML, GeoJSON, or a mask."""
-    classes: Path | None = None
-    """classes.toml, or the folder with it; BACH's four classes by default."""
-    mpp: float = 7.5
+    bach: bool = False
+    """As `prepare bach` would: its four classes (or --classes), and what is not drawn is background."""
+    mpp: float = WORKING_MPP
     """Micrometres a pixel at which it is cut; 7.5 is the paper's 1.25x."""
     slide_mpp: float | None = None
     """Level-0 micrometres a pixel, where the slide does not say."""
-    outlines_from: Literal["bounds", "whole"] | None = None
-    """Annotations count from the corner of a slide's non-empty area, as QuPath's do, or from the whole's."""
 
     preset: ExtractionPreset = "paper"
 
@@ -76,7 +106,19 @@ class Inspect(Command, NameOptions, ExtractionOptions):
     def run(self) -> int:
         """Draws."""
         from l2s_jax.prepare.inspection import inspect
+        from l2s_jax.prepare.slides.inspection import inspect_own
 
+        if self.annotations is not None and not self.bach:
+            inspect_own(
+                self.slide,
+                self.out,
+                self.annotations,
+                self.mpp,
+                options=self.part(AnnotationOptions),
+                extraction=self.part(ExtractionOptions),
+                slide_mpp=self.slide_mpp,
+            )
+            return 0
         inspect(
             self.slide,
             self.out,
@@ -86,7 +128,8 @@ class Inspect(Command, NameOptions, ExtractionOptions):
             slide_mpp=self.slide_mpp,
             outlines_from=self.outlines_from,
             options=self.part(ExtractionOptions),
-            **self.values(NameOptions),
+            rename=self.rename,
+            ignore=self.ignore,
         )
         return 0
 

@@ -162,7 +162,7 @@ def one_sided(patches: Sequence[PatchRow]) -> list[str]:
         if not any(row.mask for row in rows):
             lost = "segmentation is not learned" if split == "train" else "its F1 cannot be measured"
             warnings.append(f"no masks in {split}: {lost}")
-        if split == "train" and all(row.label == IGNORE_LABEL for row in rows):
+        if split == "train" and all(row.label == IGNORE_LABEL and not row.allowed for row in rows):
             warnings.append("no labels in train: only setting S is possible, without a classification loss")
     return warnings
 

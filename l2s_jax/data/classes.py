@@ -44,6 +44,16 @@ class Classes:
         return len(self.names)
 
 
+def read_classes(path: str | Path) -> Classes:
+    """The classes of a `classes.toml`, or of the folder with it. Raises `UserError` with every fault."""
+    path = Path(path)
+    path = path / CLASSES if path.is_dir() else path
+    try:
+        return parse_classes(path.read_bytes(), path)
+    except OSError as error:
+        raise UserError(f"cannot read the classes {path}: {error.strerror or error}") from error
+
+
 def parse_classes(content: bytes, path: Path) -> Classes:
     """Reads `classes.toml`. Raises `UserError` that names every fault."""
     table = parse_table(content, path)

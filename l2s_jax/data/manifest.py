@@ -10,7 +10,8 @@
   mpp     optional, micrometres a pixel
   source  optional, free text: where the patch was cut from
   allowed optional, names of the classes that can occur in the patch, separated by semicolons; without it an
-          image-level patch is taken to hold its label and the background only
+          image-level patch is taken to hold its label and the background only. It may stand
+          alone: no class is known to be there, but which ones can be
 
 Every field is text as it stands, `NA` and `020` included; rows of nothing but commas are passed over.
 `classes.toml` is described in `l2s_jax.data.classes`.
@@ -197,8 +198,8 @@ def _parse_row(
             faults.append(f"{column} {fault}")
     if not value["image"]:
         faults.append("no image")
-    if not value["mask"] and not value["label"]:
-        faults.append("neither mask nor label: the patch teaches nothing")
+    if not value["mask"] and not value["label"] and not value.get(ALLOWED):
+        faults.append("neither mask nor label nor allowed classes: the patch teaches nothing")
     label = IGNORE_LABEL
     if value["label"]:
         if value["label"] in classes.names:

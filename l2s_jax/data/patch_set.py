@@ -33,6 +33,11 @@ class PatchSet:
     pixels: np.ndarray  # i64[N,C], pixels of each class in the row's mask
     allowed: np.ndarray  # bool[N,C], classes that can occur in the patch
 
+    @property
+    def says_something(self) -> np.ndarray:
+        """bool[N]: there is a label, or fewer classes than all can occur."""
+        return (self.label != IGNORE_LABEL) | ~self.allowed.all(1)
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -123,12 +128,17 @@ def read_patch(row: PatchRow, classes: Classes, size: tuple[int, int]) -> tuple[
 
 
 def strata(patches: PatchSet, background: int | None) -> np.ndarray:
-    """Class i32[N] that each row counts for: its label, else the dominant class of its mask."""
+    """Class i32[N] that each row counts for: its label, its mask's dominant class, or what can occur."""
     counts = patches.pixels.copy()
     if background is not None:
         others = counts.sum(1) > counts[:, background]
         counts[others, background] = 0
-    dominant = np.where(counts.any(1), counts.argmax(1), IGNORE_LABEL)
+    can_occur = patches.allowed.copy()
+    if background is not None:
+        can_occur[:, background] = False
+    is_set = ~patches.allowed.all(1) & (can_occur.sum(1) == 1)
+    possible = np.where(is_set, can_occur.argmax(1), IGNORE_LABEL)
+    dominant = np.where(counts.any(1), counts.argmax(1), possible)
     return np.where(patches.label != IGNORE_LABEL, patches.label, dominant).astype(np.int32)
 
 
@@ -143,7 +153,7 @@ def routed(
     """
     if routing == "split":
         return patches, subset
-    filled = subset.has_label & ~subset.has_mask
+    filled = subset.has_label & ~subset.has_mask & (patches.label != IGNORE_LABEL)
     label = patches.label.copy()
     label[subset.has_mask] = strata(patches, background)[subset.has_mask]
     has_label = subset.has_label if setting == "S" else (subset.has_label | subset.has_mask)

@@ -171,7 +171,7 @@ def _write_slide(folder: Path, number: int, shape: tuple[int, int], overlap: flo
     section = phantom_section(shape, 100 * seed + number, overlap)
     name = _slide_name(number)
     size = shape[0] * BLOCK, shape[1] * BLOCK
-    write_pyramidal_slide(folder / f"{name}.svs", partial(_blocks, section.image), size=size, mpp=MPP)
+    write_pyramidal_slide(folder / f"{name}.svs", partial(blocks, section.image), size=size, mpp=MPP)
     if number <= ANNOTATED:
         outlines = [
             (WORDINGS[code], [(BLOCK * x, BLOCK * y) for x, y in polygon.exterior.coords[:-1]])
@@ -182,7 +182,7 @@ def _write_slide(folder: Path, number: int, shape: tuple[int, int], overlap: flo
         write_png(folder / "gt_thumbnails" / f"{name}.png", colours[section.mask])
 
 
-def _blocks(image: np.ndarray, row: int, col: int, height: int, width: int, downsample: int) -> np.ndarray:
+def blocks(image: np.ndarray, row: int, col: int, height: int, width: int, downsample: int) -> np.ndarray:
     """A tile of any level, as `slide_writing.TileFunction` says."""
     block = BLOCK // downsample
     rows, cols = ((start // downsample + np.arange(n)) // block for start, n in ((row, height), (col, width)))

@@ -115,10 +115,26 @@ def _split(region: ConnectedRegion, options: ExtractionOptions) -> np.ndarray:
     if seen.sum() < count:  # too thin a region for the step
         first, step, seen = np.zeros(2, int), np.ones(2, int), region.inside
     places = np.flatnonzero(seen)
-    most = max(options.kmeans_points, POINTS_PER_CENTRE * count)
-    if len(places) > most:
-        places = np.random.default_rng(options.seed).choice(places, most, replace=False)
+    chosen = sampled(len(places), count, options)
+    places = places if chosen is None else places[chosen]
     points = np.stack(np.unravel_index(places, seen.shape), -1) * step + first
+    return cluster_centres(points, count, options)
+
+
+def sampled(pixels: int, count: int, options: ExtractionOptions) -> np.ndarray | None:
+    """int64[K]: which of a region's pixels K-means sees, in row order; None for all of them.
+
+    Args:
+      pixels: of the region.
+      count: of the centres.
+      options: whose `kmeans_points` and `seed` to use.
+    """
+    most = max(options.kmeans_points, POINTS_PER_CENTRE * count)
+    return np.random.default_rng(options.seed).choice(pixels, most, replace=False) if pixels > most else None
+
+
+def cluster_centres(points: np.ndarray, count: int, options: ExtractionOptions) -> np.ndarray:
+    """float64[K,2]: K-means centres, in pixel edges, of int64[N,2] pixels; `count` where N allows."""
     kmeans = KMeans(min(count, len(points)), n_init=1, random_state=options.seed)
     return kmeans.fit(points.astype(np.float64)).cluster_centers_ + 0.5
 

@@ -16,10 +16,13 @@ import numpy as np
 from l2s_jax.data.pictures import MAX_PIXELS, write_png
 from l2s_jax.prepare.centred_extraction import extract_centred
 from l2s_jax.prepare.extraction import Patches, overlapping_pairs
-from l2s_jax.prepare.sources import Preparation, Source
+from l2s_jax.prepare.slides.cutting import cut_slide
+from l2s_jax.prepare.slides.labelled import LabelledPicture, as_sheet, write_labelled
+from l2s_jax.prepare.sources import Preparation, Source, stains_for
 from l2s_jax.prepare.tile_extraction import extract_tiles
+from l2s_jax.slides.annotated_slide import AnnotatedSlide
 from l2s_jax.slides.sheets import Sheet
-from l2s_jax.stain.fit import STATUS_NAMES, Stainer, StainFit
+from l2s_jax.stain.fit import STATUS_NAMES
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import json_text, parse_json, write_text
 
@@ -42,23 +45,37 @@ def cut_source(source: Source, job: Preparation) -> Record:
         return done
     sheet = source.read()
     require_usable(source, sheet)
-    cut = _cut if source.split == "train" or job.held_out == "patches" else _keep_whole
-    record = cut(source, job, sheet)
-    notes = [*sheet.notes, *([f"no patch: {record['empty']}"] if "empty" in record else [])]
-    record |= {"key": key, "name": source.name, "mpp": sheet.mpp, "notes": notes}
-    if sheet.tissue is not None:
-        record["tissue"] = float(sheet.tissue.mean())
+    tissue: np.ndarray | None
+    mpp: float | None
+    if isinstance(sheet, LabelledPicture):
+        images, stain = _normalised(sheet.images, None, as_sheet(sheet), job)
+        record, tissue, mpp = write_labelled(source, job, sheet, images), None, sheet.mpp
+        record |= {"stain": stain}
+    elif isinstance(sheet, AnnotatedSlide):
+        record, tissue, mpp = cut_slide(source, job, sheet), sheet.overview.tissue, sheet.mpp
+    else:
+        cut = _cut if source.split == "train" or job.held_out == "patches" else _keep_whole
+        record, tissue, mpp = cut(source, job, sheet), sheet.tissue, sheet.mpp
+    notes = [*getattr(sheet, "notes", ()), *([f"no patch: {record['empty']}"] if "empty" in record else [])]
+    record |= {"key": key, "name": source.name, "mpp": mpp, "notes": notes}
+    if tissue is not None:
+        record["tissue"] = float(tissue.mean())
     write_text(path, json_text(record, indent=1))
     return record
 
 
-def require_usable(source: Source, sheet: Sheet) -> None:
+def require_usable(source: Source, sheet: Sheet | AnnotatedSlide | LabelledPicture) -> None:
     """Raises `UserError` for a picture without tissue, or too large to be one picture."""
-    if sheet.tissue is not None and not sheet.tissue.any():
+    if isinstance(sheet, LabelledPicture):
+        return
+    tissue = sheet.overview.tissue if isinstance(sheet, AnnotatedSlide) else sheet.tissue
+    if tissue is not None and not tissue.any():
         raise UserError(
             f"{source.files[0]}: no tissue was found (nothing has 10% saturation). Is it blank, or in grey? "
             "Leave it out"
         )
+    if isinstance(sheet, AnnotatedSlide):
+        return
     if sheet.image.shape[0] * sheet.image.shape[1] > MAX_PIXELS:
         raise UserError(
             f"{source.files[0]} has {sheet.image.shape[0]} x {sheet.image.shape[1]} pixels at the scale of "
@@ -72,13 +89,6 @@ def extract(sheet: Sheet, job: Preparation) -> Patches:
         raise ValueError("a sheet without a mask is one patch")
     cut = extract_centred if job.manner == "centred" else extract_tiles
     return cut(sheet.mask, sheet.tissue, job.classes.background, job.extraction)
-
-
-def stains_for(sheet: Sheet, job: Preparation) -> tuple[Stainer, StainFit] | None:
-    """What normalises a sheet, and the reference's stains; None where it stays as it is."""
-    if job.stainer is None or job.reference is None or (job.stained == "labels" and sheet.mask is not None):
-        return None
-    return job.stainer, job.reference
 
 
 def crops(array: np.ndarray, origins: np.ndarray, size: int) -> np.ndarray:
@@ -102,6 +112,15 @@ def source_key(source: Source, job: Preparation) -> str:
             raise UserError(f"cannot read {path}: {error.strerror or error}") from error
         content.append(f"{path} {stat.st_size} {stat.st_mtime_ns}")
     return hashlib.sha256("\0".join(content).encode()).hexdigest()[:16]
+
+
+def finished_record(source: Source, out: Path) -> Record | None:
+    """The record of a source that has been worked on, of whatever key."""
+    try:
+        record = parse_json(record_path(source, out).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def finished(path: Path, key: str) -> Record | None:
@@ -163,7 +182,7 @@ def _write_label_only(source: Source, job: Preparation, sheet: Sheet) -> Record:
 def _keep_whole(source: Source, job: Preparation, sheet: Sheet) -> Record:
     """A source of val or test: the whole picture and its mask."""
     image, stain = sheet.image, {}
-    if (given := stains_for(sheet, job)) is not None:
+    if (given := stains_for(job, with_mask=sheet.mask is not None)) is not None:
         stainer, reference = given
         image, status = stainer.picture(sheet, reference)
         stain = {STATUS_NAMES[status]: 1}
@@ -180,7 +199,7 @@ def _normalised(
     images: np.ndarray, tissue: np.ndarray | None, sheet: Sheet, job: Preparation
 ) -> tuple[np.ndarray, dict[str, int]]:
     """Patches in the reference's stains, and how many by which fit."""
-    if (given := stains_for(sheet, job)) is None:
+    if (given := stains_for(job, with_mask=sheet.mask is not None)) is None:
         return images, {}
     stainer, reference = given
     images, status = stainer.patches(images, tissue, sheet, reference)

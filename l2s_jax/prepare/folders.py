@@ -74,6 +74,17 @@ def claim_folder(
     return out
 
 
+def release_folder(out: Path) -> None:
+    """Takes back `claim_folder` where nothing has been made yet, so that other options can be tried."""
+    if not any((out / "parts").glob("*.json")):
+        for name in (RECIPE, *SINGLE):  # others of these names would have been refused
+            (out / name).unlink(missing_ok=True)
+        for name in FOLDERS:
+            shutil.rmtree(out / name, ignore_errors=True)
+        with contextlib.suppress(OSError):  # something else is in it
+            out.rmdir()
+
+
 def finish_folder(out: Path, classes: Classes, rows: Sequence[PatchRow]) -> None:
     """Writes the manifest of a folder that is otherwise complete, and down what has been written."""
     files = {file for row in rows for file in (row.image, row.mask) if file is not None}
@@ -138,6 +149,15 @@ def _recipe_of(out: Path) -> dict[str, Any] | None:
         return None
     recipe.pop(READING, None)
     return recipe
+
+
+def reading_of(out: Path) -> dict[str, Any]:
+    """What `claim_folder` was given as `reading` when the folder was made; empty for any other folder."""
+    try:
+        reading = parse_table((out / RECIPE).read_bytes(), out / RECIPE).get(READING)
+    except (OSError, UserError):
+        return {}
+    return reading if isinstance(reading, dict) else {}
 
 
 def _differences(before: dict[str, Any] | None, now: dict[str, Any]) -> str:

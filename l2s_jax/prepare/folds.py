@@ -26,7 +26,7 @@ from l2s_jax.data.manifest import (
 from l2s_jax.prepare.fold_texts import fold_lines, require_fit
 from l2s_jax.prepare.folders import FILES, claim_folder
 from l2s_jax.prepare.linking import link_all, placed, places, require_free
-from l2s_jax.prepare.splits import balanced
+from l2s_jax.prepare.splits import FREE, assigned
 from l2s_jax.system.csv_text import rows_text
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import sha256_of_file, write_text
@@ -135,8 +135,9 @@ def _contents(manifest: Manifest, seen: Sequence[Seen], groups: Sequence[str]) -
 
 
 def assign(counts: np.ndarray, folds: int, seed: int) -> list[int]:
-    """The fold, 1 to K, that tests on each group, given what groups hold (see `splits.balanced`)."""
-    return [int(part) + 1 for part in balanced(counts, np.full(folds, 1 / folds), seed)]
+    """The fold, 1 to K, that tests on each group, given what groups hold (see `splits.assigned`)."""
+    share, fixed = np.full(folds, 1 / folds), np.full(len(counts), FREE)
+    return [int(part) + 1 for part in assigned(counts, share, np.random.default_rng(seed), fixed)]
 
 
 def of_fold(row: PatchRow, tested_in: int, fold: int, folds: int) -> PatchRow:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from l2s_jax.data.classes import CLASSES, Classes, parse_classes
+from l2s_jax.data.classes import Classes, read_classes
 from l2s_jax.data.pictures import write_png
 from l2s_jax.figures.drawing import overlay, save_figure
 from l2s_jax.prepare.centred_extraction import extract_centred
@@ -24,7 +24,6 @@ from l2s_jax.slides.annotations.types import Annotations, summary
 from l2s_jax.slides.sheets import open_slide_with, opening_at, paint_slide, whole_slide
 from l2s_jax.slides.slide import Slide
 from l2s_jax.slides.tissue import tissue_mask
-from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import write_text
 from l2s_jax.system.outputs import publishing, require_replaceable, source_of
 from l2s_jax.types import IGNORE_PIXEL
@@ -75,7 +74,7 @@ def inspect(
     sources = (source_of(path),)
     require_replaceable(out, [*(f"{name}.png" for name in PICTURES), SUMMARY], sources)
     slide = open_slide_with(Path(path), drawn, slide_mpp)
-    task = read_classes(classes)
+    task = BACH_CLASSES if classes is None else read_classes(classes)
     make = bach_table if classes is None else class_table
     table = make(task, synonyms=rename, ignored=ignore)
     found = None
@@ -96,18 +95,6 @@ def inspect(
         say(line)
     say(f"pictures in {out}")
     return out
-
-
-def read_classes(path: str | Path | None) -> Classes:
-    """The classes of a `classes.toml` or of the folder with it; BACH's where there is none named."""
-    if path is None:
-        return BACH_CLASSES
-    path = Path(path)
-    path = path / CLASSES if path.is_dir() else path
-    try:
-        return parse_classes(path.read_bytes(), path)
-    except OSError as error:
-        raise UserError(f"cannot read the classes {path}: {error.strerror or error}") from error
 
 
 def describe_slide(slide: Slide) -> list[str]:
@@ -169,14 +156,15 @@ def _draw_extraction(
     for name, cut in (("centred", extract_centred), ("tiles", extract_tiles)):
         patches = cut(mask, tissue, classes.background, options)
         save_figure(draw_patches(image, mask, patches, options.patch_size, classes), out / f"{name}.png")
-        lines.append(_describe_patches(name, patches))
+        lines.append(describe_patches(name, patches))
     drawing = draw_centred_and_tiled(image, mask, options, classes)
     save_figure(drawing, out / "centred_and_tiled.png")
     save_figure(draw_splitting(image, mask, options, classes), out / "splitting.png")
     return lines
 
 
-def _describe_patches(name: str, patches: Patches) -> str:
+def describe_patches(name: str, patches: Patches) -> str:
+    """How many patches there are of each kind, and why others are left out."""
     kept = patches.kept()
     masks = int(kept.is_mask.sum())
     text = f"{name}: {masks} mask patches, {len(kept) - masks} image-level patches"

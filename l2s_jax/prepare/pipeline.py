@@ -19,7 +19,11 @@ from l2s_jax.prepare.folders import STAIN_OF_LABELS, STAIN_PICTURE, claim_folder
 from l2s_jax.prepare.options import PictureOptions, WorkOptions
 from l2s_jax.prepare.paper_counts import compared
 from l2s_jax.prepare.parallel import run_all
+from l2s_jax.prepare.slides.cutting import patches_of
+from l2s_jax.prepare.slides.labelled import LabelledPicture
 from l2s_jax.prepare.sources import Preparation, Source, Stained
+from l2s_jax.slides.annotated_slide import AnnotatedSlide, image_window
+from l2s_jax.slides.sheets import Sheet
 from l2s_jax.stain.fit import Stainer, StainFit
 from l2s_jax.stain.reference_file import load_reference, save_reference
 from l2s_jax.system.errors import UserError
@@ -28,6 +32,9 @@ from l2s_jax.system.names import without_unnameable
 from l2s_jax.types import PATCH_MULTIPLE, SPLITS, fits_network
 
 MOST_NOTES = 20
+
+MOST_CANDIDATES = 256
+"""Patches of a large slide among which the stain reference is chosen, evenly over all of them."""
 
 STAINED: dict[str, Stained] = {"macenko": "all", "cls-only": "labels"}
 """Which pictures are given the reference's stains, by the option `stain`."""
@@ -65,7 +72,7 @@ def prepare_sources(
       recipe: other options that decide the content; values that TOML can hold.
       options: what is done to pictures.
       work: workers, overwriting.
-      dataset: its name in Fig. 5.
+      dataset: its name in Fig. 5; "" for one that the paper does not have.
       reading: options of `Source.read`, see `claim_folder`.
       found: lines on what the adapter met, for the report.
       failures: of sources that were not even begun.
@@ -86,7 +93,7 @@ def prepare_sources(
     names = Counter(source.name.casefold() for source in sources)
     if names and max(names.values()) > 1:
         raise UserError(f"two sources are named {names.most_common(1)[0][0]!r}: rename or leave out one")
-    recipe = _full_recipe(recipe, job, options)
+    recipe = full_recipe(recipe, job, options)
     out = claim_folder(out, recipe, reading=reading, overwrite=work.overwrite)
     key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
     job = replace(job, out=out, held_out=options.held_out, key=key)
@@ -106,8 +113,9 @@ def prepare_sources(
     return Prepared(read_manifest(out), tuple(report), tuple(failed))
 
 
-def _full_recipe(recipe: dict[str, Any], job: Preparation, options: PictureOptions) -> dict[str, Any]:
-    recipe |= {
+def full_recipe(recipe: dict[str, Any], job: Preparation, options: PictureOptions) -> dict[str, Any]:
+    """A recipe with what is done to pictures of any data set. Raises `UserError` for a faulty reference."""
+    recipe = recipe | {
         "extraction": asdict(job.extraction),
         "resample": options.resample,
         "held_out": options.held_out,
@@ -171,11 +179,7 @@ def choose_reference(sources: Sequence[Source], job: Preparation, stainer: Stain
         except UserError as error:
             tried.append(str(error))
             continue
-        if sheet.mask is None:
-            origins, images = np.zeros((1, 2), int), sheet.image[None]
-        else:
-            origins = extract(sheet, job).kept().origins
-            images = crops(sheet.image, origins, job.extraction.patch_size)
+        origins, images = _candidates(sheet, job)
         if len(images) == 0:
             tried.append(f"{source.files[0]}: no patch")
             continue
@@ -193,6 +197,24 @@ def choose_reference(sources: Sequence[Source], job: Preparation, stainer: Stain
             ]
         )
     )
+
+
+def _candidates(
+    sheet: Sheet | AnnotatedSlide | LabelledPicture, job: Preparation
+) -> tuple[np.ndarray, np.ndarray]:
+    """Patches that the reference may be chosen of: their (row, col), and u8[N,S,S,3]."""
+    size = job.extraction.patch_size
+    if isinstance(sheet, LabelledPicture):
+        return np.zeros((len(sheet.images), 2), int), sheet.images
+    if isinstance(sheet, AnnotatedSlide):
+        origins = patches_of(sheet, job).kept().origins
+        origins = origins[np.linspace(0, len(origins) - 1, min(len(origins), MOST_CANDIDATES)).astype(int)]
+        images = [image_window(sheet, (row, col), (size, size)) for row, col in origins.tolist()]
+        return origins, np.stack(images) if images else np.zeros((0, size, size, 3), np.uint8)
+    if sheet.mask is None:
+        return np.zeros((1, 2), int), sheet.image[None]
+    origins = extract(sheet, job).kept().origins
+    return origins, crops(sheet.image, origins, size)
 
 
 def _most_typical(fit: StainFit) -> int | None:
@@ -221,6 +243,7 @@ def _rows(out: Path, pairs: Sequence[tuple[Source, Record]]) -> list[PatchRow]:
                     split=source.split,
                     mpp=record["mpp"],
                     source=row["source"],
+                    allowed=tuple(row.get("allowed", ())),
                 )
             )
     return rows
@@ -233,11 +256,14 @@ def _report(pairs: Sequence[tuple[Source, Record]], job: Preparation, dataset: s
         of_split = [(source, record) for source, record in pairs if source.split == split]
         whole = split != "train" and job.held_out == "whole"
         kind = "kept whole, with masks where there are any" if whole else "cut into patches"
+        if whole and any("known" in record for _, record in of_split):
+            kind = "as windows that cover what is known"
         groups = len({source.group for source, _ in of_split})
         lines.append(f"{split}: {len(of_split)} pictures of {groups} groups, {kind}")
     train = [row for source, record in pairs if source.split == "train" for row in record["rows"]]
     masks = sum(bool(row["mask"]) for row in train)
-    lines += compared(dataset, masks, len(train) - masks)
+    counts = f"{masks} training patches with a mask, {len(train) - masks} image-level"
+    lines += compared(dataset, masks, len(train) - masks) if dataset else [counts]
     dropped: Counter[str] = Counter()
     stain: Counter[str] = Counter()
     for _, record in pairs:

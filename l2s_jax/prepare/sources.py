@@ -8,11 +8,10 @@ other processes.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from l2s_jax.data.classes import Classes
 from l2s_jax.prepare.options import ExtractionOptions, HeldOut
-from l2s_jax.slides.sheets import Sheet
 from l2s_jax.stain.fit import Stainer, StainFit
 from l2s_jax.types import Split
 
@@ -28,7 +27,7 @@ class Source:
     group: str  # patient or slide
     split: Split
     files: tuple[Path, ...]  # what `read` reads; when one changes, the source is worked on again
-    read: Callable[[], Sheet]  # raises `UserError`
+    read: Callable[[], Any]  # a `Sheet`, `AnnotatedSlide` or `LabelledPicture`; raises `UserError`
     reading: str = ""  # options of `read`; when they change, the source is worked on again
 
 
@@ -44,4 +43,12 @@ class Preparation:
     stained: Stained = "all"
     reference: StainFit | None = None  # NumPy arrays
     held_out: HeldOut = "whole"
+    label_patches: int = 0  # most patches of what is known by its label only
     key: str = ""  # of all options that decide the result
+
+
+def stains_for(job: Preparation, *, with_mask: bool) -> tuple[Stainer, StainFit] | None:
+    """What normalises pictures, with a mask or without, and the reference; None: left as they are."""
+    if job.stainer is None or job.reference is None or (job.stained == "labels" and with_mask):
+        return None
+    return job.stainer, job.reference

@@ -7,6 +7,9 @@ import numpy as np
 from l2s_jax.system.errors import UserError
 from l2s_jax.types import SPLITS, Split
 
+FREE = -1
+"""Stands for the split of a group that has none yet."""
+
 SPLIT_FRACTIONS = (0.5, 0.25, 0.25)
 """Shares of train, val and test that `prepare` aims at."""
 
@@ -32,11 +35,7 @@ def split_groups(
     Raises:
       UserError: the fractions are no shares, or there are fewer groups than splits.
     """
-    share = np.asarray(fractions, float)
-    if share.shape != (len(SPLITS),) or not np.isfinite(share).all() or share.min() < 0:
-        raise UserError(f"split fractions {tuple(fractions)}: expected three numbers >= 0 (train, val, test)")
-    if abs(share.sum() - 1) > 1e-6:
-        raise UserError(f"split fractions {tuple(fractions)} sum to {share.sum():g}; expected 1")
+    share = checked_shares(fractions)
     names = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     used = np.flatnonzero(share)
     if len(names) < len(used):
@@ -49,25 +48,38 @@ def split_groups(
     counts = np.zeros((len(names), classes.max() + 2))
     np.add.at(counts, (rows, classes), 1)
     counts[:, -1] = counts[:, :-1].sum(axis=1)
-    where = balanced(counts, share[used], seed)
+    rng = np.random.default_rng(seed)
+    where = assigned(counts, share[used], rng, np.full(len(counts), FREE))
     splits = [SPLITS[used[where[row]]] for row in rows]
     _assert_whole(groups, splits)
     return splits
 
 
-def balanced(counts: np.ndarray, share: np.ndarray, seed: int) -> np.ndarray:
-    """Assigns groups to parts, each of which gets its share of everything as well as whole groups allow.
+def checked_shares(fractions: Sequence[float]) -> np.ndarray:
+    """f64[3]: fractions of train, val and test. Raises `UserError` where they are none."""
+    share = np.asarray(fractions, float)
+    if share.shape != (len(SPLITS),) or not np.isfinite(share).all() or share.min() < 0:
+        raise UserError(f"split fractions {tuple(fractions)}: expected three numbers >= 0 (train, val, test)")
+    if abs(share.sum() - 1) > 1e-6:
+        raise UserError(f"split fractions {tuple(fractions)} sum to {share.sum():g}; expected 1")
+    return share
+
+
+def assigned(
+    counts: np.ndarray, share: np.ndarray, rng: np.random.Generator, fixed: np.ndarray
+) -> np.ndarray:
+    """The split of each group, so that each split has its share of each column.
 
     Args:
-      counts: f64[G,K], what each group holds of K kinds, the last being the total, above 0 for every group.
-      share: f64[S], shares of the parts, above 0; they sum to 1. No part stays empty where G >= S.
-      seed: which of the many equally good assignments.
+      counts: f64[G,K], what the groups hold; the last column is their size and is above 0.
+      share: f64[S], of the splits, each above 0.
+      rng: which of the many equally good splits.
+      fixed: int[G], the split that a group has already, or `FREE`.
 
     Returns:
-      i64[G], the part of each group.
+      int[G].
     """
-    rng = np.random.default_rng(seed)
-    return _refined(_greedy(counts, share, rng), counts, share, rng)
+    return _refined(_greedy(counts, share, rng, fixed), counts, share, rng, fixed == FREE)
 
 
 def split_counts(labels: Sequence[int], splits: Sequence[str]) -> dict[int, tuple[int, int, int]]:
@@ -108,17 +120,18 @@ def _distance(held: np.ndarray, counts: np.ndarray, share: np.ndarray) -> np.nda
     return ((held - target) ** 2 / np.maximum(target, 1e-9)).sum(axis=(-2, -1))
 
 
-def _greedy(counts: np.ndarray, share: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _greedy(counts: np.ndarray, share: np.ndarray, rng: np.random.Generator, fixed: np.ndarray) -> np.ndarray:
     """Split number of each group: largest groups first, each to where it helps most. No split stays empty."""
     order = rng.permutation(len(counts))
     order = order[np.argsort(-counts[order, -1], kind="stable")]
-    where = np.zeros(len(counts), int)
-    held = np.zeros((len(share), counts.shape[1]))
+    order = order[fixed[order] == FREE]
+    where = fixed.copy()
+    held = np.stack([counts[fixed == number].sum(0) for number in range(len(share))])
     unit = np.eye(len(share))[:, :, None]
     for taken, group in enumerate(order):
         empty = np.flatnonzero(held[:, -1] == 0)
         cost = _distance(held + unit * counts[group], counts, share)
-        if len(order) - taken == len(empty):  # one group left for each empty split
+        if 0 < len(order) - taken <= len(empty):  # one group left for each empty split
             cost[held[:, -1] > 0] = np.inf
         where[group] = np.argmin(cost)
         held[where[group]] += counts[group]
@@ -126,21 +139,22 @@ def _greedy(counts: np.ndarray, share: np.ndarray, rng: np.random.Generator) -> 
 
 
 def _refined(
-    where: np.ndarray, counts: np.ndarray, share: np.ndarray, rng: np.random.Generator
+    where: np.ndarray, counts: np.ndarray, share: np.ndarray, rng: np.random.Generator, free: np.ndarray
 ) -> np.ndarray:
-    """Moves and exchanges groups while the distance falls."""
+    """Moves and exchanges free groups while the distance falls."""
     where = where.copy()
     for _ in range(100):
         before = where.copy()
         for group in rng.permutation(len(counts)):
-            _improve(where, int(group), counts, share)
+            if free[group]:
+                _improve(where, int(group), counts, share, free)
         if (where == before).all():
             break
     return where
 
 
-def _improve(where: np.ndarray, group: int, counts: np.ndarray, share: np.ndarray) -> None:
-    """Applies to `where` the best move of `group`, alone or in exchange for a group of another split."""
+def _improve(where: np.ndarray, group: int, counts: np.ndarray, share: np.ndarray, free: np.ndarray) -> None:
+    """Applies to `where` the best move of `group`, alone or in exchange for a free group of another split."""
     one_hot = np.eye(len(share))
     held = one_hot[where].T @ counts
     home = where[group]
@@ -150,7 +164,7 @@ def _improve(where: np.ndarray, group: int, counts: np.ndarray, share: np.ndarra
         alone[np.arange(len(share)) != home] = np.inf
     back = (one_hot[home] - one_hot[where])[:, :, None] * counts[:, None, :]  # [G,S,K] by partner
     exchanged = _distance(moved[where] + back, counts, share)
-    exchanged[where == home] = np.inf
+    exchanged[(where == home) | ~free] = np.inf
     best = alone[home] * (1 - 1e-9) - 1e-12
     if alone.min() <= exchanged.min() and alone.min() < best:
         where[group] = np.argmin(alone)

@@ -65,6 +65,25 @@ def sort_tiles(
 ) -> Patches:
     """Decides for each tile what it is. Arguments as `extract_tiles`, and int64[N,2] origins."""
     counts = class_counts(mask, origins, options.patch_size)
+    return tile_kinds(origins, counts, little_tissue(tissue, origins, options), background, options)
+
+
+def tile_kinds(
+    origins: np.ndarray,
+    counts: np.ndarray,
+    too_little: np.ndarray,
+    background: int | None,
+    options: ExtractionOptions,
+) -> Patches:
+    """Decides for each tile what it is, from its pixels of each class.
+
+    Args:
+      origins: int64[N,2].
+      counts: int64[N,256], pixels of each class code.
+      too_little: bool[N], the tile has too little tissue.
+      background: as `extract_tiles`.
+      options: as `extract_tiles`.
+    """
     known = counts.copy()
     known[:, IGNORE_PIXEL] = 0
     classes = (known > 0).sum(1)
@@ -75,7 +94,7 @@ def sort_tiles(
         (classes == 0, NO_CLASS),
         (~is_label & ~is_mask & (classes == 1), ONE_CLASS),
         (~is_label & ~is_mask, MANY_CLASSES),
-        (little_tissue(tissue, origins, options), LITTLE_TISSUE),
+        (too_little, LITTLE_TISSUE),
     ]
     dropped = np.select([where for where, _ in reasons], [reason for _, reason in reasons], "")
     labels = np.where(is_label, known.argmax(1), mask_labels(counts, background, options.label_rule))

@@ -22,6 +22,14 @@ BLOCK, SMALLEST_BLOCK = 256, 16
 """Pixels a side read at once, and of the smallest part that is given up where something cannot be read."""
 
 
+class Overview(NamedTuple):
+    """A whole slide at low resolution, from level-0 (0, 0)."""
+
+    image: np.ndarray  # u8[h,w,3]; white where it cannot be read
+    tissue: np.ndarray  # bool[h,w]; True where it cannot be read
+    mpp: float  # um/px
+
+
 class Tissue(NamedTuple):
     """Where the tissue of a slide is."""
 
@@ -59,18 +67,23 @@ def read_overview(slide: Slide, mpp: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def find_tissue(slide: Slide) -> Tissue:
-    """The tissue mask of Appendix B.1 of a whole slide; what cannot be read counts as tissue here.
+    """The tissue mask of `overview_of`, with the scale that it has."""
+    overview = overview_of(slide)
+    return Tissue(overview.tissue, overview.mpp)
+
+
+def overview_of(slide: Slide, morphology: str = "open") -> Overview:
+    """A whole slide and its tissue by Appendix B.1; what cannot be read counts as tissue here.
 
     So it is tried again at the working scale, tile by tile, where less may be damaged.
+
+    Args:
+      slide: from `open_slide`.
+      morphology: last step of `tissue_mask`.
 
     Raises:
       UserError: more than `MAX_UNREADABLE` of the slide cannot be read.
     """
-    return look_for_tissue(slide)[1]
-
-
-def look_for_tissue(slide: Slide) -> tuple[np.ndarray, Tissue]:
-    """The picture u8[H,W,3] in which `find_tissue` looks, and what it finds. Raises `UserError` likewise."""
     mpp = TISSUE_MPP * max(1.0, math.sqrt(math.prod(size_at(slide, TISSUE_MPP)) / MAX_OVERVIEW_PIXELS))
     image, unreadable = read_overview(slide, mpp)
     return image, Tissue(tissue_mask(image, opening=opening_at(mpp)) | unreadable, mpp)

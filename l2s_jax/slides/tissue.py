@@ -83,8 +83,8 @@ def is_saturated(image: np.ndarray, least: float = SATURATION, darkest: int = DA
     values = np.arange(256)
     with np.errstate(invalid="ignore", divide="ignore"):
         enough = (values[None] / values[:, None] >= least) & (values[:, None] >= max(darkest, 1))
-    least_spread = np.where(enough.any(1), enough.argmax(1), 256)  # by brightness
-    return spread >= least_spread[brightest]
+    least_spread = np.where(enough.any(1), enough.argmax(1), 256).astype(np.uint16)  # by brightness
+    return spread >= np.take(least_spread, brightest)
 
 
 def fill_holes(mask: np.ndarray) -> np.ndarray:

@@ -55,13 +55,22 @@ def normalise_picture(sheet: Sheet, reference: StainFit) -> tuple[np.ndarray, in
     Returns:
       u8[H,W,3], and `SLIDE_FIT` or `UNCHANGED`.
     """
+    return normalise_window(sheet.image, sheet, reference)
+
+
+def normalise_window(image: np.ndarray, sheet: Sheet, reference: StainFit) -> tuple[np.ndarray, int]:
+    """Gives u8[h,w,3] the reference's stains, by the fit of the tissue of a sheet of the same slide.
+
+    Returns:
+      u8[h,w,3], and `SLIDE_FIT` or `UNCHANGED`.
+    """
     fit = sheet_fit(sheet)
     if not bool(fit.usable[0]):
-        return sheet.image, UNCHANGED
-    out = np.empty_like(sheet.image)
-    for row, col, height, width in windows(sheet.image.shape[:2], (BLOCK, BLOCK)):
+        return image, UNCHANGED
+    out = np.empty_like(image)
+    for row, col, height, width in windows(image.shape[:2], (BLOCK, BLOCK)):
         block = np.full((1, BLOCK, BLOCK, 3), 255, np.uint8)
-        block[0, :height, :width] = sheet.image[row : row + height, col : col + width]
+        block[0, :height, :width] = image[row : row + height, col : col + width]
         done = np.asarray(normalise_stain(block, fit, reference))
         out[row : row + height, col : col + width] = done[0, :height, :width]
     return out, SLIDE_FIT
@@ -82,5 +91,5 @@ def _chunks(array: np.ndarray) -> list[np.ndarray]:
     return np.split(padded, len(padded) // BATCH)
 
 
-MACENKO = Stainer(fit_pictures, normalise_patches, normalise_picture)
+MACENKO = Stainer(fit_pictures, normalise_patches, normalise_picture, normalise_window)
 """What `prepare_bach` and its like take to normalise stains."""

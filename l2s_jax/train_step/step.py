@@ -20,7 +20,7 @@ from l2s_jax.train_step.losses import (
     presence_loss,
     segmentation_loss,
 )
-from l2s_jax.types import Batch
+from l2s_jax.types import IGNORE_LABEL, Batch
 
 
 class Objective(NamedTuple):
@@ -119,13 +119,13 @@ def make_train_step(model: L2S, optimizer: optax.GradientTransformation, config:
         task: Task,
     ) -> LossParts:
         coarse, only_label = outputs.coarse_logits, has_label & ~batch.has_mask
+        # Of some patches only what can occur in them is known, and not what does.
+        named = has_label & (batch.label != IGNORE_LABEL)
         return LossParts(
             segmentation=segmentation_loss(coarse, counts, task.seg_weights),
-            classification=classification_loss(
-                outputs.class_logits, batch.label, has_label, task.cls_weights
-            ),
+            classification=classification_loss(outputs.class_logits, batch.label, named, task.cls_weights),
             label_set=label_set_loss(coarse, batch.allowed, only_label),
-            presence=presence_loss(coarse, batch.label, only_label, config.presence_share),
+            presence=presence_loss(coarse, batch.label, only_label & named, config.presence_share),
         )
 
     def update(

@@ -50,7 +50,7 @@ def plan_run(config: TrainConfig, patches: PatchSet, classes: Classes) -> RunPla
         config.percent,
         config.draw,
         can_mask=patches.can_mask,
-        label=patches.label,
+        label=np.where(patches.says_something, np.maximum(patches.label, 0), IGNORE_LABEL),
         stratum=stratum,
         min_per_class=config.min_per_class,
         counts=config.counts,

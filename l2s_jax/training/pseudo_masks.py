@@ -26,7 +26,7 @@ from l2s_jax.prediction.views import mean_over_shifts, mean_over_turns
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import atomic_path
 from l2s_jax.training.plan import RunPlan, segmentation_weights
-from l2s_jax.types import IGNORE_PIXEL
+from l2s_jax.types import IGNORE_LABEL, IGNORE_PIXEL
 
 PSEUDO_MASKS = "pseudo_masks.npz"
 
@@ -77,8 +77,11 @@ def make_pseudo_masks(
     codes = probabilities.argmax(-1)
     if config.teacher_background == "share":
         shares, background = background_shares(plan, classes)
-        label = plan.patches.label[rows]
-        codes = codes_by_share(probabilities, label, shares, background, config.teacher_keep)
+        # Where no label says that a class is there, it has no share to keep to.
+        with_label = np.flatnonzero(plan.patches.label[rows] != IGNORE_LABEL)
+        label = plan.patches.label[rows[with_label]]
+        drawn = probabilities[with_label]
+        codes[with_label] = codes_by_share(drawn, label, shares, background, config.teacher_keep)
     # What is left out already, 255, is of no class; which one is looked up for it does not matter.
     of_code = np.take_along_axis(probabilities, np.minimum(codes, len(classes) - 1)[..., None], -1)[..., 0]
     confident = of_code >= config.teacher_confidence

@@ -45,6 +45,12 @@ def test_reads_rows_with_their_lines_and_paths(tmp_path):
     assert [patch.line for patch in manifest.of_split("val")] == [3]
 
 
+def test_what_can_occur_may_stand_alone(tmp_path):
+    folder = folder_with(tmp_path, HEADER.strip() + ",allowed\ni.png,,,g,train,b\n")
+    (row,) = read_manifest(folder).patches
+    assert (row.mask, row.label, row.allowed) == (None, IGNORE_LABEL, (1,))
+
+
 def test_hash_changes_with_either_file(tmp_path):
     hashes = set()
     for patches in (HEADER + "i.png,,a,g,train\n", HEADER + "i.png,,a,g,val\n"):

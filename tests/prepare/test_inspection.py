@@ -33,7 +33,15 @@ def slide(tmp_path_factory):
 
 
 def test_a_slide_and_its_annotation(slide, tmp_path, capsys):
-    arguments = ["inspect", str(slide), "--annotations", str(slide.with_suffix(".xml")), "--patch-size", "32"]
+    arguments = [
+        "inspect",
+        str(slide),
+        "--bach",
+        "--annotations",
+        str(slide.with_suffix(".xml")),
+        "--patch-size",
+        "32",
+    ]
     assert cli.run([*arguments, "--out", str(tmp_path / "o")]) == 0
     for name in FIGURES:
         with Image.open(tmp_path / "o" / f"{name}.png") as picture:
@@ -61,14 +69,14 @@ def test_ignored_and_vanishing_regions_are_said(slide, tmp_path, capsys):
     regions = [("invasive", [[(0, 0), (1024, 0), (1024, 1536), (0, 1536)]])]
     regions += [("pen", [[(0, 0), (512, 0), (512, 768), (0, 768)]]), ("benign", [[(1, 1), (4, 1), (4, 4)]])]
     drawn = write_qupath_geojson(tmp_path / "a.geojson", regions)
-    arguments = ["inspect", str(slide), "--annotations", str(drawn), "--patch-size", "32"]
+    arguments = ["inspect", str(slide), "--bach", "--annotations", str(drawn), "--patch-size", "32"]
     assert cli.run([*arguments, "--out", str(tmp_path / "o"), "--ignore", "pen"]) == 0
     printed = capsys.readouterr().out
     assert "invasive: 1 regions, 37.5% of the slide" in printed
     assert "ignored: 1 regions, 12.5% of the slide is not known" in printed
     assert "1 regions smaller than a pixel at 7.5 um/px" in printed
     drawn = write_qupath_geojson(tmp_path / "b.geojson", regions[2:])
-    arguments = ["inspect", str(slide), "--annotations", str(drawn), "--out", str(tmp_path / "p")]
+    arguments = ["inspect", str(slide), "--bach", "--annotations", str(drawn), "--out", str(tmp_path / "p")]
     assert cli.run(arguments) == 2
     assert "b.geojson: none of its 1 regions covers a pixel at 7.5 um/px" in capsys.readouterr().err
 
@@ -137,7 +145,15 @@ def test_the_real_slide_becomes_patches(real, tmp_path):
 
 @needs_slide
 def test_the_real_slide_is_inspected(real, tmp_path, capsys):
-    arguments = ["inspect", str(REAL), "--annotations", str(real / "WSI" / "CMU.xml"), "--patch-size", "32"]
+    arguments = [
+        "inspect",
+        str(REAL),
+        "--bach",
+        "--annotations",
+        str(real / "WSI" / "CMU.xml"),
+        "--patch-size",
+        "32",
+    ]
     assert cli.run([*arguments, "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert "level 0: 2967 x 2220 pixels" in printed and "mpp: 0.499 um/px, from openslide" in printed

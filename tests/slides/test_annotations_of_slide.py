@@ -91,7 +91,17 @@ def test_sheets_inspect_and_evaluate_slides_agree(leica, tmp_path, capsys):
     assert sheet.tissue[25:45, 40:60].all() and any("--outlines-from" in note for note in sheet.notes)
     read = read_slide_annotations(drawn, bach_table(), open_slide(leica))
     assert read.regions[0].polygon.equals(ON_CANVAS)
-    arguments = ["inspect", str(leica), "--annotations", str(drawn), "--mpp", "8", "--patch-size", "16"]
+    arguments = [
+        "inspect",
+        str(leica),
+        "--bach",
+        "--annotations",
+        str(drawn),
+        "--mpp",
+        "8",
+        "--patch-size",
+        "16",
+    ]
     assert cli.run([*arguments, "--out", str(tmp_path / "o")]) == 0
     assert "invasive: 1 regions, 3.2% of the slide" in capsys.readouterr().out  # 400 of 12500 pixels
     sheet = read_slide_sheet(leica, drawn, bach_table(), 8.0, "open", outlines_from="whole")

@@ -229,3 +229,19 @@ def test_labels_can_enter_late(plain_step, rng):
     assert not changed(values(state.params), values(masks_only.params))
     assert not changed(values(state.batch_stats), values(masks_only.batch_stats))
     assert plain_step(state, batch)[1]["n_label"] == B // 2
+
+
+def test_what_can_occur_teaches_without_a_label(rng):
+    """A row that says only which classes can be there: the label-set loss sees it, the others do not."""
+    config = replace(PLAIN, set_weight=0.5, presence_weight=0.5)
+    step = jit_train_step(make_train_step(L2S(C), make_optimizer(PLAIN.learning_rate), config))
+    batch = make_batch(rng, [True, True, False, False], [False, False, True, True])
+    without = batch._replace(label=batch.label.copy())
+    without.label[3] = IGNORE_LABEL
+    alone = without._replace(has_label=np.array([False, False, True, False]))
+    state = fresh(config, task(objective=LABEL_SET))
+    metrics = [jax.device_get(step(jax.tree.map(jnp.copy, state), one)[1]) for one in (batch, without, alone)]
+    assert metrics[1]["loss_set"] == metrics[0]["loss_set"] != metrics[2]["loss_set"]
+    assert metrics[1]["loss_presence"] != metrics[0]["loss_presence"]
+    assert metrics[1]["loss_cls"] != metrics[0]["loss_cls"]
+    assert np.isfinite(metrics[1]["loss"])

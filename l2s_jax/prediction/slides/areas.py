@@ -9,7 +9,7 @@ import numpy as np
 from l2s_jax.prediction.slides.job import Area, area_of
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.slides.areas import Areas, covered, find_areas, read_areas
-from l2s_jax.slides.overview import Tissue, look_for_tissue
+from l2s_jax.slides.overview import Tissue, overview_of
 from l2s_jax.slides.quality import ink_share
 from l2s_jax.slides.slide import Slide
 from l2s_jax.system.errors import UserError
@@ -90,7 +90,8 @@ def part_of(slide: Slide, options: SlideOptions, marked: Marked) -> Part:
     Raises:
       UserError: nothing is left, or more of the slide than is allowed cannot be read.
     """
-    image, here = look_for_tissue(slide)
+    overview = overview_of(slide)
+    image, here = overview.image, Tissue(overview.tissue, overview.mpp)
     total, tissue, lines = int(here.mask.sum()), here, []
     if marked.within is not None:
         kept = covered(marked.within, slide, here.mpp)

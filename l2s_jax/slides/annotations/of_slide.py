@@ -44,13 +44,8 @@ def read_slide_annotations(
     Raises:
       UserError: see `read_annotations`.
     """
-    path, whole = Path(path), (0, 0, *slide.size_level0)
-    area = whole
-    notes: tuple[str, ...] = ()
-    if slide.bounds_level0 != whole:
-        chosen = outlines_from or _assumed(path, slide)
-        area = slide.bounds_level0 if chosen == "bounds" else whole
-        notes = () if outlines_from else (_said(chosen, slide.bounds_level0),)
+    path = Path(path)
+    area, notes = area_counted_from(path, slide, outlines_from)
     return read_annotations(
         path,
         table,
@@ -60,6 +55,21 @@ def read_slide_annotations(
         allow_empty=allow_empty,
         notes=notes,
     )
+
+
+def area_counted_from(
+    path: Path, slide: Slide, outlines_from: OutlinesFrom | None
+) -> tuple[Area, tuple[str, ...]]:
+    """From the corner of which area (row, col, height, width) a file counts, and what was assumed.
+
+    Arguments as `read_slide_annotations`.
+    """
+    whole = (0, 0, *slide.size_level0)
+    if slide.bounds_level0 == whole:
+        return whole, ()
+    chosen = outlines_from or _assumed(path, slide)
+    area = slide.bounds_level0 if chosen == "bounds" else whole
+    return area, () if outlines_from else (_said(chosen, slide.bounds_level0),)
 
 
 def _assumed(path: Path, slide: Slide) -> OutlinesFrom:

@@ -1,0 +1,1 @@
+"""Somebody's own slides, with classes of their own, into a manifest."""

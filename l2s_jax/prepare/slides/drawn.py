@@ -1,0 +1,173 @@
+"""What is drawn on a slide, before it is known which classes there are: each annotation is parsed once.
+
+A slide's scale, its names and areas stand in `parts/drawn/NAME.json`, its outlines in `NAME.npz` beside it.
+They are made anew when the slide, its annotation, or what is said of its scale changes.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from l2s_jax.prepare.slides.inputs import SlideInput
+from l2s_jax.slides.annotations.kinds import annotation_kind
+from l2s_jax.slides.annotations.outline_store import load_outlines, save_outlines
+from l2s_jax.slides.annotations.reading import read_outlines
+from l2s_jax.slides.annotations.types import Colour, Outline, Parsed
+from l2s_jax.slides.slide import Slide, open_slide
+from l2s_jax.system.errors import UserError
+from l2s_jax.system.files import json_text, parse_json, sha256_of_file, write_text
+
+Scales = Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class DrawnName:
+    """The regions of a slide that have the same names."""
+
+    names: tuple[str, ...]  # what may name their class, most specific first
+    ident: str  # ImageScope's Annotation Id
+    regions: int
+    area: float  # mm2, as drawn: what lies under later regions counts too
+    colour: Colour | None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A slide and what is drawn on it."""
+
+    name: str
+    fingerprint: str  # equal for copies of a slide
+    kind: str  # of the annotation, or ""
+    names: tuple[DrawnName, ...]
+    key: str  # of the files
+
+
+def scan_slide(one: SlideInput, folder: Path, slide_mpp: float | None, table: Scales | None) -> Drawn:
+    """Opens a slide and parses its annotation, or takes up what an earlier call found.
+
+    Args:
+      one: the slide.
+      folder: where what is found is kept.
+      slide_mpp: level-0 um/px where nothing else says.
+      table: level-0 um/px by slide.
+
+    Raises:
+      UserError: the slide cannot be opened, has no scale, or its annotation cannot be read.
+    """
+    key = _key(one, slide_mpp, table)
+    record = folder / f"{one.name}.json"
+    if (known := _known(record, key)) is not None:
+        return known
+    kind, parsed = "", None
+    if one.annotation is not None:
+        kind = annotation_kind(one.annotation)
+        parsed = None if kind == "mask" else read_outlines(one.annotation)
+    slide = open_input(one, parsed, slide_mpp, table)
+    names = _names(parsed, slide) if parsed is not None else ()
+    if parsed is not None:
+        save_outlines(folder / f"{one.name}.npz", parsed)
+    drawn = Drawn(one.name, slide.fingerprint or _digest(one.slide), kind, names, key)
+    write_text(record, json_text(asdict(drawn)))
+    return drawn
+
+
+def open_input(
+    one: SlideInput, parsed: Parsed | None, slide_mpp: float | None, table: Scales | None
+) -> Slide:
+    """Opens a slide of the inputs at the scale that is known of it."""
+    scales = dict(table or {})
+    if one.mpp is not None:
+        scales[one.slide.name] = (one.mpp, one.mpp)
+    return open_slide(
+        one.slide, mpp=slide_mpp, mpp_table=scales, annotation_mpp=None if parsed is None else parsed.mpp
+    )
+
+
+def outlines_of(one: SlideInput, folder: Path) -> Parsed:
+    """The outlines of a slide that was scanned."""
+    if one.annotation is None:
+        return Parsed((), None, ())
+    return load_outlines(folder / f"{one.name}.npz") or read_outlines(one.annotation)
+
+
+def refuse_twice(slides: Mapping[str, SlideInput], drawn: Mapping[str, Drawn]) -> None:
+    """Raises `UserError` where one slide is there under two names: its patches would be on both sides."""
+    first: dict[str, str] = {}
+    for name, one in drawn.items():
+        other = first.setdefault(one.fingerprint, name)
+        if other != name:
+            raise UserError(
+                f"{slides[other].slide} and {slides[name].slide} are the same slide under two names: leave "
+                "one "
+                "out, or what is learned of one is scored on the other"
+            )
+
+
+def _names(parsed: Parsed, slide: Slide) -> tuple[DrawnName, ...]:
+    by_name: dict[tuple[tuple[str, ...], str], list[Outline]] = defaultdict(list)
+    for outline in parsed.outlines:
+        if not outline.negative:
+            named = tuple(dict.fromkeys(name for name in outline.names if name.strip()))
+            by_name[named, outline.ident].append(outline)
+    square = slide.mpp[0] * slide.mpp[1] / 1e6
+    found = []
+    for (named, ident), outlines in by_name.items():
+        colours = [outline.colour for outline in outlines if outline.colour is not None]
+        colour = max(dict.fromkeys(colours), key=colours.count) if colours else None
+        area = sum(map(_area, outlines)) * square
+        found.append(DrawnName(named, ident, len(outlines), area, colour))
+    return tuple(found)
+
+
+def _area(outline: Outline) -> float:
+    """Level-0 pixels inside the outer ring and in no hole, by the shoelace formula."""
+    areas = []
+    for ring in outline.rings:
+        x, y = ring.T
+        areas.append(abs(float(x @ np.roll(y, -1) - np.roll(x, -1) @ y)) / 2 if len(ring) > 2 else 0.0)
+    whole = areas[0] - sum(areas[1:]) if areas else 0.0
+    return max(whole, 0.0) if np.isfinite(whole) else 0.0
+
+
+def _digest(path: Path) -> str:
+    """Of plain pictures, which OpenSlide gives no hash."""
+    return sha256_of_file(path) if path.is_file() else str(path.resolve())
+
+
+def _key(one: SlideInput, slide_mpp: float | None, table: Scales | None) -> str:
+    content: list[Any] = [one.name, one.mpp, slide_mpp]
+    content += [(table or {}).get(name) for name in (one.slide.name, one.slide.stem)]
+    for path in (one.slide, one.annotation):
+        if path is not None:
+            try:
+                stat = path.stat()
+            except OSError as error:
+                raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+            content += [str(path), stat.st_size, stat.st_mtime_ns]
+    return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
+
+
+def _known(record: Path, key: str) -> Drawn | None:
+    """What an earlier call found, where its files are the same."""
+    try:
+        table = parse_json(record.read_bytes())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(table, dict) or table.get("key") != key:
+        return None
+    names = tuple(
+        DrawnName(
+            tuple(n["names"]),
+            n["ident"],
+            n["regions"],
+            n["area"],
+            tuple(n["colour"]) if n["colour"] else None,
+        )
+        for n in table["names"]
+    )
+    return Drawn(table["name"], table["fingerprint"], table["kind"], names, key)

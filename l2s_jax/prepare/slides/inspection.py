@@ -1,0 +1,147 @@
+"""`l2s inspect` of somebody's own slide: what `prepare slides` would do with it, in pictures and in words."""
+
+import math
+import tempfile
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+
+from l2s_jax.data.pictures import write_png
+from l2s_jax.figures.drawing import overlay, save_figure
+from l2s_jax.prepare.inspection import SUMMARY, describe_patches, describe_slide
+from l2s_jax.prepare.inspection_figures import draw_patches, draw_tissue
+from l2s_jax.prepare.options import CentredOptions, ExtractionOptions
+from l2s_jax.prepare.slides.class_table import OwnClasses, describe_drawn, own_classes
+from l2s_jax.prepare.slides.drawn import scan_slide
+from l2s_jax.prepare.slides.extraction import (
+    bands_of,
+    class_pixels,
+    extract_centred_in_bands,
+    extract_tiles_in_bands,
+)
+from l2s_jax.prepare.slides.inputs import SlideInput, slide_stem
+from l2s_jax.prepare.slides.knowledge import require_two_known
+from l2s_jax.prepare.slides.options import AnnotationOptions
+from l2s_jax.prepare.slides.reading import SlideReading, known_tissue, read_annotated
+from l2s_jax.prepare.slides.windows import known_windows
+from l2s_jax.slides.annotated_slide import AnnotatedSlide, image_window
+from l2s_jax.slides.annotations.painting import paint
+from l2s_jax.slides.sheets import opening_at
+from l2s_jax.slides.slide import downsample_at, size_at
+from l2s_jax.system.errors import UserError
+from l2s_jax.system.files import write_text
+from l2s_jax.system.outputs import publishing, require_replaceable, source_of
+from l2s_jax.types import IGNORE_PIXEL
+
+MOST_SHOWN = 2**24
+"""Pixels of the slide's picture; of a slide that has more at the working scale a coarser one is shown."""
+
+PICTURES = ("slide", "tissue", "mask", "centred", "tiles")
+
+
+def inspect_own(
+    path: str | Path,
+    out: str | Path,
+    annotation: str | Path,
+    mpp: float,
+    *,
+    options: AnnotationOptions,
+    extraction: ExtractionOptions,
+    slide_mpp: float | None = None,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Draws and describes how `prepare slides` would cut a slide; it is the same code that decides.
+
+    Args:
+      path: the slide.
+      out: folder for slide.png, tissue.png, mask.png, centred.png, tiles.png and summary.txt; what is not
+        known is pale in the last three pictures.
+      annotation: of the slide.
+      mpp: um/px of the patches.
+      options: what the annotation means.
+      extraction: how patches are cut.
+      slide_mpp: level-0 um/px where neither slide nor annotation says.
+      say: receives the summary.
+
+    Raises:
+      UserError: the slide or annotation cannot be used, or the folder cannot be written.
+    """
+    path, out = Path(path), Path(out)
+    _require_no_variants(extraction)
+    sources = (source_of(path),)
+    require_replaceable(out, [*(f"{name}.png" for name in PICTURES), SUMMARY], sources)
+    one = SlideInput("slide", path, Path(annotation), group=slide_stem(path))
+    with tempfile.TemporaryDirectory() as folder:
+        drawn = scan_slide(one, Path(folder), slide_mpp, None)
+        own = own_classes([drawn], tuple(options.label_regions.values()), options, None)
+        how = SlideReading(own, options, mpp, extraction.morphology, slide_mpp, None)
+        sheet = read_annotated(one, how, Path(folder))
+    lines = [*describe_slide(sheet.slide), *sheet.notes, *describe_drawn(own)]
+    try:
+        lines += require_two_known(own, {drawn.kind}, tuple(options.label_regions.values()), options)
+    except UserError as error:
+        lines.append(f"prepare slides would refuse this slide alone: {error}")
+    with publishing(out, sources) as stage:
+        lines += _described(sheet, own, extraction)
+        lines += _draw(stage, sheet, own, extraction)
+        write_text(stage / SUMMARY, "\n".join(lines) + "\n")
+    for line in lines:
+        say(line)
+    say(f"pictures in {out}")
+    return out
+
+
+def _require_no_variants(extraction: ExtractionOptions) -> None:
+    """Raises `UserError` for variants of the release that `prepare slides` does not have."""
+    names = [*(field.name for field in fields(CentredOptions)), "seg_from", "drop_last"]
+    changed = [name for name in names if getattr(extraction, name) != getattr(ExtractionOptions(), name)]
+    if changed:
+        raise UserError(
+            f"prepare slides has no {', '.join('--' + name.replace('_', '-') for name in changed)}: "
+            "variants of the "
+            "authors' released code are shown with --bach"
+        )
+
+
+def _described(sheet: AnnotatedSlide, own: OwnClasses, extraction: ExtractionOptions) -> list[str]:
+    """Size, what is known, and windows."""
+    height, width = sheet.size
+    lines = [f"at {sheet.mpp:g} um/px: {height} x {width} pixels, tissue {sheet.overview.tissue.mean():.1%}"]
+    counts = class_pixels(sheet, bands_of(sheet))
+    square = (sheet.mpp / 1e3) ** 2
+    lines += [f"  {name}: {counts[code] * square:.3g} mm2" for code, name in enumerate(own.classes.names)]
+    down = downsample_at(sheet.slide, sheet.overview.mpp)
+    small = paint(sheet.annotations, sheet.overview.tissue.shape, down, background=sheet.undrawn)
+    lines.append(f"known: {known_tissue(sheet, small):.1%} of the tissue")
+    if min(height, width) >= extraction.patch_size:
+        number = sum(1 for _ in known_windows(sheet, extraction.patch_size))
+        lines.append(f"in val or test: {number} windows of what is known")
+    return lines
+
+
+def _draw(stage: Path, sheet: AnnotatedSlide, own: OwnClasses, extraction: ExtractionOptions) -> list[str]:
+    """Writes the pictures; says how many patches each way gives."""
+    shown = sheet.mpp * max(1.0, math.sqrt(math.prod(sheet.size) / MOST_SHOWN))
+    coarse = replace(sheet, mpp=shown)
+    image = image_window(coarse, (0, 0), size_at(sheet.slide, shown))
+    down = downsample_at(sheet.slide, shown)
+    mask = paint(sheet.annotations, image.shape[:2], down, background=sheet.undrawn)
+    write_png(stage / "slide.png", image)
+    unknown = mask == IGNORE_PIXEL
+    image = np.where(unknown[..., None], image // 3 + 120, image)
+    opening = opening_at(sheet.overview.mpp)
+    save_figure(draw_tissue(sheet.overview.image, extraction, opening), stage / "tissue.png")
+    write_png(stage / "mask.png", overlay(image, mask, own.classes))
+    background, lines = own.classes.background, []
+    ways = {
+        "centred": extract_centred_in_bands(sheet, background, extraction, bands_of(sheet)),
+        "tiles": extract_tiles_in_bands(sheet, background, extraction),
+    }
+    for name, patches in ways.items():
+        seen = replace(patches, origins=np.round(patches.origins * sheet.mpp / shown).astype(np.int64))
+        size = max(1, round(extraction.patch_size * sheet.mpp / shown))
+        save_figure(draw_patches(image, mask, seen, size, own.classes), stage / f"{name}.png")
+        lines.append(describe_patches(name, patches))
+    return lines
