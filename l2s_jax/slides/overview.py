@@ -86,7 +86,8 @@ def overview_of(slide: Slide, morphology: str = "open") -> Overview:
     """
     mpp = TISSUE_MPP * max(1.0, math.sqrt(math.prod(size_at(slide, TISSUE_MPP)) / MAX_OVERVIEW_PIXELS))
     image, unreadable = read_overview(slide, mpp)
-    return image, Tissue(tissue_mask(image, opening=opening_at(mpp)) | unreadable, mpp)
+    tissue = tissue_mask(image, morphology=morphology, opening=opening_at(mpp)) | unreadable
+    return Overview(image, tissue, mpp)
 
 
 def too_damaged(slide: Slide, detail: str) -> UserError:
