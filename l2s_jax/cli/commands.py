@@ -9,35 +9,35 @@ if TYPE_CHECKING:
 
 _TABLE = {
     "prepare slides": (
-        "prepare.PrepareSlides",
+        "prepare_slides.PrepareSlides",
         "Make a manifest of your own slides: patches around what is drawn, windows of what is known.",
     ),
     "prepare phantom": (
-        "data.PreparePhantom",
+        "prepare_patches.PreparePhantom",
         "Draw a phantom data set: H&E-like tissue with glands of three classes and known masks.",
     ),
     "prepare ebhi": (
-        "data.PrepareEbhi",
+        "prepare_patches.PrepareEbhi",
         "Make a manifest of EBHI-Seg (Shi et al. 2023), 50/25/25 by slide group, stratified by class.",
     ),
     "prepare halves": (
-        "data.PrepareHalves",
+        "prepare_patches.PrepareHalves",
         "Make the manifest of a classification study: half of the image-level training patches become test.",
     ),
     "prepare folds": (
-        "data.PrepareFolds",
+        "prepare_patches.PrepareFolds",
         "Make a cross-validation of a manifest: K folds by patient, each tested on once, for `sweep`.",
     ),
     "prepare bach": (
-        "prepare.PrepareBach",
+        "prepare_slides.PrepareBach",
         "Make a manifest of BACH 2018: patches around the regions of WSI/*.xml, and Photos/.",
     ),
     "prepare gleason2019": (
-        "prepare.PrepareGleason",
+        "prepare_slides.PrepareGleason",
         "Make a manifest of Gleason2019: tiles of tissue cores and the maps of one expert.",
     ),
     "prepare digestpath2019": (
-        "prepare.PrepareDigestPath",
+        "prepare_slides.PrepareDigestPath",
         "Make a manifest of DigestPath2019: tiles of colonoscopy pictures with JPEG masks.",
     ),
     "check": (

@@ -17,7 +17,7 @@ from l2s_jax.cli.options import (
     UndrawnOptions,
     nameable,
 )
-from l2s_jax.cli.prepare import ExtractionPreset
+from l2s_jax.cli.prepare_slides import ExtractionPreset
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.prepare.options import WORKING_MPP, ExtractionOptions
 from l2s_jax.prepare.presets import EXTRACTION_PRESETS
