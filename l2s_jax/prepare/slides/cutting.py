@@ -86,6 +86,8 @@ def _write_patches(source: Source, job: Preparation, sheet: AnnotatedSlide) -> d
         raise UserError(
             f"{source.files[0]} gives no patch: {why}. --min-foreground 0 keeps patches with little tissue"
         )
+    # In the slide's order: OpenSlide keeps the tiles that it has just decoded.
+    parts.sort(key=lambda part: (part[0][0] // size, part[0][1]))
     rows: list[dict[str, Any]] = []
     stain: dict[str, int] = {}
     step = max(1, MOST_PIXELS_AT_ONCE // size**2)
