@@ -33,12 +33,16 @@ TIMES = (
     "finished",
     "started",
     "environment.json",
+    "environment",
+    "outputs.jsonl",
+    "prepared_files.jsonl",
     "sittings",
     "when",
     "made",
     "command",
 )
-"""Names of files, and of keys and columns in files, that hold times, or sums of such files."""
+"""Names of files, and of keys and columns in files, that hold times, or sums of such files, or say how often
+a thing was begun."""
 
 CASES = (
     Case("train", lambda w, out: ["train", w.patches, "--out", out, "--resume", "--epochs", "4", *TRAIN]),
@@ -148,7 +152,7 @@ def _look(case: Case, out: Path, done: Outcome, counts: Counts, rows: dict[str, 
         counts.fault("hangs", case.name)
     if done.left:
         counts.fault("processes left behind", f"{case.name}: {done.left}")
-    if asked and done.code not in (0, 130, 143, 129):
+    if asked and done.code not in (0, 130, 143, 129, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP):
         counts.fault("exit codes", f"{case.name}: {done.code}: {done.output[-300:]}")
     for fault in half_files(out) if out.is_dir() else ():
         counts.fault("half files", f"{case.name}: {fault}")

@@ -1,5 +1,7 @@
 """Class maps as pyramidal OME-TIFF, written and read a row of tiles at a time."""
 
+import hashlib
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,7 @@ def write_pyramid(
         "PhysicalSizeXUnit": "µm",
         "PhysicalSizeY": mpp,
         "PhysicalSizeYUnit": "µm",
+        "UUID": str(_uuid(picture, name, description, repr(mpp))),
     }
     with atomic_path(path) as temporary, tifffile.TiffWriter(temporary, bigtiff=True, ome=True) as writer:
         for step in steps:
@@ -76,6 +79,17 @@ def write_pyramid(
                 metadata=metadata if step == 1 else None,
                 **options,
             )
+
+
+def _uuid(picture: RowFile, *words: str) -> uuid.UUID:
+    """An identifier that follows from what is written: the same file again has the same one.
+
+    Left to itself tifffile takes the time and the address of the machine's network card.
+    """
+    digest = hashlib.sha256("\0".join(words).encode())
+    for top in range(0, picture.size[0], TILE):
+        digest.update(read_rows(picture, top, min(top + TILE, picture.size[0])).tobytes())
+    return uuid.UUID(bytes=digest.digest()[:16], version=5)
 
 
 def _tiles(picture: RowFile, step: int) -> Iterator[np.ndarray]:
