@@ -26,7 +26,7 @@ def test_the_same_picture_gives_the_same_file_and_tells_nothing_of_the_machine(t
     codes = rng.integers(0, 4, (700, 600), np.uint8)
     first = written(tmp_path / "a.ome.tif", codes)
     assert written(tmp_path / "b.ome.tif", codes) == first
-    assert identifier(tmp_path / "a.ome.tif").version == 5  # 1 would hold the network card's address and the time
+    assert identifier(tmp_path / "a.ome.tif").version == 5  # 1: the network card's address, the time
     codes[-1, -1] ^= 1
     written(tmp_path / "c.ome.tif", codes)
     written(tmp_path / "d.ome.tif", codes, description="other words")
