@@ -75,6 +75,27 @@ def find_areas(folder: Path, slide: Path) -> Path | None:
     return next(iter(found.values()), None)
 
 
+def require_areas(option: str, folder: Path | None, slides: Sequence[Path]) -> None:
+    """Refuses a folder of areas that holds no file of any of the slides. Raises `UserError`."""
+    if folder is None:
+        return
+    if not folder.is_dir():
+        known = "tissue, slide or a folder" if option == "--within" else "a folder"
+        raise UserError(f"{option} {folder} is no folder; expected {known}")
+    if slides and not any(_is_marked(folder, slide) for slide in slides):
+        raise UserError(
+            f"{option} {folder} holds no file named after any of the slides, such as "
+            f"{slides[0].stem}.geojson or {slides[0].stem}.png"
+        )
+
+
+def _is_marked(folder: Path, slide: Path) -> bool:
+    try:
+        return find_areas(folder, slide) is not None
+    except UserError:  # several: said when the slide is read
+        return True
+
+
 def read_areas(
     path: Path, slide: Slide, *, only: Sequence[str] = (), areas_from: OutlinesFrom | None = None
 ) -> Areas:

@@ -1,7 +1,5 @@
 """Which part of a slide is predicted: its tissue, all of it, or what files say is to be kept or left out."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,28 +35,6 @@ class Part(NamedTuple):
     excluded: np.ndarray | None  # bool[h,w] on the same grid; None: nothing
     ink: float  # share of the tissue with the colours of ink; NaN without tissue
     lines: tuple[str, ...]  # what a person should know
-
-
-def require_areas(slides: Sequence[Path], options: SlideOptions) -> None:
-    """Refuses a folder of areas that holds no file of any of the slides. Raises `UserError`."""
-    for option, folder in (("--within", options.within_folder), ("--exclude", options.exclude)):
-        if folder is None:
-            continue
-        if not folder.is_dir():
-            known = "expected tissue, slide or a folder" if option == "--within" else "expected a folder"
-            raise UserError(f"{option} {folder} is no folder; {known}")
-        if slides and not any(_found(folder, slide) for slide in slides):
-            raise UserError(
-                f"{option} {folder} holds no file named after any of the slides, such as "
-                f"{slides[0].stem}.geojson or {slides[0].stem}.png"
-            )
-
-
-def _found(folder: Path, slide: Path) -> bool:
-    try:
-        return find_areas(folder, slide) is not None
-    except UserError:  # several: said when the slide is read
-        return True
 
 
 def read_marked(slide: Slide, options: SlideOptions) -> Marked:

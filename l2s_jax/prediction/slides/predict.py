@@ -15,7 +15,6 @@ from l2s_jax.prediction.slides.areas import (
     part_of,
     predicted_area,
     read_marked,
-    require_areas,
     tissue_area,
 )
 from l2s_jax.prediction.slides.bands import predict_bands
@@ -50,6 +49,7 @@ from l2s_jax.prediction.slides.replacing import (
     sources_of_slide,
 )
 from l2s_jax.prediction.stains import slide_in_stains_of_run
+from l2s_jax.slides.areas import require_areas
 from l2s_jax.slides.mpp import read_mpp_table
 from l2s_jax.slides.overview import MAX_UNREADABLE, too_damaged
 from l2s_jax.slides.reading import UnreadableRegion, read_window
@@ -83,7 +83,8 @@ def predict_slides(
         none of the slides, or an output would be written over a file of other origin.
     """
     mpp = working_mpp(predictor, options)
-    require_areas(slides, options)
+    require_areas("--within", options.within_folder, slides)
+    require_areas("--exclude", options.exclude, slides)
     require_free(slides, out, options)
     require_own_table(out / AREAS, area_columns(predictor.classes))
     require_own_table(out / QUALITY, COLUMNS)

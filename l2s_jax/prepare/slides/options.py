@@ -40,6 +40,16 @@ class AnnotationOptions:
     """Regions that carry only a label: somewhere in a region NAME is CLASS. NAME=CLASS."""
     class_ids: Mapping[str, str] = field(default_factory=dict)
     """Class of each Annotation Id, for ImageScope files without names: 1=tumour 2=stroma."""
+    within: Path | None = None
+    """Folder with NAME.geojson or a mask NAME.png of the tissue that is to be kept; the rest is unknown."""
+    within_only: tuple[str, ...] = ()
+    """Classes (GeoJSON, XML) or values (masks) in that folder's files that are to be kept."""
+    exclude: Path | None = None
+    """Folder with NAME.geojson or a mask NAME.png of what is to be left out (artefacts, pen): unknown."""
+    exclude_only: tuple[str, ...] = ()
+    """Classes or values in that folder's files that are to be left out."""
+    areas_from: Literal["bounds", "whole"] | None = None
+    """GeoJSON in both folders counts from the corner of a slide's non-empty area, or from the whole's."""
     outlines_from: Literal["bounds", "whole"] | None = None
     """Annotations count from the corner of a slide's non-empty area, as QuPath's do, or from the whole's."""
 

@@ -1,5 +1,6 @@
 """`l2s prepare slides`: a folder or table of annotated slides into a manifest, with their own classes."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -18,11 +19,13 @@ from l2s_jax.prepare.slides.found_classes import FRAME
 from l2s_jax.prepare.slides.inputs import Inputs, SlideInput, find_inputs
 from l2s_jax.prepare.slides.knowledge import describe_known, require_two_known
 from l2s_jax.prepare.slides.labelled import describe_labelled, picture_group
+from l2s_jax.prepare.slides.leaving_out import area_files
 from l2s_jax.prepare.slides.options import SlidesOptions, required_mpp
 from l2s_jax.prepare.slides.picture_sources import labelled_pictures, picture_sources
 from l2s_jax.prepare.slides.reading import SlideReading, read_annotated
 from l2s_jax.prepare.slides.table import read_groups
 from l2s_jax.prepare.sources import Preparation, Source
+from l2s_jax.slides.areas import require_areas
 from l2s_jax.slides.mpp import read_mpp_table
 from l2s_jax.stain.fit import Stainer
 from l2s_jax.system.errors import UserError
@@ -78,6 +81,9 @@ def prepare_slides(
     out = Path(out)
     groups = read_groups(options.groups) if options.groups else {}
     inputs = find_inputs(source, options.annotations, groups)
+    paths = [one.slide for one in inputs.slides]
+    require_areas("--within", options.within, paths)
+    require_areas("--exclude", options.exclude, paths)
     pictures = labelled_pictures(options)
     _require_groups_used(groups, inputs, pictures, options)
     for line in (*inputs.found, *(describe_labelled(pictures, groups) if pictures else ())):
@@ -196,11 +202,15 @@ def _source(one: SlideInput, split: Split, how: SlideReading, drawn: Drawn, out:
     own, options = how.own, how.options
     labels = [label_code(own, one.label)] if one.label else []
     meanings = [*labels] + [(entry.names, entry.ident, own.meaning_of(entry)) for entry in drawn.names]
+    areas: tuple[Path | None, ...] = ()
+    with contextlib.suppress(UserError):  # said when the slide is read
+        areas = area_files(one.slide, options)
     reading = repr(
         (meanings, own.classes.background, options.undrawn, options.outlines_from, drawn.key, drawn.kind)
+        + ((options.within_only, options.exclude_only, options.areas_from) if any(areas) else ())
         + ((own.of_masks,) if drawn.kind == "mask" else ())
     )
-    files = (one.slide,) if one.annotation is None else (one.slide, one.annotation)
+    files = tuple(path for path in (one.slide, one.annotation, *areas) if path is not None)
     return Source(one.name, one.group, split, files, partial(read_annotated, one, how, out / DRAWN), reading)
 
 
@@ -222,6 +232,8 @@ def _reading(options: SlidesOptions, splits: Mapping[str, Split]) -> dict[str, A
         "frame": list(options.frame),
         "background": options.background or "",
         "undrawn": options.undrawn,
+        "within": str(options.within or ""),
+        "exclude": str(options.exclude or ""),
         "class_ids": dict(options.class_ids),
         "slide_mpp": options.slide_mpp or 0.0,
         "outlines_from": options.outlines_from or "as assumed",

@@ -10,6 +10,7 @@ import shapely
 from l2s_jax.prepare.slides.class_table import OwnClasses, label_code
 from l2s_jax.prepare.slides.drawn import Scales, open_input, outlines_of
 from l2s_jax.prepare.slides.inputs import SlideInput
+from l2s_jax.prepare.slides.leaving_out import leave_out
 from l2s_jax.prepare.slides.options import AnnotationOptions
 from l2s_jax.slides.annotated_slide import AnnotatedSlide
 from l2s_jax.slides.annotations.covering import count_hidden
@@ -76,6 +77,10 @@ def read_annotated(one: SlideInput, how: SlideReading, folder: Path) -> Annotate
                 "leave the slide out"
             )
     overview = overview_of(slide, how.morphology)
+    left = leave_out(one.slide, slide, overview, how.options)
+    notes += left.notes
+    annotations = replace(annotations, regions=(*annotations.regions, *left.regions))
+    overview = overview._replace(tissue=left.tissue)
     return AnnotatedSlide(slide, annotations, how.mpp, undrawn, overview, tuple(notes), labelled)
 
 
