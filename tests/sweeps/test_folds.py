@@ -57,6 +57,7 @@ def table(folder):
     return pd.read_csv(folder / "results.csv").drop(columns=PASSING)
 
 
+@pytest.mark.slow
 def test_every_fold_has_its_runs_and_every_patch_is_tested_on_once(done, folds, phantom):
     out, lines = done
     rows = table(out)
@@ -79,6 +80,7 @@ def test_every_fold_has_its_runs_and_every_patch_is_tested_on_once(done, folds, 
     ]
 
 
+@pytest.mark.slow
 def test_runs_take_from_the_run_of_their_own_fold(done):
     rows = table(done[0]).set_index("run")
     for run in rows.index[rows["variant"] == "taught"]:
@@ -87,6 +89,7 @@ def test_runs_take_from_the_run_of_their_own_fold(done):
         assert rows.loc[source, "fold"] == rows.loc[run, "fold"]
 
 
+@pytest.mark.slow
 def test_killed_it_goes_on_and_gives_the_same_table(done, file, folds, tmp_path):
     out = tmp_path / "results"
     shutil.copytree(done[0], out)
@@ -100,6 +103,7 @@ def test_killed_it_goes_on_and_gives_the_same_table(done, file, folds, tmp_path)
     pd.testing.assert_frame_equal(*(pd.read_csv(one / "plan.csv") for one in (out, done[0])))
 
 
+@pytest.mark.slow
 def test_other_folds_do_not_go_into_the_same_table(done, file, phantom, tmp_path, capsys):
     prepare_folds(phantom, tmp_path / "folds", 3, seed=1)
     command = ("sweep", file, "--out", done[0], "--manifest")
@@ -109,6 +113,7 @@ def test_other_folds_do_not_go_into_the_same_table(done, file, phantom, tmp_path
     assert "is not the manifest that the results in" in said and "has other columns" in said
 
 
+@pytest.mark.slow
 def test_the_report_knows_folds(done):
     assert l2s("report", done[0], "--no-pictures") == 0
     text = (done[0] / "report" / "folds.md").read_text()

@@ -107,6 +107,7 @@ def wait_for_rows(process, out, count):
     raise AssertionError("no row in time")
 
 
+@pytest.mark.slow
 def test_killed_it_goes_on_and_gives_the_same_table(done, file, phantom, tmp_path, rng):
     out = tmp_path / "results"
     process = start(file, phantom, out)

@@ -87,6 +87,7 @@ def test_unrolled_seeds_have_the_bits_of_single_ones(fresh, alone, form):
             same([*ours.values()], [*theirs.values()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["vmap", "map"])
 def test_other_strategies_agree_but_for_rounding(fresh, alone, strategy):
     """Stated in the README: losses within 1% over the first steps."""

@@ -66,6 +66,7 @@ def wait_for_checkpoint(process, run, per_epoch, after=0):
     raise AssertionError("no checkpoint in time")
 
 
+@pytest.mark.slow
 def test_killed_runs_resume_to_the_same_bits(phantom, tmp_path, rng):
     """Ctrl-C once, a full disk once, kill -9 once, all within an epoch."""
     config = replace(TINY, epochs=10, validate_every=2, checkpoint_minutes=0.0)
