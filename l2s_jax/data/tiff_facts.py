@@ -93,8 +93,10 @@ def _image_of(values: np.ndarray) -> Image.Image:
         raise ValueError(f"shape {values.shape}")
     if values.dtype == np.uint16:
         return Image.fromarray(values.astype("<u2"))
-    bounds = np.iinfo(np.int32)
-    return Image.fromarray(np.clip(values, bounds.min, bounds.max).astype(np.int32))
+    if values.dtype.kind != "b":
+        whole, own = np.iinfo(np.int32), np.iinfo(values.dtype)  # NumPy 2.0 refuses bounds that a type has not
+        values = np.clip(values, max(whole.min, own.min), min(whole.max, own.max))
+    return Image.fromarray(values.astype(np.int32))
 
 
 def stated_mpp(tags: Mapping[int, Any]) -> tuple[float, float] | None:

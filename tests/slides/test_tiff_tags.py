@@ -288,7 +288,7 @@ def test_turned_pictures_without_tiles(tmp_path, orientation):
         ([IMAGE.view(np.int8)], {}, "int8"),
         (list(IMAGE.transpose(2, 0, 1)), {"photometric": "minisblack"}, "3 pages"),
         ([np.dstack([IMAGE, GREY])], {"extrasamples": [0]}, "4 channels, 1 of them of no stated meaning"),
-        ([np.dstack([GREY, ALPHA])], {"photometric": "minisblack", "extrasamples": [0]}, "2 channels"),
+        ([np.dstack([GREY, ALPHA])], {"photometric": "minisblack", "extrasamples": [0]}, "2 (channels|x)"),
         ([np.dstack([IMAGE, GREY])], {"photometric": "separated"}, "CMYK"),
     ],
 )  # fmt: skip
