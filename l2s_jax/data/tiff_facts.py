@@ -94,7 +94,8 @@ def _image_of(values: np.ndarray) -> Image.Image:
     if values.dtype == np.uint16:
         return Image.fromarray(values.astype("<u2"))
     if values.dtype.kind != "b":
-        whole, own = np.iinfo(np.int32), np.iinfo(values.dtype)  # NumPy 2.0 refuses bounds that a type has not
+        # NumPy 2.0 refuses bounds that a type has not.
+        whole, own = np.iinfo(np.int32), np.iinfo(values.dtype)
         values = np.clip(values, max(whole.min, own.min), min(whole.max, own.max))
     return Image.fromarray(values.astype(np.int32))
 
