@@ -16,6 +16,8 @@ from soak.whole_files import half_files
 from soak.workspace import TRAIN, Workspace
 
 SIGNALS = (signal.SIGKILL,) * 6 + (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+KEPT = Path("build") / "soak"
+"""Where files that differ are kept."""
 CLEAN_S = 30
 """A signal that asks is heeded within so many seconds."""
 
@@ -92,6 +94,7 @@ def kill_once_more(
         counts.add("compared with an unbroken one")
         for name in sorted(one for one in names if reference.files.get(one) != after.get(one)):
             counts.fault("differing files", f"{case.name}: {name}")
+            _keep(case, name, expected=reference.folder / name, found=out / name)
     shutil.rmtree(out, ignore_errors=True)
     yield
 
@@ -101,6 +104,7 @@ class Reference(NamedTuple):
 
     seconds: float
     files: dict[str, str]
+    folder: Path  # where they stay
 
 
 def make_reference(case: Case, work: Workspace) -> Reference:
@@ -111,7 +115,17 @@ def make_reference(case: Case, work: Workspace) -> Reference:
         done = run(case.arguments(work, out))
         if done.code != 0:
             raise SystemExit(f"{case.name} ended with {done.code}:\n{done.output}")
-    return Reference(done.seconds, digests(out))
+    kept = work.folder / f"reference {case.name}"
+    out.rename(kept)
+    return Reference(done.seconds, digests(kept), kept)
+
+
+def _keep(case: Case, name: str, **files: Path) -> None:
+    """Copies of two files that differ, to look at."""
+    for word, path in files.items():
+        if path.is_file():
+            KEPT.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, KEPT / f"{case.name} {name.replace('/', ' ')} {word}{path.suffix}")
 
 
 def digests(folder: Path) -> dict[str, str]:

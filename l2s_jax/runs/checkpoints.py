@@ -136,7 +136,8 @@ def latest_step(folder: Path) -> int | None:
         return None
     # Unfinished ones bear another name.
     steps = [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
-    return max((step for step in steps if ocp.is_orbax_checkpoint(folder / str(step))), default=None)
+    with interrupts_later():
+        return max((step for step in steps if ocp.is_orbax_checkpoint(folder / str(step))), default=None)
 
 
 def note_of(folder: Path) -> tuple[int | None, dict[str, Any]]:
