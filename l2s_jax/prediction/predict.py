@@ -69,7 +69,7 @@ def predict(
     paths = each_once([Path(image) for image in images], say)
     whole = [path for path in paths if slides.slide or is_slide(path)]
     pictures = [path for path in paths if path not in whole]
-    if pictures and (slides.exclude is not None or slides.within_folder is not None):
+    if pictures and any((slides.folders.within, slides.folders.exclude)):
         raise UserError(
             f"{pictures[0]} is taken for a picture, of which all is predicted; --within FOLDER and --exclude "
             "are for slides. Take it for one with --slide, or name slides only"

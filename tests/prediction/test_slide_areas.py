@@ -13,13 +13,14 @@ from l2s_jax.data.classes import Classes
 from l2s_jax.phantom.slide_writing import write_pyramidal_slide
 from l2s_jax.prediction.predict import predict as predict_files
 from l2s_jax.prediction.predictor import Predictor
-from l2s_jax.prediction.slides.areas import part_of, read_marked
 from l2s_jax.prediction.slides.figures import judge_slide
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.prediction.slides.predict import predict_slides
 from l2s_jax.prediction.tiles import Tiling
 from l2s_jax.slides.annotations.class_names import class_table
 from l2s_jax.slides.annotations.reading import read_annotations
+from l2s_jax.slides.marked import part_of, read_marked
+from l2s_jax.slides.overview import overview_of
 from l2s_jax.slides.slide import open_slide
 from l2s_jax.system.errors import UserError
 
@@ -176,7 +177,8 @@ def test_what_is_left_out_is_not_scored(slide, tmp_path):
     truth = write_qupath_geojson(tmp_path / "truth.geojson", [("gland", box(0, 0, 768, 1024))])
     opened = open_slide(slide)
     regions = read_annotations(truth, class_table(CLASSES))
-    tissue = part_of(opened, options, read_marked(opened, options)).tissue
+    marked = read_marked(opened.path, opened, options.folders)
+    tissue = part_of(opened, overview_of(opened), options.folders, marked).tissue
     judged = judge_slide(opened, class_map, record, regions, CLASSES, "unknown", tissue)
     right = tissue.mask[:, 32:].sum()
     np.testing.assert_array_equal(judged["tissue"].matrix, [[0, 0], [0, right]])

@@ -6,9 +6,10 @@ from scipy import ndimage
 
 from helpers.slide_generator import ellipses, smooth_picture
 from l2s_jax.phantom.slide_writing import write_pyramidal_slide
-from l2s_jax.prediction.slides.areas import part_of, read_marked
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.prediction.slides.quality import COLUMNS, append_quality, quality_of, stain_angle
+from l2s_jax.slides.marked import part_of, read_marked
+from l2s_jax.slides.overview import overview_of
 from l2s_jax.slides.quality import ink_share, sharpness, tissue_windows
 from l2s_jax.slides.slide import open_slide
 from l2s_jax.stain.fit import StainFit
@@ -61,7 +62,8 @@ def test_a_row_a_slide(tmp_path):
         tmp_path / "a.svs", ellipses(parts, GLASS), size=(800, 1000), mpp=1.0, compression="deflate"
     )
     slide, options = open_slide(path), SlideOptions()
-    part = part_of(slide, options, read_marked(slide, options))
+    marked = read_marked(slide.path, slide, options.folders)
+    part = part_of(slide, overview_of(slide), options.folders, marked)
     found = quality_of(slide, part, None, None)
     assert ["slide", *found] == COLUMNS
     assert found["ink_share"] == pytest.approx(60 * 80 / (300 * 400), rel=0.1)

@@ -6,7 +6,6 @@ from typing import Any
 
 from l2s_jax.data.classes import Classes
 from l2s_jax.prediction.predictor import Stain, load_predictor
-from l2s_jax.prediction.slides.areas import part_of, read_marked
 from l2s_jax.prediction.slides.figures import (
     FIGURES,
     JudgedSlide,
@@ -26,8 +25,10 @@ from l2s_jax.slides.annotations.class_names import BACH_CLASSES, ClassTable, bac
 from l2s_jax.slides.annotations.frames import Undrawn, undrawn_as, undrawn_text
 from l2s_jax.slides.annotations.of_slide import OutlinesFrom, read_slide_annotations
 from l2s_jax.slides.annotations.types import summary
+from l2s_jax.slides.marked import part_of, read_marked
 from l2s_jax.slides.mpp import read_mpp_table
 from l2s_jax.slides.one_slide import each_once
+from l2s_jax.slides.overview import overview_of
 from l2s_jax.slides.slide import Slide, open_slide
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.outputs import made_here, publishing, require_replaceable, source_of
@@ -129,7 +130,8 @@ def evaluate_slides(
             rules[path.stem] = rule
             say(f"{path.name}: {found[path].name}, {summary(regions)}; {undrawn_text(rule, regions)}")
             codes = output_paths(predicted, path.stem, False)["class map"]
-            tissue = part_of(slide, options, read_marked(slide, options)).tissue
+            marked = read_marked(path, slide, options.folders)
+            tissue = part_of(slide, overview_of(slide), options.folders, marked).tissue
             judged[path.stem] = judge_slide(slide, codes, record, regions, classes, rule, tissue)
             say(f"{path.name}: {scored_text(judged[path.stem])}")
         except UserError as error:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from l2s_jax.slides.area_folders import AreaFolders, require_named
 from l2s_jax.system.errors import UserError
 from l2s_jax.types import Enlargement
 
@@ -49,15 +50,12 @@ class SlideOptions:
                 raise UserError(f"--{name.replace('_', '-')} {value:g} must be a positive number of um/px")
         if self.simplify is not None and not 0 <= self.simplify < float("inf"):
             raise UserError(f"--simplify {self.simplify:g} must be 0 or more micrometres")
-        for name in ("within", "exclude"):
-            if getattr(self, f"{name}_only") and getattr(self, name) in (None, "tissue", "slide"):
-                raise UserError(
-                    f"--{name}-only says what is meant in the files of a folder: give --{name} FOLDER"
-                )
+        require_named(self.folders)
         if self.readers < 1:
             raise UserError(f"--readers {self.readers} must be at least 1")
 
     @property
-    def within_folder(self) -> Path | None:
-        """The folder of what is to be kept, where `within` is one."""
-        return None if self.within in ("tissue", "slide") else Path(self.within)
+    def folders(self) -> AreaFolders:
+        """Folders of what is to be kept, where `within` is one, and of what is to be left out."""
+        within = None if self.within in ("tissue", "slide") else Path(self.within)
+        return AreaFolders(within, self.within_only, self.exclude, self.exclude_only, self.areas_from)

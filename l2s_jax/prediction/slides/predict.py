@@ -10,13 +10,7 @@ import numpy as np
 
 from l2s_jax.prediction.predictor import Predictor
 from l2s_jax.prediction.scales import Scale, is_another
-from l2s_jax.prediction.slides.areas import (
-    Marked,
-    part_of,
-    predicted_area,
-    read_marked,
-    tissue_area,
-)
+from l2s_jax.prediction.slides.areas import predicted_area, tissue_area
 from l2s_jax.prediction.slides.bands import predict_bands
 from l2s_jax.prediction.slides.job import Area, SlideJob
 from l2s_jax.prediction.slides.options import SlideOptions
@@ -49,9 +43,9 @@ from l2s_jax.prediction.slides.replacing import (
     sources_of_slide,
 )
 from l2s_jax.prediction.stains import slide_in_stains_of_run
-from l2s_jax.slides.areas import require_areas
+from l2s_jax.slides.marked import Marked, part_of, read_marked, require_marked
 from l2s_jax.slides.mpp import read_mpp_table
-from l2s_jax.slides.overview import MAX_UNREADABLE, too_damaged
+from l2s_jax.slides.overview import MAX_UNREADABLE, overview_of, too_damaged
 from l2s_jax.slides.reading import UnreadableRegion, read_window
 from l2s_jax.slides.row_file import RowFile, scratch_picture, write_block
 from l2s_jax.slides.sheets import slide_notes
@@ -83,8 +77,7 @@ def predict_slides(
         none of the slides, or an output would be written over a file of other origin.
     """
     mpp = working_mpp(predictor, options)
-    require_areas("--within", options.within_folder, slides)
-    require_areas("--exclude", options.exclude, slides)
+    require_marked(options.folders, slides)
     require_free(slides, out, options)
     require_own_table(out / AREAS, area_columns(predictor.classes))
     require_own_table(out / QUALITY, COLUMNS)
@@ -132,7 +125,7 @@ def predict_slide(
         the folder cannot be written.
     """
     slide = open_slide(path, mpp=options.slide_mpp, mpp_table=table)
-    marked = read_marked(slide, options)
+    marked = read_marked(slide.path, slide, options.folders)
     settings = settings_of(
         slide, predictor.identity, predictor.classes, predictor.tiling, mpp, options, marked.settings()
     )
@@ -177,7 +170,7 @@ def _predict(
     say: Say,
 ) -> Record:
     """Predicts a slide and writes its pictures and outlines; the result goes into the record."""
-    part = part_of(slide, options, marked)
+    part = part_of(slide, overview_of(slide), options.folders, marked)
     for line in part.lines:
         say(f"{title}: {line}")
     size = size_at(slide, mpp)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from l2s_jax.prediction.slides.areas import Part
+from l2s_jax.slides.marked import Part
 from l2s_jax.slides.quality import sharpness, tissue_windows
 from l2s_jax.slides.slide import Slide
 from l2s_jax.stain.fit import StainFit

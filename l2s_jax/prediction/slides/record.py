@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from l2s_jax.data.classes import Classes
-from l2s_jax.prediction.slides.areas import Part
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.prediction.stains import NOT_FOUND
 from l2s_jax.prediction.tiles import Tiling
+from l2s_jax.slides.marked import Part
 from l2s_jax.slides.overview import Tissue
 from l2s_jax.slides.slide import Slide
 from l2s_jax.system.csv_rows import replace_row
@@ -71,7 +71,7 @@ def settings_of(
         "tile": tiling.tile,
         "stride": tiling.stride,
         "weighting": tiling.weighting,
-        "within": "areas" if options.within_folder else options.within,
+        "within": "areas" if options.folders.within else options.within,
         "entropy": options.entropy,
         "enlargement": options.enlargement,
         "simplify": options.simplify,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from shapely import Polygon
 
 from l2s_jax.prepare.slides.inputs import SlideInput
 from l2s_jax.slides.annotations.kinds import annotation_kind
@@ -125,12 +126,9 @@ def _names(parsed: Parsed, slide: Slide) -> tuple[DrawnName, ...]:
 
 
 def _area(outline: Outline) -> float:
-    """Level-0 pixels inside the outer ring and in no hole, by the shoelace formula."""
-    areas = []
-    for ring in outline.rings:
-        x, y = ring.T
-        areas.append(abs(float(x @ np.roll(y, -1) - np.roll(x, -1) @ y)) / 2 if len(ring) > 2 else 0.0)
-    whole = areas[0] - sum(areas[1:]) if areas else 0.0
+    """Level-0 pixels inside the outer ring and in no hole."""
+    rings = [ring for ring in outline.rings if len(ring) > 2]
+    whole = Polygon(rings[0], rings[1:]).area if rings and rings[0] is outline.rings[0] else 0.0
     return max(whole, 0.0) if np.isfinite(whole) else 0.0
 
 

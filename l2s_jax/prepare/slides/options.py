@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from l2s_jax.prepare.options import HeldOut, PatchOptions, PictureOptions, Share
+from l2s_jax.slides.area_folders import AreaFolders
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.ranges import Range
 
@@ -52,6 +53,11 @@ class AnnotationOptions:
     """GeoJSON in both folders counts from the corner of a slide's non-empty area, or from the whole's."""
     outlines_from: Literal["bounds", "whole"] | None = None
     """Annotations count from the corner of a slide's non-empty area, as QuPath's do, or from the whole's."""
+
+    @property
+    def folders(self) -> AreaFolders:
+        """Folders of what is to be kept, and of what is to be left out."""
+        return AreaFolders(self.within, self.within_only, self.exclude, self.exclude_only, self.areas_from)
 
 
 @dataclass(frozen=True, kw_only=True)

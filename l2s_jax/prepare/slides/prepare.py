@@ -19,13 +19,12 @@ from l2s_jax.prepare.slides.found_classes import FRAME
 from l2s_jax.prepare.slides.inputs import Inputs, SlideInput, find_inputs
 from l2s_jax.prepare.slides.knowledge import describe_known, require_two_known
 from l2s_jax.prepare.slides.labelled import describe_labelled, picture_group
-from l2s_jax.prepare.slides.leaving_out import area_files
 from l2s_jax.prepare.slides.options import SlidesOptions, required_mpp
 from l2s_jax.prepare.slides.picture_sources import labelled_pictures, picture_sources
 from l2s_jax.prepare.slides.reading import SlideReading, read_annotated
 from l2s_jax.prepare.slides.table import read_groups
 from l2s_jax.prepare.sources import Preparation, Source
-from l2s_jax.slides.areas import require_areas
+from l2s_jax.slides.marked import marked_files, require_marked
 from l2s_jax.slides.mpp import read_mpp_table
 from l2s_jax.stain.fit import Stainer
 from l2s_jax.system.errors import UserError
@@ -81,9 +80,7 @@ def prepare_slides(
     out = Path(out)
     groups = read_groups(options.groups) if options.groups else {}
     inputs = find_inputs(source, options.annotations, groups)
-    paths = [one.slide for one in inputs.slides]
-    require_areas("--within", options.within, paths)
-    require_areas("--exclude", options.exclude, paths)
+    require_marked(options.folders, [one.slide for one in inputs.slides])
     pictures = labelled_pictures(options)
     _require_groups_used(groups, inputs, pictures, options)
     for line in (*inputs.found, *(describe_labelled(pictures, groups) if pictures else ())):
@@ -204,7 +201,7 @@ def _source(one: SlideInput, split: Split, how: SlideReading, drawn: Drawn, out:
     meanings = [*labels] + [(entry.names, entry.ident, own.meaning_of(entry)) for entry in drawn.names]
     areas: tuple[Path | None, ...] = ()
     with contextlib.suppress(UserError):  # said when the slide is read
-        areas = area_files(one.slide, options)
+        areas = marked_files(one.slide, options.folders)
     reading = repr(
         (meanings, own.classes.background, options.undrawn, options.outlines_from, drawn.key, drawn.kind)
         + ((options.within_only, options.exclude_only, options.areas_from) if any(areas) else ())

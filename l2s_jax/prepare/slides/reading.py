@@ -10,7 +10,7 @@ import shapely
 from l2s_jax.prepare.slides.class_table import OwnClasses, label_code
 from l2s_jax.prepare.slides.drawn import Scales, open_input, outlines_of
 from l2s_jax.prepare.slides.inputs import SlideInput
-from l2s_jax.prepare.slides.leaving_out import leave_out
+from l2s_jax.prepare.slides.leaving_out import left_out_regions
 from l2s_jax.prepare.slides.options import AnnotationOptions
 from l2s_jax.slides.annotated_slide import AnnotatedSlide
 from l2s_jax.slides.annotations.covering import count_hidden
@@ -19,6 +19,7 @@ from l2s_jax.slides.annotations.of_slide import area_counted_from, read_slide_an
 from l2s_jax.slides.annotations.outlines import annotations_from
 from l2s_jax.slides.annotations.painting import count_unpainted
 from l2s_jax.slides.annotations.types import Annotations, Parsed, Region, left_out
+from l2s_jax.slides.marked import part_of, read_marked
 from l2s_jax.slides.overview import overview_of
 from l2s_jax.slides.sheets import annotation_notes, slide_notes
 from l2s_jax.slides.slide import Slide, downsample_at
@@ -77,10 +78,12 @@ def read_annotated(one: SlideInput, how: SlideReading, folder: Path) -> Annotate
                 "leave the slide out"
             )
     overview = overview_of(slide, how.morphology)
-    left = leave_out(one.slide, slide, overview, how.options)
-    notes += left.notes
-    annotations = replace(annotations, regions=(*annotations.regions, *left.regions))
-    overview = overview._replace(tissue=left.tissue)
+    folders = how.options.folders
+    marked = read_marked(one.slide, slide, folders)
+    part = part_of(slide, overview, folders, marked)
+    notes += part.lines
+    regions = (*annotations.regions, *left_out_regions(slide, marked))
+    annotations, overview = replace(annotations, regions=regions), overview._replace(tissue=part.kept())
     return AnnotatedSlide(slide, annotations, how.mpp, undrawn, overview, tuple(notes), labelled)
 
 

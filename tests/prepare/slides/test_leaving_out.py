@@ -60,7 +60,7 @@ def test_what_is_excluded_is_unknown(slides, tmp_path, kind):
             write_mask(tmp_path / "pen" / f"{name}.png", PEN)
     made = prepare_slides(slides, tmp_path / "out", replace(OPTIONS, exclude=tmp_path / "pen"), HERE)
     require_painted(made, truth(pen=True))
-    assert any("exclude s1" in line for line in made.report)
+    assert any("leaves out s1" in line for line in made.report)
 
 
 def test_what_lies_outside_of_what_is_kept_is_unknown(slides, tmp_path):
@@ -93,8 +93,9 @@ def test_what_cannot_be_is_refused_by_name(slides, tmp_path):
         exclude=tmp_path / "gone"
     )
     assert "s1.geojson" in refusal(exclude=tmp_path / "empty")
+    assert "--within-only" in refusal(within_only=("tissue",))
     for name in ("s1", "s2", "s3", "s4"):
         write_regions(tmp_path / "all" / f"{name}.geojson", [("pen", 0, 0, SIDE, SIDE)])
         write_regions(tmp_path / "two" / f"{name}.geojson", [PEN, ("fold", 50, 50, 60, 60)])
-    assert "nothing of its tissue" in refusal(exclude=tmp_path / "all")
+    assert "all of its tissue" in refusal(exclude=tmp_path / "all")
     assert "--exclude-only" in refusal(exclude=tmp_path / "two") and not (tmp_path / "out").exists()
