@@ -28,6 +28,7 @@ from l2s_jax.prepare.slides.reading import SlideReading, known_tissue, read_anno
 from l2s_jax.prepare.slides.windows import known_windows
 from l2s_jax.slides.annotated_slide import AnnotatedSlide, image_window
 from l2s_jax.slides.annotations.painting import paint
+from l2s_jax.slides.marked import require_marked
 from l2s_jax.slides.sheets import opening_at
 from l2s_jax.slides.slide import downsample_at, size_at
 from l2s_jax.system.errors import UserError
@@ -70,6 +71,7 @@ def inspect_own(
     """
     path, out = Path(path), Path(out)
     _require_no_variants(extraction)
+    require_marked(options.folders, [path])
     sources = (source_of(path),)
     require_replaceable(out, [*(f"{name}.png" for name in PICTURES), SUMMARY], sources)
     one = SlideInput("slide", path, Path(annotation), group=slide_stem(path))
