@@ -1,6 +1,6 @@
 """Subcommands of `l2s` on slides."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -119,6 +119,9 @@ class Inspect(Command, AnnotationOptions, ExtractionOptions):
                 slide_mpp=self.slide_mpp,
             )
             return 0
+        _require_heeded(
+            self.part(AnnotationOptions), "--bach" if self.bach else "a slide without --annotations"
+        )
         inspect(
             self.slide,
             self.out,
@@ -132,6 +135,19 @@ class Inspect(Command, AnnotationOptions, ExtractionOptions):
             ignore=self.ignore,
         )
         return 0
+
+
+def _require_heeded(options: AnnotationOptions, what: str) -> None:
+    """Raises `UserError` for options of `prepare slides` alone, which would be passed over in silence."""
+    default, heeded = AnnotationOptions(), ("classes", "rename", "ignore", "outlines_from")
+    names = [one.name for one in fields(options) if one.name not in heeded]
+    asked = [
+        f"--{name.replace('_', '-')}" for name in names if getattr(options, name) != getattr(default, name)
+    ]
+    if asked:
+        raise UserError(
+            f"{', '.join(asked)}: {what} has no such option. It is of slides as `prepare slides` cuts them"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

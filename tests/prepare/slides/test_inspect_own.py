@@ -70,3 +70,11 @@ def test_variants_of_the_release_are_not_shown_as_if_they_were_used(slide, tmp_p
     assert l2s("inspect", slide, *words, "--out", tmp_path / "o") == 2
     said = capsys.readouterr().err
     assert "--small-region" in said and "--bach" in said
+
+
+@pytest.mark.parametrize("more", [["--bach"], []])
+@pytest.mark.parametrize("option", [["--exclude", "pen"], ["--undrawn", "background"], ["--frame", "Area"]])
+def test_options_of_own_slides_are_not_passed_over_elsewhere(slide, tmp_path, capsys, option, more):
+    out = tmp_path / "out"
+    assert l2s("inspect", slide, "--out", out, *more, *option) == 2
+    assert option[0] in capsys.readouterr().err and not out.exists()
