@@ -107,8 +107,8 @@ def _counts(
 
 def _too_few(groups: Sequence[str], used: Sequence[Split]) -> UserError:
     return UserError(
-        f"{len(groups)} group(s) ({listed(groups)}) cannot be split into {', '.join(used)}: each split needs "
-        "a patient or slide of its own. Annotate more slides; or train on all of them with --split 100 0 0 "
-        "and "
-        "measure on others (l2s evaluate-slides); or set one split to 0, such as --split 50 0 50"
+        f"{len(groups)} group(s) ({listed(groups)}) cannot be split into {', '.join(used)}: each split "
+        "needs a patient or slide of its own. Annotate more slides; or train on all of them with --split "
+        "100 0 0 and measure on others (l2s evaluate-slides); or set one split to 0, such as --split 50 0 "
+        "50"
     )

@@ -83,8 +83,7 @@ def own_classes(
         if masks:
             raise UserError(
                 f"{listed(masks)}: the annotation is a mask, whose values have no names. Name the classes "
-                "and "
-                "their values with --classes classes.toml"
+                "and their values with --classes classes.toml"
             )
         classes = found_classes(drawn, labels, options, earlier)
     background = _background(classes, drawn, options)
@@ -167,8 +166,7 @@ def _no_class(unknown: Mapping[str, Iterable[str]], classes: Classes) -> UserErr
     return UserError(
         f"names in the annotations that are none of the classes: {found}. The classes are "
         f"{listed(map(repr, classes.names))}. Say what they mean with --rename NAME=CLASS, or leave them "
-        "out with "
-        "--ignore NAME"
+        "out with --ignore NAME"
     )
 
 

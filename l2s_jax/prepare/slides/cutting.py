@@ -52,8 +52,7 @@ def cut_slide(source: Source, job: Preparation, sheet: AnnotatedSlide) -> dict[s
     if min(sheet.size) < job.extraction.patch_size:
         raise UserError(
             f"{source.files[0]} has {sheet.size[0]} x {sheet.size[1]} pixels at {sheet.mpp:g} um/px, less "
-            "than a "
-            f"patch of {job.extraction.patch_size}. Choose a finer scale with --mpp, or a smaller "
+            f"than a patch of {job.extraction.patch_size}. Choose a finer scale with --mpp, or a smaller "
             "--patch-size"
         )
     is_cut = source.split == "train" or job.held_out == "patches"

@@ -104,8 +104,7 @@ def refuse_twice(slides: Mapping[str, SlideInput], drawn: Mapping[str, Drawn]) -
         if other != name:
             raise UserError(
                 f"{slides[other].slide} and {slides[name].slide} are the same slide under two names: leave "
-                "one "
-                "out, or what is learned of one is scored on the other"
+                "one out, or what is learned of one is scored on the other"
             )
 
 

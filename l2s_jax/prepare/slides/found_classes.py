@@ -84,8 +84,8 @@ def found_classes(
     if nameless:
         raise UserError(
             f"regions without a class: {listed(nameless)}. Give them one in the tool that drew them, say "
-            "what "
-            "ImageScope's layers are with --class-ids 1=NAME, or leave such regions out with --ignore ''"
+            "what ImageScope's layers are with --class-ids 1=NAME, or leave such regions out with --ignore "
+            "''"
         )
     for label in labels:
         colours.setdefault(rename.get(as_written(label), as_written(label)), {})

@@ -106,8 +106,7 @@ def find_inputs(source: str | Path, annotations: Path | None, groups: Mapping[st
         where = annotations or source
         raise UserError(
             f"none of the {len(slides)} slides has an annotation in {where}: expected a file of the same "
-            "name, "
-            f"such as {slides[0].name}.geojson, .json, .xml or {slides[0].name}_mask.png (.gz too)"
+            f"name, such as {slides[0].name}.geojson, .json, .xml or {slides[0].name}_mask.png (.gz too)"
             + (
                 f". There are annotations of other names: {listed(path.name for path in pairing.left)}"
                 if pairing.left
@@ -237,6 +236,5 @@ def _require_whole_groups(slides: Sequence[SlideInput]) -> None:
             raise UserError(
                 f"group {one.group!r} stands in two splits: {other.slide.name} in {other.split}, "
                 f"{one.slide.name} in {one.split}. What is learned would leak into the score: give all "
-                "slides of "
-                "a patient one split"
+                "slides of a patient one split"
             )

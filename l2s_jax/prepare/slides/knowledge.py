@@ -38,10 +38,9 @@ def require_two_known(
         raise UserError(
             f"{only!r} is all that is known of these slides, so a network could learn to call everything "
             f"{only!r} without ever being wrong. What nobody drew is unknown, not background. Draw some "
-            "regions "
-            "of another class or of background; or frames (QuPath's class Region*, or --frame NAME) inside "
-            "which everything of interest is drawn; or, if the slides are annotated throughout, say "
-            "--undrawn background"
+            "regions of another class or of background; or frames (QuPath's class Region*, or --frame "
+            "NAME) inside which everything of interest is drawn; or, if the slides are annotated "
+            "throughout, say --undrawn background"
         )
     if background not in known:
         return [

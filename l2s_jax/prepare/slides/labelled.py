@@ -87,10 +87,9 @@ def describe_labelled(pictures: Mapping[str, list[Path]], groups: Mapping[str, s
     if known < len(every):
         alone = [path.name for path in every if not picture_group(path, "", groups)]
         lines.append(
-            f"the patient of {len(alone)} of them is not known ({listed(alone, 3)}): each is a group of "
-            "its own. "
-            "If one is of a patient of val or test, what is learned leaks into the score: name groups with "
-            "--groups FILE (columns picture,group)"
+            f"the patient of {len(alone)} of them is not known ({listed(alone, 3)}): each is a group of its "
+            "own. If one is of a patient of val or test, what is learned leaks into the score: name groups "
+            "with --groups FILE (columns picture,group)"
         )
     return lines
 
@@ -132,9 +131,8 @@ def read_labelled(
     if not rows or not cols:
         raise UserError(
             f"{path} is {image.shape[0] * scale:.4g} x {image.shape[1] * scale:.4g} um at {scale:g} um/px, "
-            "smaller "
-            f"than a patch of {size * mpp:g} um. Leave it out, choose a smaller --patch-size, or make every "
-            "picture one patch with --labelled-fit"
+            f"smaller than a patch of {size * mpp:g} um. Leave it out, choose a smaller --patch-size, or "
+            "make every picture one patch with --labelled-fit"
         )
     if rows * cols > 1 and of_part is None:
         label_of_part(0, None)

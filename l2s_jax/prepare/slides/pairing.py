@@ -60,8 +60,7 @@ def pair_annotations(slides: Sequence[Path], folder: Path | None) -> Pairing:
         if len(found) > 1:
             raise UserError(
                 f"{slide} has {len(found)} annotations: {', '.join(map(str, found))}. Keep one of them, or "
-                "say "
-                "in a CSV file with the columns slide,annotation which it is"
+                "say in a CSV file with the columns slide,annotation which it is"
             )
         if found:
             of[slide] = found[0]

@@ -67,7 +67,7 @@ def picture_sources(
     if leaks:
         raise UserError(
             f"labelled pictures of patients that are in val or test: {listed(leaks)}. Training on them "
-            "would leak "
-            "into the score: leave them out, or put the patients into train (column split of a CSV file)"
+            "would leak into the score: leave them out, or put the patients into train (column split of a "
+            "CSV file)"
         )
     return sources

@@ -74,8 +74,7 @@ def read_annotated(one: SlideInput, how: SlideReading, folder: Path) -> Annotate
             why = ", ".join(left_out(annotations)) or "nothing is drawn"
             raise UserError(
                 f"{one.annotation}: nothing is known of its slide ({why}). Draw or export the regions "
-                "again, or "
-                "leave the slide out"
+                "again, or leave the slide out"
             )
     overview = overview_of(slide, how.morphology)
     folders = how.options.folders
@@ -133,8 +132,7 @@ def _unpainted(path: Path, annotations: Annotations, slide: Slide, mpp: float) -
     if number and number == len(annotations.regions):
         raise UserError(
             f"{path}: none of its {number} regions covers a pixel at {mpp:g} um/px. Choose a finer scale "
-            "with "
-            "--mpp, or draw larger regions"
+            "with --mpp, or draw larger regions"
         )
     return [f"{number} regions smaller than a pixel at {mpp:g} um/px: not painted"] if number else []
 
