@@ -90,5 +90,12 @@ class Figures:
 
 def _order(column: str) -> tuple[int, str]:
     """What was done stands first, memory last, what went wrong between them."""
-    done = ("starts", "kills", "stops asked for", "mutated inputs", "compared with an unbroken one")
+    done = (
+        "starts",
+        "kills",
+        "stops asked for",
+        "mutated inputs",
+        "of these read",
+        "compared with an unbroken one",
+    )
     return (done.index(column) if column in done else 99 if column.startswith("peak") else 50, column)

@@ -3,7 +3,6 @@
 import faulthandler
 import json
 import random
-import resource
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from soak.figures import Counts
+from soak.process import peak_mib
 from soak.readers import READERS, Reader
 
 BATCH = 250
@@ -72,8 +72,15 @@ def _number_near(data: bytearray, place: int) -> tuple[int, int]:
     return start, end
 
 
-def feed(reader: Reader, seed: int, count: int) -> dict[str, list[str]]:
-    """Feeds `count` damaged inputs to a reader in this process; what went wrong, by kind."""
+def feed(reader: Reader, seed: int, count: int) -> tuple[int, dict[str, list[str]]]:
+    """Feeds `count` damaged inputs to a reader in this process.
+
+    Returns:
+      How many it read, the others being refused, and what went wrong, by kind.
+
+    Raises:
+      UserError: the input is refused before it is damaged, so that nothing would be tried.
+    """
     from l2s_jax.system.errors import UserError
 
     def too_long(*_: object) -> None:
@@ -84,7 +91,8 @@ def feed(reader: Reader, seed: int, count: int) -> dict[str, list[str]]:
     with tempfile.TemporaryDirectory() as folder:
         path = reader.make(Path(folder))
         content = path.read_bytes()
-        expected = reader.value(reader.read(path)) if reader.checksummed else None
+        sound, were_read = reader.read(path), 0
+        expected = reader.value(sound) if reader.checksummed else None
         for number in range(count):
             data = mutated(content, random.Random(f"{reader.name} {seed} {number}"))
             path.write_bytes(data)
@@ -92,6 +100,7 @@ def feed(reader: Reader, seed: int, count: int) -> dict[str, list[str]]:
             signal.alarm(SECONDS)
             try:
                 result = reader.read(path)
+                were_read += 1
                 if reader.checksummed and data != content and reader.value(result) != expected:
                     faults["damage read as data"].append(where)
             except UserError:
@@ -102,7 +111,7 @@ def feed(reader: Reader, seed: int, count: int) -> dict[str, list[str]]:
                 faults["tracebacks"].append(f"{where}: {type(error).__name__}: {str(error)[:200]}")
             finally:
                 signal.alarm(0)
-    return faults
+    return were_read, faults
 
 
 def campaign(reader: Reader, counts: Counts, rng: random.Random, count: int = BATCH) -> None:
@@ -119,6 +128,7 @@ def campaign(reader: Reader, counts: Counts, rng: random.Random, count: int = BA
         return
     told = json.loads(done.stdout.splitlines()[-1])
     counts.add("mutated inputs", count)
+    counts.add("of these read", told["read"])
     counts.most("peak MiB", told["peak_mib"])
     for kind, places in told["faults"].items():
         for place in places:
@@ -130,9 +140,8 @@ def main() -> None:
     faulthandler.enable()
     name, seed, count = sys.argv[1:]
     reader = next(one for one in READERS if one.name == name)
-    faults = feed(reader, int(seed), int(count))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"faults": faults, "peak_mib": peak}))
+    were_read, faults = feed(reader, int(seed), int(count))
+    print(json.dumps({"read": were_read, "faults": faults, "peak_mib": peak_mib()}))
 
 
 if __name__ == "__main__":

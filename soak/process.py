@@ -1,10 +1,10 @@
 """One command in a process of its own: killed when its time is over, watched for what it leaves."""
 
 import os
-import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ class Outcome(NamedTuple):
 
     code: int | None  # None: it was killed by us
     seconds: float
-    peak_mib: float
+    peak_mib: float  # of the command's own process
     output: str
     left: int  # processes of its session that outlived it by ten seconds
     hung: bool = False
@@ -56,6 +56,9 @@ def run(
         env={**os.environ, **(environment or {})},
     )
     stopped = hung = False
+    peak, ended = [0.0], threading.Event()
+    watch = threading.Thread(target=_watch, args=(child.pid, peak, ended), daemon=True)
+    watch.start()
     try:
         output, _ = child.communicate(timeout=stop_after if stop_after is not None else PATIENCE_S)
     except subprocess.TimeoutExpired:
@@ -71,11 +74,31 @@ def run(
             hung = True
             os.killpg(child.pid, signal.SIGKILL)
             output, _ = child.communicate()
+    ended.set()
+    watch.join()
     left = _left_of(child.pid)
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     killed = stopped and stop_with == signal.SIGKILL and child.returncode == -signal.SIGKILL
     text = output.decode("utf-8", "replace")
-    return Outcome(None if killed else child.returncode, time.monotonic() - began, peak, text, left, hung)
+    return Outcome(None if killed else child.returncode, time.monotonic() - began, peak[0], text, left, hung)
+
+
+def peak_mib(pid: int | str = "self") -> float:
+    """The most memory that a process has held since its program began, 0 where it has ended.
+
+    `getrusage` would count what its parent held when it was forked.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0.0
+    lines = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(lines[0].split()[1]) / 1024 if lines else 0.0
+
+
+def _watch(pid: int, peak: list[float], ended: threading.Event) -> None:
+    """Keeps the most that a command has held, itself alone, until it has ended."""
+    while not ended.wait(0.05):
+        peak[0] = max(peak[0], peak_mib(pid))
 
 
 def _begin(before: Callable[[], None] | None) -> None:

@@ -197,6 +197,7 @@ def _stain_file(folder: Path) -> Path:
     from l2s_jax.stain.reference_file import save_reference
 
     matrix = np.array([[0.6, 0.2], [0.7, 0.9], [0.3, 0.1]], np.float32)
+    matrix /= np.linalg.norm(matrix, axis=0)
     fit = StainFit(matrix, np.array([1.5, 1.0], np.float32), np.array(True))
     path = folder / "stain.json"
     save_reference(path, fit, "reference.png", "0" * 64)
@@ -227,19 +228,39 @@ def _trained() -> Path:
 
 
 def _run_folder(path: Path) -> Any:
+    """All that is read of a run folder's small files."""
     from l2s_jax.runs import folder
+    from l2s_jax.runs.sittings import read_sittings
 
     run = path.parent
-    folder.read_run_config(run)
-    folder.read_run_classes(run)
-    folder.read_network_facts(run)
-    folder.training_groups(run)
-    return folder.read_metrics(run)
+    return (
+        folder.read_run_config(run),
+        folder.read_run_classes(run),
+        folder.read_network_facts(run),
+        folder.read_run_manifest(run),
+        folder.read_fingerprint(run),
+        folder.read_subset(run),
+        sorted(folder.training_groups(run)),
+        folder.read_finished(run),
+        read_sittings(run),
+        folder.read_metrics(run),
+    )
 
 
 def _bytes(array: Any) -> bytes:
     return repr(array.shape).encode() + array.tobytes()
 
+
+SUMMED = (
+    "config.toml",
+    "classes.toml",
+    "network.json",
+    "subset.csv",
+    "manifest.json",
+    "pictures.csv",
+    "finished.json",
+)
+"""Files of a run folder that have checksums."""
 
 READERS = (
     Reader("patches.csv", _file("patches.csv", PATCHES), _manifest),
@@ -259,15 +280,11 @@ READERS = (
     Reader("results.csv", _results_file, _results),
     Reader("safetensors", _safetensors, _weights),
     Reader("stain.json", _stain_file, _stain),
+    *(Reader(f"run's {name}", _run_file(name), _run_folder) for name in ("metrics.csv", "environment.json")),
     *(
-        Reader(f"run's {name}", _run_file(name), _run_folder)
-        for name in (
-            "config.toml",
-            "classes.toml",
-            "network.json",
-            "subset.csv",
-            "metrics.csv",
-            "manifest.json",
+        Reader(
+            f"run's {name}", _run_file(name), _run_folder, lambda read: repr(read).encode(), checksummed=True
         )
+        for name in SUMMED
     ),
 )

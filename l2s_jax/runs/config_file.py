@@ -10,11 +10,16 @@ from l2s_jax.system.files import write_text
 from l2s_jax.system.toml import read_table, typed_options
 
 
-def write_config(path: str | Path, config: Any) -> None:
-    """Writes a config as TOML."""
+def config_text(config: Any) -> str:
+    """A config as TOML."""
     import tomli_w
 
-    write_text(path, tomli_w.dumps(to_dict(config)))
+    return tomli_w.dumps(to_dict(config))
+
+
+def write_config(path: str | Path, config: Any) -> None:
+    """Writes a config as TOML."""
+    write_text(path, config_text(config))
 
 
 def read_config(path: str | Path, default: TrainConfig) -> TrainConfig:

@@ -22,7 +22,7 @@ from l2s_jax.data.manifest import CLASSES, STAIN, Classes, Manifest, parse_class
 from l2s_jax.data.patch_set import PatchSet
 from l2s_jax.data.subsets import Subset
 from l2s_jax.runs.checksums import SUMS, note_sum
-from l2s_jax.runs.config_file import read_config, write_config
+from l2s_jax.runs.config_file import config_text, read_config
 from l2s_jax.runs.records import (
     RESTORE,
     checked_record,
@@ -102,7 +102,9 @@ def open_run(folder: Path, config: TrainConfig, manifest: Manifest, *, resume: b
         if (manifest.folder / STAIN).is_file():  # slides are predicted in the stains of the patches
             keep_text(folder, STAIN, (manifest.folder / STAIN).read_text(encoding="utf-8"))
         keep_text(folder, PICTURES, fingerprint_text(fingerprint(rows, manifest.folder)))
-        write_config(folder / CONFIG, config)
+        text = config_text(config)
+        note_sum(folder, CONFIG, text.encode("utf-8"))
+        write_text(folder / CONFIG, text)
         return
     if not resume:
         raise UserError(
@@ -169,9 +171,10 @@ def read_finished(folder: Path) -> dict[str, Any]:
 
 
 def read_run_config(folder: Path) -> TrainConfig:
-    """The effective config of a run. Raises `UserError` where the folder is no run."""
+    """The effective config of a run. Raises `UserError` where the folder is no run, or it is damaged."""
     if not (folder / CONFIG).is_file():
         raise UserError(f"{folder} is no run folder: {CONFIG} not found in it")
+    read_kept(folder, CONFIG)
     return read_config(folder / CONFIG, PRESETS["paper"])
 
 

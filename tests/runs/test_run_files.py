@@ -50,7 +50,7 @@ READERS = {
     "pictures.csv": read_fingerprint,
     SUMS: training_groups,
 }
-KEPT = {SUBSET, NETWORK, MANIFEST, FINISHED, EARLIER_RUNS, "classes.toml", "pictures.csv"}
+KEPT = {SUBSET, NETWORK, MANIFEST, FINISHED, EARLIER_RUNS, CONFIG, "classes.toml", "pictures.csv"}
 """Written once, and known by their sums."""
 
 EXTREMES = [
