@@ -27,8 +27,7 @@ BAND = 2048
 def write_slide(path: Path) -> None:
     """Two ellipses of tissue over most of the slide."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-    from slide_generator import ellipses
-
+    from helpers.slide_generator import ellipses
     from l2s_jax.phantom.slide_writing import write_pyramidal_slide
 
     pink, purple, glass = (220, 120, 170), (110, 60, 150), (243, 240, 244)
@@ -63,7 +62,7 @@ def cut(slide: Path, xml: Path, out: Path, mpp: float) -> int:
 
     from l2s_jax.prepare.cutting import cut_source
     from l2s_jax.prepare.options import ExtractionOptions
-    from l2s_jax.prepare.sources import Job, Source
+    from l2s_jax.prepare.sources import Preparation, Source
     from l2s_jax.slides.annotations.class_names import BACH_CLASSES, bach_table
     from l2s_jax.slides.sheets import read_slide_sheet
 
@@ -71,7 +70,7 @@ def cut(slide: Path, xml: Path, out: Path, mpp: float) -> int:
     shutil.rmtree(out, ignore_errors=True)
     read = partial(read_slide_sheet, slide, xml, bach_table(), mpp, options.morphology)
     source = Source("A01", "A01", "train", (slide, xml), read)
-    record = cut_source(source, Job(out, BACH_CLASSES, options, "centred"))
+    record = cut_source(source, Preparation(out, BACH_CLASSES, options, "centred"))
     return len(record["rows"])
 
 

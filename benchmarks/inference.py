@@ -95,8 +95,7 @@ VARIANTS = {"jax": jax_tiles, "torch-eager": torch_tiles, "torch-channels_last":
 def write_slide(path: Path, tiles_a_side: int) -> int:
     """A smooth picture as a pyramidal JPEG slide, and how many half-overlapping tiles cover it."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-    from slide_generator import smooth_picture
-
+    from helpers.slide_generator import smooth_picture
     from l2s_jax.phantom.slide_writing import write_pyramidal_slide
 
     side = (tiles_a_side + 1) * TILE // 2

@@ -32,8 +32,7 @@ def peak_mib() -> float:
 
 def write_slide(path: Path, side: int, mpp: float, tissue: float) -> None:
     """A pyramidal slide of `side` x `side` pixels; two ellipses cover a share of `tissue` of it."""
-    from slide_generator import ellipses
-
+    from helpers.slide_generator import ellipses
     from l2s_jax.phantom.slide_writing import write_pyramidal_slide
 
     wide, high = 0.48 * side, side * tissue / (2 * np.pi * 0.48)

@@ -1,7 +1,9 @@
 """What the benchmarks lean on is there, and a part that fails costs the others nothing."""
 
 import argparse
+import ast
 import importlib
+import importlib.util
 import textwrap
 import time
 from pathlib import Path
@@ -14,6 +16,13 @@ from l2s_jax.training import program as run_program
 from l2s_jax.training.run import TrainingRun
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
+SCRIPT_FILES = sorted(
+    path
+    for name in ("benchmarks", "experiments", "soak", "docs")
+    for path in (FOLDER.parent / name).glob("*.py")
+)
+OUTSIDE = ("torch", "torchstain", "torchvision", "onnxruntime", "nbformat", "nbclient", "nbconvert")
+"""What a benchmark compares with and what makes the site; not there in every environment."""
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "torch_reference")
 
 
@@ -28,6 +37,23 @@ def test_every_script_can_be_read(name):
     module = importlib.import_module(name)
     assert module.__doc__
     assert name in ("turns", "png_set") or callable(module.main)
+
+
+@pytest.mark.parametrize("path", SCRIPT_FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_what_a_script_imports_of_ours_is_there(path):
+    """Also what it imports only when it measures."""
+    wanted = [
+        (node.module, alias.name)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level
+        for alias in node.names
+    ]
+    outside = {name for name in OUTSIDE if importlib.util.find_spec(name) is None}
+    for module, name in wanted:
+        if module.split(".")[0] in outside:
+            continue
+        found = importlib.import_module(module)
+        assert hasattr(found, name) or importlib.util.find_spec(f"{module}.{name}"), f"{module}: {name}"
 
 
 def test_what_is_measured_from_within_is_still_called_so():

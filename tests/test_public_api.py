@@ -76,6 +76,7 @@ def mypy(script, tmp_path):
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_type_checker_takes_what_is_right_and_finds_what_is_wrong(tmp_path):
     """Strict: a wrong line that it would let pass is told as an ignore that is not used, as the last is."""
     right_after_all = 'train("my_data", "run")  # type: ignore[call-arg]\n'

@@ -10,6 +10,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from l2s_jax.data.ome_xml import MICROMETRES, read_ome
 from l2s_jax.system.errors import UserError
 
 BITS, COMPRESSION, PHOTOMETRIC, DESCRIPTION, SAMPLES = 258, 259, 262, 270, 277
@@ -20,10 +21,10 @@ JPEG = 7
 UNSIGNED, SIGNED = 1, 2
 
 PLAUSIBLE_MPP = (0.02, 20.0)
-"""um/px that a patch's file is believed to state; outside lie print resolutions (300 dpi is 85 um/px)."""
+"""um/px that a picture's or slide's file is believed to state. Outside lie the print resolutions that cameras
+and editors write into pictures: 300 dpi is 85 um/px and 72 dpi is 353 um/px."""
 
-_MICROMETRES = {"µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "nm": 1e-3, "mm": 1e3}
-_MICROMETRES |= {"\\u00b5m": 1.0, "\\u00B5m": 1.0, "cm": 1e4, "m": 1e6, "inch": 25400.0}
+_IMAGEJ = MICROMETRES | {"micron": 1.0, "microns": 1.0, "\\u00b5m": 1.0, "\\u00B5m": 1.0}
 _UNITS = {2: 25400.0, 3: 10000.0}
 
 
@@ -106,34 +107,20 @@ def stated_mpp(tags: Mapping[int, Any]) -> tuple[float, float] | None:
     OME's PhysicalSize comes first, then ImageJ's unit, then the resolution tags.
     """
     text = _text(tags.get(DESCRIPTION))
-    for found in (_of_ome(text), _of_resolution(tags, _unit_of_imagej(text)), _of_resolution(tags, None)):
+    ome = read_ome(text)
+    for found in (
+        ome.mpp if ome else None,
+        _of_resolution(tags, _unit_of_imagej(text)),
+        _of_resolution(tags, None),
+    ):
         if found and all(PLAUSIBLE_MPP[0] <= value <= PLAUSIBLE_MPP[1] for value in found):
             return found
     return None
 
 
-def _of_ome(text: str) -> tuple[float, float] | None:
-    if "<OME" not in text and ":OME" not in text:
-        return None
-    from defusedxml import ElementTree
-
-    try:
-        root = ElementTree.fromstring(text.encode("utf-8"))
-    except Exception:  # not XML after all, or one that attacks parsers
-        return None
-    pixels = next((one for one in root.iter() if one.tag.rpartition("}")[2] == "Pixels"), None)
-    if pixels is None:
-        return None
-    sizes = []
-    for axis in "YX":
-        unit = _MICROMETRES.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
-        sizes.append((_number(pixels.get(f"PhysicalSize{axis}")) or 0.0) * (unit or 0.0))
-    return sizes[0] or sizes[1], sizes[1] or sizes[0]
-
-
 def _unit_of_imagej(text: str) -> float | None:
     found = re.search(r"^unit=(.*?)\r?$", text, re.M) if text.startswith("ImageJ=") else None
-    return _MICROMETRES.get(found[1].strip()) if found else None
+    return _IMAGEJ.get(found[1].strip()) if found else None
 
 
 def _of_resolution(tags: Mapping[int, Any], unit: float | None) -> tuple[float, float] | None:

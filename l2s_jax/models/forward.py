@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Float32, UInt8
 from l2s_jax.models.network import L2S, Outputs, normalise
 from l2s_jax.system.devices import put_on_device
 
-Forward = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+Forward = Callable[[np.ndarray], Outputs]
 """u8[K,t,t,3] to low-resolution logits f32[K,t/8,t/8,C] and class logits f32[K,C], for any K above 0."""
 
 

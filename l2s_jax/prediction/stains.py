@@ -13,6 +13,7 @@ import numpy as np
 
 from l2s_jax.data.manifest import STAIN
 from l2s_jax.models.forward import Forward
+from l2s_jax.models.network import Outputs
 from l2s_jax.prediction.predictor import Predictor
 from l2s_jax.prediction.slides.bands import tiles_over
 from l2s_jax.prediction.slides.job import SlideJob
@@ -118,7 +119,7 @@ def _places(job: SlideJob) -> Iterator[tuple[int, int]]:
 def in_stains_of(forward: Forward, fit: StainFit, reference: StainFit, batch_size: int) -> Forward:
     """A forward function that first gives tiles of stains `fit` those of `reference`; one compilation."""
 
-    def stained(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def stained(images: np.ndarray) -> Outputs:
         parts = []
         for start in range(0, len(images), batch_size):
             chunk = images[start : start + batch_size]

@@ -50,6 +50,6 @@ def mean_over_shifts(forward: Forward, images: np.ndarray, shift: int) -> np.nda
 def _probabilities(forward: Forward, images: np.ndarray, view: tuple[int, int]) -> np.ndarray:
     """Of images turned by quarters and then flipped, turned back: f32[K,H/8,W/8,C]."""
     turns, flip = view
-    logits, _ = forward(np.ascontiguousarray(np.rot90(images, turns, (1, 2))[:, :, ::flip]))
+    logits = forward(np.ascontiguousarray(np.rot90(images, turns, (1, 2))[:, :, ::flip])).coarse_logits
     odds = np.exp(logits - logits.max(-1, keepdims=True))
     return np.rot90((odds / odds.sum(-1, keepdims=True))[:, :, ::flip], -turns, (1, 2))

@@ -11,14 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from l2s_jax.slides.ome_xml import read_ome
+from l2s_jax.data.ome_xml import read_ome
+from l2s_jax.data.tiff_facts import PLAUSIBLE_MPP
 from l2s_jax.system.errors import UserError
 
 MppSource = Literal["openslide", "ome", "tiff-resolution", "table", "annotation", "option"]
-
-PLAUSIBLE_MPP = (0.02, 20.0)
-"""Level-0 um/px that a file is believed to say. Outside lie the print resolutions that cameras and editors
-write into pictures: 300 dpi is 85 um/px and 72 dpi is 353 um/px."""
 
 POSSIBLE_MPP = (1e-3, 1e3)
 """um/px that a user may state; beyond lie slips of the keyboard, and numbers that overflow later."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import tifffile
 
-from l2s_jax.slides.ome_xml import read_ome
+from l2s_jax.data.ome_xml import read_ome
 from l2s_jax.system.errors import UserError
 
 MAX_PAGES = 10_000

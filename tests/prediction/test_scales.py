@@ -71,7 +71,7 @@ def test_a_picture_of_another_scale_is_refused_until_told(run, tmp_path, capsys)
         "--batch-size",
         "8",
     ]
-    assert cli.run([*arguments, "--no-compile-cache"]) == 1
+    assert cli.run([*arguments]) == 1
     said = capsys.readouterr()
     assert all(word in said.err for word in (str(coarse), "2 um/px", "0.5 um/px", "TIFF", "--any-scale"))
     assert str(right) not in said.err and "1 pictures state the run's scale" in said.out

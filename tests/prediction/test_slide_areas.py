@@ -10,6 +10,7 @@ from PIL import Image
 
 from helpers.slide_generator import ellipses, write_qupath_geojson
 from l2s_jax.data.classes import Classes
+from l2s_jax.models.network import Outputs
 from l2s_jax.phantom.slide_writing import write_pyramidal_slide
 from l2s_jax.prediction.predict import predict as predict_files
 from l2s_jax.prediction.predictor import Predictor
@@ -32,7 +33,7 @@ SIZE, WORKING = (768, 1024), 8.0  # at 8 um/px 48 x 64 pixels, the scale of the 
 def all_gland(images):
     logits = np.zeros((len(images), images.shape[1] // 8, images.shape[2] // 8, 2), np.float32)
     logits[..., 1] = 1
-    return logits, logits.mean((1, 2))
+    return Outputs(logits, logits.mean((1, 2)))
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.forward import fake_forward
+from l2s_jax.models.network import Outputs
 from l2s_jax.prediction.slides import bands as slide_inference
 from l2s_jax.prediction.slides.bands import column_strips, predict_bands, tiles_over
 from l2s_jax.prediction.slides.finishing import scaled_entropy
@@ -181,7 +182,7 @@ def test_probabilities_are_those_of_the_sampled_pixels(rng, monkeypatch, step):
     monkeypatch.setattr("l2s_jax.prediction.slides.outlines.MAX_TRACED_PIXELS", image[..., 0].size // step**2)
     grid = traced_grid(image.shape[:2])
     assert grid.step >= step
-    small = lambda images: tuple(one / 40 for one in fake_forward(images))  # noqa: E731, no softmax of 0 and 1
+    small = lambda images: Outputs(*(one / 40 for one in fake_forward(images)))  # noqa: E731, no softmax of 0 and 1
     logits, _ = predict_picture(small, image, Tiling(16, 8))
     exponents = np.exp(logits - logits.max(-1, keepdims=True))
     expected = 255 * exponents / exponents.sum(-1, keepdims=True) * mask[..., None]

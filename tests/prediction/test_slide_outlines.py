@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from helpers.slide_generator import ellipses
 from l2s_jax.data.classes import Classes
+from l2s_jax.models.network import Outputs
 from l2s_jax.phantom.slide_writing import write_pyramidal_slide
 from l2s_jax.prediction.predictor import Predictor
 from l2s_jax.prediction.slides.options import SlideOptions
@@ -30,7 +31,7 @@ def by_share(images):
     pink = (images[..., 1] < 165).astype(np.float32)
     share = pink.reshape(len(images), images.shape[1] // 8, 8, images.shape[2] // 8, 8).mean((2, 4))
     logits = np.stack([0.5 - share, share - 0.5], -1) * 4
-    return logits, logits.mean((1, 2))
+    return Outputs(logits, logits.mean((1, 2)))
 
 
 @pytest.fixture(scope="module")

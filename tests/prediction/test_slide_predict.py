@@ -20,6 +20,7 @@ from l2s_jax.cli import app as cli
 from l2s_jax.config import TrainConfig
 from l2s_jax.data.classes import Classes, write_classes
 from l2s_jax.data.manifest import STAIN, read_manifest, write_patches
+from l2s_jax.models.network import Outputs
 from l2s_jax.phantom.slide_writing import write_bach_xml, write_pyramidal_slide
 from l2s_jax.prediction.predict import predict
 from l2s_jax.prediction.predictor import Predictor, load_predictor
@@ -62,7 +63,7 @@ def by_colour(images):
     cells = images.reshape(k, height // 8, 8, width // 8, 8, 3).astype(np.float32).mean((2, 4))
     colours = np.array([GLASS, PINK, PURPLE], np.float32)
     logits = -np.abs(cells[..., None, :] - colours).sum(-1) / 20
-    return logits, logits.mean((1, 2))
+    return Outputs(logits, logits.mean((1, 2)))
 
 
 def no_network(images):
@@ -210,13 +211,13 @@ def write_dicom_slide(folder):
 def test_two_files_of_a_dicom_slide_are_one_slide(trained, tmp_path, capsys):
     paths = write_dicom_slide(tmp_path)
     arguments = ["predict", str(trained), *map(str, paths), "--out", str(tmp_path / "out"), "--mpp", "4"]
-    assert cli.run([*arguments, "--no-compile-cache", "--batch-size", "8"]) == 0
+    assert cli.run([*arguments, "--batch-size", "8"]) == 0
     said = capsys.readouterr().out
     assert "one DICOM slide" in said and str(paths[0]) in said and str(paths[1]) in said
     areas = pd.read_csv(tmp_path / "out/areas.csv", dtype={"slide": str})
     assert list(areas["slide"]) == ["1-1"] and "1 of 1 pictures" in said
     # In a later call, by its other file.
-    assert cli.run([*arguments[:2], *map(str, paths[1:]), *arguments[4:], "--no-compile-cache"]) == 1
+    assert cli.run([*arguments[:2], *map(str, paths[1:]), *arguments[4:]]) == 1
     said = capsys.readouterr().err
     assert str(paths[0]) in said and "counted twice" in said
     assert len(pd.read_csv(tmp_path / "out/areas.csv")) == 1
@@ -384,10 +385,10 @@ def test_one_slide_that_fails_costs_no_other(trained, slide, tmp_path, capsys):
     Image.new("RGB", (40, 40), PINK).save(tmp_path / "picture.png")
     names = [str(tmp_path / "text.svs"), str(slide), str(tmp_path / "picture.png")]
     arguments = ["predict", str(trained), *names, "--out", str(tmp_path / "out"), "--mpp", "4"]
-    assert cli.run([*arguments, "--no-compile-cache"]) == 1
+    assert cli.run([*arguments]) == 1
     assert "text.svs" in capsys.readouterr().err
     assert (tmp_path / "out/case 1.json").exists() and (tmp_path / "out/picture.png").exists()
-    assert cli.run([*arguments[:2], names[1], *arguments[5:], "--no-compile-cache"]) == 0
+    assert cli.run([*arguments[:2], names[1], *arguments[5:]]) == 0
     assert "finished before" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"case 1\.png and .*case 1\.svs"):
         predict(trained, [slide, tmp_path / "case 1.png"], tmp_path / "out")
@@ -607,7 +608,7 @@ def test_figures_of_other_slides_are_not_replaced(trained, annotated, tmp_path):
 
 
 def test_slides_that_cannot_be_judged_cost_no_other(trained, annotated, tmp_path, capsys):
-    shared = ["--mpp", "4", "--batch-size", "8", "--no-compile-cache", "--out", str(tmp_path)]
+    shared = ["--mpp", "4", "--batch-size", "8", "--out", str(tmp_path)]
     slides = [str(annotated / "one.svs"), str(annotated / "two.svs")]
     assert cli.run(["evaluate-slides", str(trained), *slides, *shared]) == 1
     captured = capsys.readouterr()
@@ -624,7 +625,7 @@ def test_what_is_not_drawn_is_scored_only_where_it_is_known(trained, annotated, 
     shutil.copy(annotated / "two.svs", tmp_path / "two.svs")
     square = [[(100, 100), (500, 100), (500, 500), (100, 500)]]
     command = ["evaluate-slides", str(trained), str(tmp_path / "two.svs"), "--mpp", "4", "--batch-size", "8"]
-    command += ["--no-compile-cache", "--predictions", str(tmp_path / "predicted"), "--out"]
+    command += ["--predictions", str(tmp_path / "predicted"), "--out"]
     write_qupath_geojson(tmp_path / "two.geojson", [("carcinoma", square)])
     assert cli.run([*command, str(tmp_path / "a")]) == 0
     said = capsys.readouterr().out

@@ -5,9 +5,9 @@ import pytest
 import tifffile
 from PIL import Image
 
+from l2s_jax.data.ome_xml import read_ome
 from l2s_jax.phantom.slide_writing import write_bach_xml, write_pyramidal_slide
 from l2s_jax.slides.mpp import find_mpp, read_mpp_table
-from l2s_jax.slides.ome_xml import read_ome
 from l2s_jax.slides.sheets import open_slide_with
 from l2s_jax.slides.slide import downsample_at, open_slide
 from l2s_jax.system.errors import UserError

@@ -196,6 +196,7 @@ def test_groups_of_a_run_stand_in_the_table_once(last_row_missing, done, file):
     pd.testing.assert_frame_equal(groups, before)
 
 
+@pytest.mark.slow
 def test_a_manifest_that_is_changed_meanwhile_gives_no_row(last_row_missing, done, file, monkeypatch):
     import l2s_jax.sweeps.sweep as module
 

@@ -14,7 +14,7 @@ import pytest
 from helpers.runs import TINY, last_state, quiet
 from l2s_jax.cli.app import run
 from l2s_jax.prediction.evaluate import evaluate
-from l2s_jax.runs.folder import write_config
+from l2s_jax.runs.config_file import write_config
 from l2s_jax.system import processes
 from l2s_jax.system.errors import UserError
 from l2s_jax.train_step import device_mesh

@@ -114,7 +114,7 @@ def test_forward(head):
             assert_close(reference.from_flax(updated["batch_stats"]), theirs, 1e-5, "running statistics")
 
 
-@pytest.mark.parametrize("head", ["a3", "max"])
+@pytest.mark.parametrize("head", ["a3", pytest.param("max", marks=pytest.mark.slow)])
 def test_gradients_losses_and_running_statistics(head):
     """One step on a mixed batch with class weights, ignored pixels and a row that does not count.
 

@@ -76,7 +76,7 @@ def leaves(state):
     return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
 
 
-@pytest.mark.parametrize("form", [as_it_is, stacked])
+@pytest.mark.parametrize("form", [pytest.param(as_it_is, marks=pytest.mark.slow), stacked])
 def test_unrolled_seeds_have_the_bits_of_single_ones(fresh, alone, form):
     for (state, metrics), (single, single_metrics) in zip(
         together(fresh, "unroll", form), alone, strict=True

@@ -13,6 +13,7 @@ from l2s_jax.data.loader import make_batch
 from l2s_jax.data.manifest import read_manifest
 from l2s_jax.data.patch_set import load_patches
 from l2s_jax.models.forward import make_forward
+from l2s_jax.models.network import Outputs
 from l2s_jax.prediction.views import mean_over_shifts
 from l2s_jax.runs.folder import read_earlier_runs, read_subset, training_groups
 from l2s_jax.system.errors import UserError
@@ -193,12 +194,12 @@ def test_shifted_views_average_out_where_in_a_patch_a_pixel_lies(rng):
         return pictures.reshape(-1, 4, 8, 4, 8, 3).mean((2, 4)) / 255
 
     def by_colour(pictures):
-        return cells(pictures).astype(np.float32), np.zeros((len(pictures), 3))
+        return Outputs(cells(pictures).astype(np.float32), np.zeros((len(pictures), 3)))
 
     def by_place(pictures):
         logits = np.zeros((len(pictures), 4, 4, 3), np.float32)
         logits[:, 0, :, 0] = logits[:, :, 0, 1] = 3.0  # the first row and column are what they are anywhere
-        return logits, np.zeros((len(pictures), 3))
+        return Outputs(logits, np.zeros((len(pictures), 3)))
 
     odds = np.exp(cells(images))
     expected = odds / odds.sum(-1, keepdims=True)
@@ -276,6 +277,7 @@ def test_no_patches_without_a_mask(pseudo_masks, plan):
     assert (with_pseudo_masks(alone, masks, CONFIG).subset.has_mask == plan.subset.has_mask).all()
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_pseudo_masks_and_is_resumed_without_the_teacher(trained, phantom, tmp_path):
     first, out = shutil.copytree(trained, tmp_path / "first"), tmp_path / "run"
     config, lines = replace(CONFIG, teacher=str(first), steps=4), []

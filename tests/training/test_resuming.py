@@ -67,6 +67,7 @@ def test_pictures_that_were_exchanged_meanwhile_are_noticed(what, begun, data):
     assert (begun / FINISHED).is_file()
 
 
+@pytest.mark.slow
 def test_every_sitting_is_listed_and_what_is_other_is_said(begun, data, monkeypatch):
     first = read_sittings(begun)
     assert len(first) == 1 and first[0]["from_step"] == 0 and first[0]["cores"] >= 1
@@ -83,6 +84,7 @@ def test_every_sitting_is_listed_and_what_is_other_is_said(begun, data, monkeypa
     assert finished["packages"]["jax"] == "0.99.0" and finished["cores"] == 99
 
 
+@pytest.mark.slow
 def test_on_the_same_nothing_is_said(begun, data):
     lines = []
     train(data, begun, TINY, resume=True, say=lines.append)
@@ -98,6 +100,7 @@ def test_an_environment_of_before_there_were_sittings_is_read(begun):
     assert differences(old, one) == []
 
 
+@pytest.mark.slow
 def test_what_a_kill_left_in_the_first_moments_is_no_other_file(phantom, tmp_path):
     """An empty lock, a file that was being written, and the first of a run's own."""
     for number, names in enumerate(

@@ -13,8 +13,8 @@ import pytest
 from helpers.runs import TINY, last_state, quiet
 from l2s_jax.data.manifest import read_manifest, write_classes, write_patches
 from l2s_jax.runs import checkpoints
-from l2s_jax.runs.config_file import read_config
-from l2s_jax.runs.folder import BEST, FINISHED, LAST, write_config
+from l2s_jax.runs.config_file import read_config, write_config
+from l2s_jax.runs.folder import BEST, FINISHED, LAST
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import read_json
 from l2s_jax.train_step import step as train_step

@@ -18,7 +18,8 @@ from helpers.runs import TINY, last_state, quiet
 from l2s_jax.cli.app import run
 from l2s_jax.prediction.evaluate import evaluate
 from l2s_jax.runs import checkpoints
-from l2s_jax.runs.folder import LAST, read_run_config, write_config
+from l2s_jax.runs.config_file import write_config
+from l2s_jax.runs.folder import LAST, read_run_config
 from l2s_jax.runs.network import load_network
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import read_json

@@ -179,7 +179,7 @@ def _with_logits(job: SlideJob, tiles: Iterable[Tile]) -> Iterator[tuple[int, in
     """(row, column, f32[t/8,t/8,C]) of each tile, in order; None where the tile could not be read."""
     for chunk in batched(tiles, job.tiling.batch_size):
         images = [one.image for one in chunk if one.image is not None]
-        logits = iter(job.forward(np.stack(images))[0] if images else ())
+        logits = iter(job.forward(np.stack(images)).coarse_logits if images else ())
         for one in chunk:
             yield one.row, one.column, None if one.image is None else next(logits)
 

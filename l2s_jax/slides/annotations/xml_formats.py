@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from l2s_jax.data.tiff_facts import PLAUSIBLE_MPP
 from l2s_jax.slides.annotations.types import MAX_REGIONS, MAX_VERTICES, Colour, Outline, Parsed
 from l2s_jax.slides.annotations.xml_events import number, xml_events
-from l2s_jax.slides.mpp import PLAUSIBLE_MPP
 from l2s_jax.system.errors import UserError
 
 _NO_AREAS = {"3": "arrow", "4": "ruler", "5": "counter", "ruler": "ruler", "pin": "pin"}
