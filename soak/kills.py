@@ -51,10 +51,16 @@ CASES = (
     Case("sweep", lambda w, out: ["sweep", w.sweep, "--out", out, "--manifest", w.patches]),
     Case("prepare bach",
          lambda w, out: ["prepare", "bach", w.slides, out, "--patch-size", "32", "--workers", "2"]),
+    Case("prepare slides",
+         lambda w, out: ["prepare", "slides", w.own / "slides", out, "--mpp", "7.5", "--patch-size", "32",
+                         "--workers", "2", "--groups", w.own / "groups.csv",
+                         "--rename", "Stroma=background"]),
+    Case("prepare folds", lambda w, out: ["prepare", "folds", w.patches, out, "--folds", "3"]),
     Case("predict", lambda w, out: ["predict", w.trained, *sorted((w.patches / "images").glob("*.png"))[:20],
                                     "--out", out, "--any-scale"]),
     Case("predict a slide", lambda w, out: ["predict", w.trained, w.slide, "--out", out]),
     Case("evaluate", lambda w, out: ["evaluate", w.trained, w.folder / "cut", "--out", out]),
+    Case("evaluate-slides", lambda w, out: ["evaluate-slides", w.trained, w.slide, "--out", out]),
     Case("export", lambda w, out: ["export", w.trained, out]),
 )  # fmt: skip
 
@@ -70,7 +76,7 @@ def kill_once_more(
     shutil.rmtree(out, ignore_errors=True)
     arguments = case.arguments(work, out)
     rows: dict[str, int] = {}
-    for _ in range(rng.randint(1, 4)):
+    for _ in range(rng.randint(2, 6)):
         how = rng.choice(SIGNALS)
         moment = rng.uniform(0.02, 1.02) * reference.seconds
         done = run(arguments, stop_after=moment, stop_with=how)

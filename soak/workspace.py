@@ -7,7 +7,7 @@ from soak.process import run
 
 SWEEP = """
 name = "soak"
-draws = 2
+draws = 1
 percents = [60]
 [options]
 weights = "random"
@@ -32,6 +32,7 @@ class Workspace(NamedTuple):
     slides: Path  # BACH's layout
     trained: Path  # a finished run on the manifest of `slides`
     sweep: Path  # a sweep's TOML
+    own: Path  # slides with classes of their own
 
     @property
     def slide(self) -> Path:
@@ -41,12 +42,15 @@ class Workspace(NamedTuple):
 
 def make_workspace(folder: Path) -> Workspace:
     """Draws the inputs, with the commands of the package."""
-    work = Workspace(folder, folder / "patches", folder / "BACH", folder / "trained", folder / "soak.toml")
+    work = Workspace(
+        folder, folder / "patches", folder / "BACH", folder / "trained", folder / "soak.toml", folder / "own"
+    )
     work.sweep.write_text(SWEEP, encoding="utf-8")
     cut = folder / "cut"
     for arguments in (
         ("prepare", "phantom", work.patches, "--patches", "60", "--patch-size", "32", "--masks", "0.5"),
         ("phantom-bach", work.slides),
+        ("phantom-slides", work.own, "--slides", "6"),
         ("prepare", "bach", work.slides, cut, "--patch-size", "32"),
         ("train", cut, "--out", work.trained, "--steps", "20", *TRAIN),
     ):

@@ -1,15 +1,12 @@
 """What the subcommands of `l2s` share: how they are built, and the options that several of them have."""
 
 import dataclasses
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import tyro
-
-from l2s_jax.system.names import without_unnameable
 
 Config = Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")]
 Manifest = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MANIFEST")]
@@ -104,14 +101,6 @@ class UndrawnOptions:
     BACH's classes and no frame background, as in the challenge."""
     frame: tuple[str, ...] = ()
     """Names in the annotations of areas that are drawn completely, beside QuPath's Region*."""
-
-
-def nameable(paths: Sequence[Path]) -> list[Path]:
-    """The files whose names can stand in results; says on standard error which can't."""
-    kept, refused = without_unnameable(paths)
-    for message in refused:
-        print(f"l2s: {message}", file=sys.stderr)
-    return kept
 
 
 def preset_help(words: Mapping[Any, str], presets: Mapping[Any, Any]) -> str:

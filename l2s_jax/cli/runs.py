@@ -12,7 +12,6 @@ from l2s_jax.cli.options import (
     Run,
     StainOptions,
     TilingOptions,
-    nameable,
     preset_help,
 )
 from l2s_jax.config import PRESETS, Preset, TrainConfig
@@ -167,16 +166,13 @@ class Predict(JaxCommand, SlideOptions, StainOptions, TilingOptions):
         self.set_up()
         from l2s_jax.prediction.predict import predict
 
-        images = nameable(self.images)
-        if not images:
-            return 1
         predict(
             self.folder,
-            images,
+            self.images,
             self.out,
             stain=self.stain,
             any_scale=self.any_scale,
             slides=self.part(SlideOptions),
             **self.values(TilingOptions),
         )
-        return 0 if len(images) == len(self.images) else 1
+        return 0

@@ -17,6 +17,7 @@ from l2s_jax.prediction.tiles import Weighting
 from l2s_jax.slides.one_slide import each_once
 from l2s_jax.slides.slide import is_slide
 from l2s_jax.system.errors import UserError
+from l2s_jax.system.names import without_unnameable
 from l2s_jax.system.outputs import refuse_foreign, require_apart, require_own_table
 
 Say = Callable[[str], None]
@@ -66,7 +67,10 @@ def predict(
         computed; or, after all others are done, the files that failed and why.
     """
     run, out = Path(run), Path(out)
-    paths = each_once([Path(image) for image in images], say)
+    nameable, refused = without_unnameable([Path(image) for image in images])
+    if not nameable:
+        raise UserError("\n".join(["no picture could be segmented:", *refused]), exit_code=1)
+    paths = each_once(nameable, say)
     whole = [path for path in paths if slides.slide or is_slide(path)]
     pictures = [path for path in paths if path not in whole]
     if pictures and any((slides.folders.within, slides.folders.exclude)):
@@ -83,9 +87,10 @@ def predict(
         say(f"warning: {predictor.unfinished}")
     if pictures:
         require_own_table(out / FRACTIONS_FILE, fraction_columns(predictor.classes))
-    failures = predict_slides(whole, out, predictor, slides, say)[1] if whole else []
+    failures = [*refused, *(predict_slides(whole, out, predictor, slides, say)[1] if whole else [])]
     failures += predict_pictures_into(pictures, out, predictor, any_scale, say) if pictures else []
-    say(f"{len(paths) - len(failures)} of {len(paths)} pictures segmented into {out}")
+    count = len(paths) + len(refused)
+    say(f"{count - len(failures)} of {count} pictures segmented into {out}")
     if failures:
         raise UserError("\n".join([f"{len(failures)} picture(s) failed:", *failures]), exit_code=1)
     return out

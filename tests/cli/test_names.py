@@ -75,7 +75,7 @@ def test_a_picture_whose_name_is_no_text_costs_no_other(phantom, trained, tmp_pa
     out = tmp_path / "out"
     assert l2s("predict", trained, first, tmp_path / NO_TEXT, last, "--out", out, "--batch-size", "8") == 1
     said = capsys.readouterr()
-    assert repr(NO_TEXT)[1:-1] in said.err and "UTF-8" in said.err and "2 of 2 pictures" in said.out
+    assert repr(NO_TEXT)[1:-1] in said.err and "UTF-8" in said.err and "2 of 3 pictures" in said.out
     assert (out / first.name).exists() and (out / last.name).exists()
     assert l2s("predict", trained, tmp_path / NO_TEXT, "--out", out) == 1
     assert l2s("evaluate-slides", trained, tmp_path / NO_TEXT) == 1

@@ -31,6 +31,7 @@ from l2s_jax.slides.one_slide import each_once
 from l2s_jax.slides.overview import overview_of
 from l2s_jax.slides.slide import Slide, open_slide
 from l2s_jax.system.errors import UserError
+from l2s_jax.system.names import without_unnameable
 from l2s_jax.system.outputs import made_here, publishing, require_replaceable, source_of
 
 DRAWN = (".geojson", ".json", ".xml")
@@ -99,10 +100,13 @@ def evaluate_slides(
         failed.
       Leak: slides that the run has learned from.
     """
-    run, paths, options = Path(run), [Path(slide) for slide in slides], options or SlideOptions()
+    run, options = Path(run), options or SlideOptions()
+    nameable, refused = without_unnameable([Path(slide) for slide in slides])
+    if not nameable:
+        raise UserError("\n".join(["no slide could be evaluated:", *refused]), exit_code=1)
     folder = Path(out) if out is not None else run / "evaluation" / "slides"
     predicted = Path(predictions) if predictions is not None else folder / "predictions"
-    paths = each_once(sorted(paths, key=lambda path: not _has_annotation(path, annotations)), say)
+    paths = each_once(sorted(nameable, key=lambda path: not _has_annotation(path, annotations)), say)
     sources = (source_of(run, outputs=folder), *(source_of(path, digest=True) for path in paths))
     require_replaceable(folder, FIGURES, sources)
     names = {path.stem for path in paths}
@@ -115,7 +119,7 @@ def evaluate_slides(
     table = names_table(classes, rename or {}, ignore, frame)
     found, failures = _find_all(paths, annotations)
     records, failed = predict_slides(list(found), predicted, predictor, options, say)
-    failures += failed
+    failures = [*refused, *failures, *failed]
     judged: dict[str, JudgedSlide] = {}
     rules: dict[str, Undrawn] = {}
     otherwise: Undrawn = "background" if classes.names == BACH_CLASSES.names else "unknown"
