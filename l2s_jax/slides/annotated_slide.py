@@ -1,10 +1,13 @@
 """A slide with its drawn regions, whose picture and mask are had window by window.
 
-At 0.5 um/px a slide is 3.6 billion pixels: nothing here holds a picture of all of it but the overview.
+At 0.5 um/px a slide is 3.6 billion pixels: nothing here holds a picture of all of it but the overview, unless
+it is small at the working scale. Patches overlap, so what is near is painted and read once for all of them.
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 
 import numpy as np
 import shapely
@@ -13,12 +16,15 @@ from l2s_jax.slides.annotations.painting import paint
 from l2s_jax.slides.annotations.types import Annotations, Region
 from l2s_jax.slides.grids import centres
 from l2s_jax.slides.overview import Overview
-from l2s_jax.slides.reading import read_window
+from l2s_jax.slides.reading import UnreadableRegion, read_window
 from l2s_jax.slides.slide import Slide, downsample_at, size_at
 from l2s_jax.types import IGNORE_PIXEL
 
 Box = tuple[int, int, int, int]
 """(top, left, bottom, right) in pixels of the working scale."""
+
+PIXELS_AT_ONCE = 2**24
+"""A slide of no more at the working scale is read whole; masks are painted in bands of so many."""
 
 
 @dataclass(frozen=True)
@@ -53,24 +59,61 @@ class AnnotatedSlide:
         high = np.ceil(np.stack([bottom / down[0], right / down[1]], 1))
         return np.concatenate([np.clip(part, 0, self.size) for part in (low, high)], 1).astype(np.int64)
 
+    @property
+    def band_rows(self) -> int:
+        """Rows of a band that is painted at once."""
+        return max(1, PIXELS_AT_ONCE // self.size[1])
+
+    @cached_property
+    def band(self) -> Callable[[int], np.ndarray]:
+        """From a band's number to its class codes, u8[rows,W]; the last two are kept."""
+        return lru_cache(maxsize=2)(partial(_paint_band, self))
+
+    @cached_property
+    def picture(self) -> np.ndarray | None:
+        """u8[H,W,3]: all of a small slide; None where it is large, or can be read in parts only."""
+        if math.prod(self.size) > PIXELS_AT_ONCE:
+            return None
+        try:
+            return read_window(self.slide, (0, 0), self.size, self.mpp)
+        except UnreadableRegion:
+            return None
+
 
 def mask_window(sheet: AnnotatedSlide, origin: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
     """u8[h,w]: the class codes of a window; beyond the slide nothing is known."""
-    down = downsample_at(sheet.slide, sheet.mpp)
-    top, left = origin[0] * down[0], origin[1] * down[1]
-    area = shapely.box(left, top, left + size[1] * down[1], top + size[0] * down[0])
+    out = np.full(size, IGNORE_PIXEL, np.uint8)
+    (top, left), rows = origin, sheet.band_rows
+    bottom, right = (
+        min(start + length, whole) for start, length, whole in zip(origin, size, sheet.size, strict=True)
+    )
+    for number in range(top // rows, -(-bottom // rows)):
+        first = number * rows
+        low, high = max(top, first), min(bottom, first + rows)
+        codes = sheet.band(number)[low - first : high - first, left:right]
+        out[low - top : high - top, : codes.shape[1]] = codes
+    return out
+
+
+def _paint_band(sheet: AnnotatedSlide, number: int) -> np.ndarray:
+    rows, (height, width) = sheet.band_rows, sheet.size
+    top, down = number * rows, downsample_at(sheet.slide, sheet.mpp)
+    size = (min(rows, height - top), width)
+    area = shapely.box(0, top * down[0], width * down[1], (top + size[0]) * down[0])
     chosen = np.sort(sheet.tree.query(area))
     near = Annotations(tuple(sheet.annotations.regions[number] for number in chosen))
-    mask = paint(near, size, down, origin=origin, background=sheet.undrawn)
-    height, width = (max(0, whole - start) for whole, start in zip(sheet.size, origin, strict=True))
-    mask[height:] = IGNORE_PIXEL
-    mask[:, width:] = IGNORE_PIXEL
-    return mask
+    return paint(near, size, down, origin=(top, 0), background=sheet.undrawn)
 
 
 def image_window(sheet: AnnotatedSlide, origin: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
     """u8[h,w,3]: the picture of a window, white beyond the slide. Raises `UnreadableRegion`."""
-    return read_window(sheet.slide, origin, size, sheet.mpp)
+    if sheet.picture is None:
+        return read_window(sheet.slide, origin, size, sheet.mpp)
+    out = np.full((*size, 3), 255, np.uint8)
+    (top, left), (height, width) = origin, size
+    part = sheet.picture[top : top + height, left : left + width]
+    out[: part.shape[0], : part.shape[1]] = part
+    return out
 
 
 def tissue_window(sheet: AnnotatedSlide, origin: tuple[int, int], size: tuple[int, int]) -> np.ndarray:

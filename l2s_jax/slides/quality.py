@@ -33,7 +33,7 @@ def ink_share(image: np.ndarray, tissue: np.ndarray) -> float:
       image: u8[H,W,3], RGB, at the scale of the tissue mask.
       tissue: bool[H,W]; ink is as saturated as tissue, and counts as such.
     """
-    red, green, blue = (image[tissue][:, channel].astype(np.float32) for channel in range(3))
+    red, green, blue = image[tissue].T.astype(np.float32)
     if not len(red):
         return float("nan")
     brightest = np.maximum(np.maximum(red, green), blue)

@@ -23,17 +23,14 @@ from l2s_jax.prepare.extraction import (
 from l2s_jax.prepare.options import ExtractionOptions
 from l2s_jax.prepare.slides.components import Band, Bands, find_components, pixels_of
 from l2s_jax.prepare.tile_extraction import tile_kinds
-from l2s_jax.slides.annotated_slide import AnnotatedSlide, mask_window, tissue_window
+from l2s_jax.slides.annotated_slide import PIXELS_AT_ONCE, AnnotatedSlide, mask_window, tissue_window
 from l2s_jax.types import IGNORE_PIXEL
-
-BAND_PIXELS = 2**24
-"""Mask pixels painted at once; labelling them takes about ten times as many bytes."""
 
 MOST_CENTRES = 256
 """A region of more is first cut into squares that hold about so many: K-means takes time with the square."""
 
 
-def bands_of(sheet: AnnotatedSlide, pixels: int = BAND_PIXELS) -> Bands:
+def bands_of(sheet: AnnotatedSlide, pixels: int = PIXELS_AT_ONCE) -> Bands:
     """The bands of a slide's mask, in the columns in which there are regions; those without are left out."""
     height, width = sheet.size
     rows = max(1, pixels // width)
@@ -98,7 +95,8 @@ def extract_centred_in_bands(
         )
     origins = push_inside(np.concatenate([np.zeros((0, 2)), *centres]), sheet.size, size)
     counted = np.zeros((len(origins), 256), np.int64)
-    for number, origin in enumerate(origins.tolist()):
+    for number in np.lexsort(origins.T[::-1]).tolist():  # in the order of the bands
+        origin = origins[number].tolist()
         window = mask_window(sheet, (origin[0], origin[1]), (size, size))
         counted[number] = np.bincount(window.reshape(-1), minlength=256)
     labels = mask_labels(counted, background, options.label_rule)
