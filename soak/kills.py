@@ -18,6 +18,8 @@ from soak.workspace import TRAIN, Workspace
 SIGNALS = (signal.SIGKILL,) * 6 + (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 KEPT = Path("build") / "soak"
 """Where files that differ are kept."""
+PYTHONS_OWN_S = 1.0
+"""Python answers to Ctrl-C with a traceback while it starts itself; none of ours can run by then."""
 CLEAN_S = 30
 """A signal that asks is heeded within so many seconds."""
 
@@ -79,6 +81,8 @@ def kill_once_more(
     for _ in range(rng.randint(2, 6)):
         how = rng.choice(SIGNALS)
         moment = rng.uniform(0.02, 1.02) * reference.seconds
+        if how != signal.SIGKILL:
+            moment = max(moment, PYTHONS_OWN_S)
         done = run(arguments, stop_after=moment, stop_with=how)
         counts.add("starts")
         if done.code is None or done.code != 0:

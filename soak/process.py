@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import psutil
 
-COMMAND = (sys.executable, "-c", "from l2s_jax.cli.app import main; main()")
+COMMAND = (sys.executable, "-c", "from l2s_jax.cli.start import main; main()")
 PATIENCE_S = 600
 """A command that takes longer hangs."""
 

@@ -17,6 +17,7 @@ from l2s_jax.cli.advice import advice
 from l2s_jax.cli.commands import COMMANDS, summary
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.jax_setup import require_device
+from l2s_jax.system.stopping import interrupts_repeated
 
 if TYPE_CHECKING:
     from l2s_jax.cli.options import Command
@@ -33,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     With 0, 1 (something found or failed), 2 (wrong use or data), 3 (a loss that is not finite) or 130
     (stopped).
     """
-    code = run(sys.argv[1:] if arguments is None else list(arguments))
+    with interrupts_repeated():
+        code = run(sys.argv[1:] if arguments is None else list(arguments))
     if code and _threads_left():
         # A checkpoint that could not be written can leave writer threads behind; do not wait for them.
         with contextlib.suppress(OSError):

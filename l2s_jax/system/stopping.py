@@ -1,6 +1,8 @@
 """Being asked to stop: signals as a flag that is never lost, and the error that says that it was heeded."""
 
+import _thread
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +15,9 @@ Handler = Callable[[int, FrameType | None], None]
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Ctrl-C, what batch systems and containers send, and what a closed terminal sends; Windows has no SIGHUP."""
+
+
+REPEAT_S = 0.05
 
 
 class Stopped(UserError):
@@ -93,6 +98,30 @@ def interrupts_later() -> Iterator[None]:
     finally:
         for number, frame in kept:
             callable_ones[number](number, frame)
+
+
+@contextmanager
+def interrupts_repeated() -> Iterator[None]:
+    """Repeats a Ctrl-C that Python could not hand on until somebody receives it.
+
+    `KeyboardInterrupt` is raised wherever the main thread is. In a finaliser or in a callback of the garbage
+    collector, such as some versions of JAX have, Python prints and forgets it.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            before(unraisable)
+            return
+        again = threading.Timer(REPEAT_S, _thread.interrupt_main)
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _ignored(number: int) -> bool:
