@@ -101,6 +101,11 @@ class UndrawnOptions:
     BACH's classes and no frame background, as in the challenge."""
     frame: tuple[str, ...] = ()
     """Names in the annotations of areas that are drawn completely, beside QuPath's Region*."""
+    corrected_from: tuple[Path, ...] = ()
+    """Folders of predictions that the annotations are corrections of, beside --predictions."""
+    untouched: Literal["unknown", "locked", "truth"] = "unknown"
+    """What predicted objects in the annotations are that nobody has touched: `unknown` and not scored; true
+    where they were `locked` in QuPath; or `truth`."""
 
 
 def preset_help(words: Mapping[Any, str], presets: Mapping[Any, Any]) -> str:

@@ -51,7 +51,7 @@ def read_annotated(one: SlideInput, how: SlideReading, folder: Path) -> Annotate
         covers a pixel.
     """
     is_mask = one.annotation is not None and annotation_kind(one.annotation) == "mask"
-    parsed = Parsed((), None, ()) if is_mask else outlines_of(one, folder)
+    parsed = Parsed((), None, ()) if is_mask else outlines_of(one, folder, how.options)
     slide = open_input(one, parsed, how.slide_mpp, how.scales)
     undrawn = IGNORE_PIXEL
     annotations = Annotations(())

@@ -36,7 +36,7 @@ MAX_HOLE_PAIRS = 100_000
 """Pairs of a hole and a region of its layer that meet; bounds the time of cutting."""
 
 
-_COUNTED = ("repaired", "rewound", "degenerate", "ignored", "outside", "clipped")
+_COUNTED = ("repaired", "rewound", "degenerate", "ignored", "unseen", "outside", "clipped")
 
 
 class _Shape(NamedTuple):
@@ -80,10 +80,7 @@ def annotations_from(
         regions,
         frames=tuple(region.polygon for region in drawn if region.code == FRAME),
         mpp=parsed.mpp,
-        **{
-            name: counts[name]
-            for name in ("repaired", "rewound", "degenerate", "ignored", "outside", "clipped")
-        },
+        **{name: counts[name] for name in _COUNTED},
         covered=hidden.covered,
         doubled=hidden.doubled,
         skipped=parsed.skipped,
@@ -107,6 +104,9 @@ def _mended(parsed: Parsed, table: ClassTable, shift: np.ndarray, counts: Counte
             counts["degenerate"] += 1
         elif outline.negative:
             shapes.append(_Shape(outline, IGNORED, mended.polygons))
+        elif outline.unseen:
+            counts["unseen"] += 1
+            shapes.append(_Shape(outline, IGNORE_PIXEL, mended.polygons))
         elif (found := meaning_of(table, outline.names, outline.ident)) is None:
             unknown[first_name(outline.names) or "(no name)"] += 1
         else:
