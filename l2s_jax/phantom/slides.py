@@ -95,7 +95,10 @@ def true_regions(
     """Class and outline, in level-0 pixels, of all that is on a slide but stroma, drawn by anybody or not.
 
     Args:
-      number: of the slide, from 0; the other arguments are those of `draw_slides`.
+      number: of the slide, from 0.
+      patch_size: as in `draw_slides`.
+      overlap: as in `draw_slides`.
+      seed: as in `draw_slides`.
     """
     section = _section(patch_size, overlap, seed, number)
     return [(DRAWN.names[code], _scaled(Region(polygon, code))) for code, polygon in section.regions]

@@ -21,9 +21,9 @@ from l2s_jax.prediction.slides.outputs import output_paths
 from l2s_jax.prediction.slides.predict import predict_slides, working_mpp
 from l2s_jax.prediction.tiles import Weighting
 from l2s_jax.runs.leaks import near_groups, require_unseen, warn_of_near
+from l2s_jax.slides.annotations.choices import Undrawn, Untouched
 from l2s_jax.slides.annotations.class_names import BACH_CLASSES, ClassTable, bach_table, class_table
-from l2s_jax.slides.annotations.corrections import Untouched
-from l2s_jax.slides.annotations.frames import Undrawn, undrawn_as, undrawn_text
+from l2s_jax.slides.annotations.frames import undrawn_as, undrawn_text
 from l2s_jax.slides.annotations.of_slide import OutlinesFrom, read_slide_annotations
 from l2s_jax.slides.annotations.predicted_files import (
     predicted_files,

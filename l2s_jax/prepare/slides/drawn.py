@@ -160,9 +160,7 @@ def _digest(path: Path) -> str:
     return sha256_of_file(path) if path.is_file() else str(path.resolve())
 
 
-def _key(
-    one: SlideInput, slide_mpp: float | None, table: Scales | None, options: AnnotationOptions
-) -> str:
+def _key(one: SlideInput, slide_mpp: float | None, table: Scales | None, options: AnnotationOptions) -> str:
     content: list[Any] = [one.name, one.mpp, slide_mpp, options.untouched]
     content += [(table or {}).get(name) for name in (one.slide.name, one.slide.stem)]
     for path in (one.slide, one.annotation, *predicted_files(one.slide, options.corrected_from)):

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from l2s_jax.prepare.options import HeldOut, PatchOptions, PictureOptions, Share
-from l2s_jax.slides.annotations.corrections import Untouched
+from l2s_jax.slides.annotations.choices import Undrawn, Untouched
 from l2s_jax.slides.area_folders import AreaFolders
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.ranges import Range
-
-Undrawn = Literal["unknown", "background"]
 
 MPP = (0.05, 100.0)
 """um/px at which patches can be cut; beyond lie slips of the keyboard."""

@@ -15,7 +15,6 @@ from l2s_jax.prepare.pipeline import Prepared, full_recipe, prepare_sources
 from l2s_jax.prepare.slides.assignment import assign_slides, describe_splits
 from l2s_jax.prepare.slides.class_table import OwnClasses, describe_drawn, label_code, own_classes
 from l2s_jax.prepare.slides.drawn import Drawn, Scales, refuse_twice, scan_slide
-from l2s_jax.prepare.slides.found_classes import FRAME
 from l2s_jax.prepare.slides.inputs import Inputs, SlideInput, find_inputs
 from l2s_jax.prepare.slides.knowledge import describe_known, require_two_known
 from l2s_jax.prepare.slides.labelled import describe_labelled, picture_group
@@ -24,6 +23,7 @@ from l2s_jax.prepare.slides.picture_sources import labelled_pictures, picture_so
 from l2s_jax.prepare.slides.reading import SlideReading, read_annotated
 from l2s_jax.prepare.slides.table import read_groups
 from l2s_jax.prepare.sources import Preparation, Source
+from l2s_jax.slides.annotations.class_names import FRAME_OF_QUPATH
 from l2s_jax.slides.annotations.corrections import describe_told
 from l2s_jax.slides.annotations.predicted_files import require_predictions
 from l2s_jax.slides.marked import marked_files, require_marked
@@ -200,7 +200,7 @@ def scan_slides(
 
 def _drawn_content(own: OwnClasses, name: str) -> Mapping[str, float]:
     """mm2 of each class on a slide, and of its frames; not of what is ignored."""
-    words = {**{one: one for one in own.classes.names}, FRAME: "(frames)"}
+    words = {**{one: one for one in own.classes.names}, FRAME_OF_QUPATH: "(frames)"}
     return {words[key]: area for key, area in own.of_slide[name].items() if key in words}
 
 

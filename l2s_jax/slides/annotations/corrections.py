@@ -8,19 +8,16 @@ ones; 0.2 and 0.3 keep no ids. All keep the measurements. Coordinates are export
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import shapely
 
+from l2s_jax.slides.annotations.choices import Untouched
 from l2s_jax.slides.annotations.class_names import first_name
 from l2s_jax.slides.annotations.repair import polygons_from_rings
 from l2s_jax.slides.annotations.types import Outline
 from l2s_jax.system.errors import UserError
-
-Untouched = Literal["unknown", "locked", "truth"]
-"""What predicted outlines are that a person has left as they were: of no known class; true where they are
-locked, which QuPath keeps, and unknown elsewhere; or true."""
 
 MOVED = 0.05
 """Level-0 pixels by which an outline may differ on average and still be the same: what rounding does."""
@@ -96,10 +93,10 @@ def tell(predicted: Sequence[Outline], found: Sequence[Outline], untouched: Unto
 def _not_known(number: int, some: bool) -> str:
     where = "are in none of the files under --corrected-from" if some else "are a network's predictions"
     return (
-        f"{number} object(s) {where}: by their ids or measurements l2s predict wrote them, and nobody can tell "
-        "which of them were corrected. Name the folder(s) that predict wrote them into with --corrected-from "
-        "(predict again into another folder where they are lost); or say --untouched truth where somebody "
-        "has looked at all of them"
+        f"{number} object(s) {where}: by their ids or measurements l2s predict wrote them, and nobody can "
+        "tell which of them were corrected. Name the folder(s) that predict wrote them into with "
+        "--corrected-from (predict again into another folder where they are lost); or say --untouched truth "
+        "where somebody has looked at all of them"
     )
 
 
@@ -173,7 +170,8 @@ def describe_told(counts: Iterable[Counts], untouched: Untouched) -> list[str]:
     if total.unseen:
         lines.append(
             f"{total.unseen} untouched predictions are unknown, neither learned nor scored: nobody has said "
-            "that they are right. --untouched locked takes those for true that were locked in QuPath, truth all"
+            "that they are right. --untouched locked takes those for true that were locked in QuPath, truth "
+            "all of them"
         )
     if total.accepted:
         why = "they were locked" if untouched == "locked" else "--untouched truth says so"

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from l2s_jax.slides.annotations.choices import Untouched
 from l2s_jax.slides.annotations.class_names import ClassTable
-from l2s_jax.slides.annotations.corrections import Untouched
 from l2s_jax.slides.annotations.kinds import annotation_kind
 from l2s_jax.slides.annotations.reading import mask_fits, read_annotations
 from l2s_jax.slides.annotations.types import Annotations, Outline
@@ -44,7 +44,8 @@ def read_slide_annotations(
       slide: from `open_slide`.
       outlines_from: see `OutlinesFrom`; it matters on slides with bounds only.
       allow_empty: return no regions instead of refusing a file without any.
-      predicted: see `read_annotations`, and `untouched`.
+      predicted: see `read_annotations`.
+      untouched: see `read_annotations`.
 
     Raises:
       UserError: see `read_annotations`.

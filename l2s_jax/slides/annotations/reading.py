@@ -8,8 +8,9 @@ import numpy as np
 import shapely
 
 from l2s_jax.data.pictures import picture_size, read_mask
+from l2s_jax.slides.annotations.choices import Untouched
 from l2s_jax.slides.annotations.class_names import ClassTable
-from l2s_jax.slides.annotations.corrections import Untouched, tell
+from l2s_jax.slides.annotations.corrections import tell
 from l2s_jax.slides.annotations.geojson_format import parse_geojson
 from l2s_jax.slides.annotations.kinds import annotation_kind
 from l2s_jax.slides.annotations.outlines import annotations_from

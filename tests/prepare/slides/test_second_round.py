@@ -58,7 +58,9 @@ def rounds(tmp_path):
 def write_predictions(path):
     path.parent.mkdir(exist_ok=True)
     regions = tuple(
-        Region(shapely.box(left * BLOCK, top * BLOCK, right * BLOCK, bottom * BLOCK), CLASSES.names.index(name))
+        Region(
+            shapely.box(left * BLOCK, top * BLOCK, right * BLOCK, bottom * BLOCK), CLASSES.names.index(name)
+        )
         for name, top, left, bottom, right in PREDICTED
     )
     measured = [{PREDICTED_AREA: 1.0}] * len(regions)
