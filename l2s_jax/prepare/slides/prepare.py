@@ -24,7 +24,7 @@ from l2s_jax.prepare.slides.reading import SlideReading, read_annotated
 from l2s_jax.prepare.slides.table import read_groups
 from l2s_jax.prepare.sources import Preparation, Source
 from l2s_jax.slides.annotations.class_names import FRAME_OF_QUPATH
-from l2s_jax.slides.annotations.corrections import describe_told
+from l2s_jax.slides.annotations.corrections import describe_told, unseen_in_held_out
 from l2s_jax.slides.annotations.predicted_files import require_predictions
 from l2s_jax.slides.marked import marked_files, require_marked
 from l2s_jax.slides.mpp import read_mpp_table
@@ -153,7 +153,9 @@ def _decide(
     same = all(earlier.get(name) == value for name, value in asked.items())
     known = {group: one for group, one in earlier.get("splits", {}).items() if same and one in SPLITS}
     splits = assign_slides(scanned.slides, content, options.split, options.seed, known)
-    for line in describe_splits(scanned.slides, content, splits):
+    held = {one.name for one in scanned.slides if splits[one.group] != "train"}
+    unseen = sum(one.told.unseen for name, one in scanned.drawn.items() if name in held)
+    for line in (*describe_splits(scanned.slides, content, splits), *unseen_in_held_out(unseen)):
         say(line)
     return Decided(own, splits, _reading(options, {**known, **splits}) | asked)
 

@@ -156,6 +156,17 @@ def _objects(outlines: Iterable[Outline]) -> Iterator[list[Outline]]:
     yield from of_id.values()
 
 
+def unseen_in_held_out(number: int) -> list[str]:
+    """What untouched predictions on slides that are measured on do to the figures."""
+    if not number:
+        return []
+    return [
+        f"warning: on slides of val and test {number} untouched predictions are unknown, so that a network "
+        "is not scored where the one that drew them may have erred: figures come out too good. Leave these "
+        "slides as they were drawn by hand, or delete or lock the predictions on them"
+    ]
+
+
 def describe_told(counts: Iterable[Counts], untouched: Untouched) -> list[str]:
     """What became of the predictions of all slides, and what that means; nothing without predictions."""
     total = Counts(*map(sum, zip(*counts, strict=True)))

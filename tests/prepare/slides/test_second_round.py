@@ -99,7 +99,7 @@ def test_what_was_corrected_is_learned_and_what_nobody_touched_is_not(rounds):
     require_truth(made, truth_with(untouched=False))
     text = "\n".join(said)
     assert "16 predicted outlines: 4 corrected, 4 deleted, 8 untouched; 24 were drawn by hand" in text
-    assert "8 untouched predictions are unknown" in text and "warning" not in text
+    assert "8 untouched predictions are unknown" in text and "taken for true" not in text
     reading = (folder / "out" / "prepared.toml").read_text()
     assert 'untouched = "unknown"' in reading and "predictions" in reading
 
@@ -144,3 +144,12 @@ def test_inspect_tells_them_apart_too(rounds, capsys):
     assert "4 predicted outlines: 1 corrected, 1 deleted, 2 untouched" in capsys.readouterr().out
     assert l2s(*inspect, "--out", folder / "b") == 2
     assert "--corrected-from" in capsys.readouterr().err
+
+
+def test_what_is_left_in_frames_and_in_val_and_test_is_said(rounds):
+    options, slides, folder = rounds
+    said = []
+    made = prepare_slides(slides, folder / "out", options, HERE, say=said.append)
+    held = len({row.group for row in made.manifest.patches if row.split != "train"})
+    assert held and any(f"warning: on slides of val and test {2 * held} untouched" in line for line in said)
+    assert any("1 untouched predictions reach into frames: delete" in line for line in made.report)
