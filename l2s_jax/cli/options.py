@@ -8,6 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import tyro
 
+from l2s_jax.slides.annotations.choices import Undrawn, Untouched
+
 Config = Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")]
 Manifest = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MANIFEST")]
 Run = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
@@ -96,11 +98,16 @@ class NameOptions:
 class UndrawnOptions:
     """What pixels are that nobody drew."""
 
-    undrawn: Literal["unknown", "background"] | None = None
+    undrawn: Undrawn | None = None
     """Unknown and left out; or background. By default background inside frames and unknown elsewhere; with
     BACH's classes and no frame background, as in the challenge."""
     frame: tuple[str, ...] = ()
     """Names in the annotations of areas that are drawn completely, beside QuPath's Region*."""
+    corrected_from: tuple[Path, ...] = ()
+    """Folders of predictions that the annotations are corrections of, beside --predictions."""
+    untouched: Untouched = "unknown"
+    """What predicted objects in the annotations are that nobody has touched: `unknown` and not scored; true
+    where they were `locked` in QuPath; or `truth`."""
 
 
 def preset_help(words: Mapping[Any, str], presets: Mapping[Any, Any]) -> str:

@@ -12,6 +12,8 @@
   allowed optional, names of the classes that can occur in the patch, separated by semicolons; without it an
           image-level patch is taken to hold its label and the background only. It may stand
           alone: no class is known to be there, but which ones can be
+  bag     optional, name of the whole (a slide, a box, a large picture) that the patch is a part of
+  bag_label  name of the class that is somewhere in that whole, though perhaps not in this patch
 
 Every field is text as it stands, `NA` and `020` included; rows of nothing but commas are passed over.
 `classes.toml` is described in `l2s_jax.data.classes`.
@@ -40,6 +42,7 @@ STAIN = "stain.json"
 REQUIRED_COLUMNS = ("image", "mask", "label", "group", "split")
 OPTIONAL_COLUMNS = ("mpp", "source")
 ALLOWED = "allowed"
+BAG = ("bag", "bag_label")
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 __all__ = [
@@ -70,6 +73,8 @@ class PatchRow:
     mpp: float | None = None
     source: str = ""
     allowed: tuple[int, ...] = ()  # class codes that can occur; empty: the label and the background
+    bag: str = ""  # the whole that it is a part of, "" for none
+    bag_label: int = IGNORE_LABEL  # code of a class that is somewhere in that whole
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,7 @@ def parse_manifest(path: str | Path, *, allow_outside: bool = False) -> tuple[Ma
         problems += [f"{PATCHES} line {line}: {fault}" for fault in faults]
         if row is not None:
             rows.append(row)
+    problems += _torn_bags(rows)
     if not rows and not problems:
         raise UserError(f"{folder / PATCHES} has a header but no rows: there is nothing to work on")
     sha256 = hashlib.sha256(classes_bytes + b"\0" + patches_bytes).hexdigest()
@@ -193,7 +199,7 @@ def _parse_row(
     faults = []
     if any(text.strip() for text in record.get(None, ())):  # type: ignore[call-overload]
         faults.append("more fields than the header has (quote a name that contains a comma)")
-    for column in ("image", "mask", "group", "source"):
+    for column in ("image", "mask", "group", "source", "bag"):
         if fault := control_fault(value.get(column, "")):
             faults.append(f"{column} {fault}")
     if not value["image"]:
@@ -212,13 +218,15 @@ def _parse_row(
         faults.append(f"split {value['split']!r} is none of {', '.join(SPLITS)}")
     mpp = _parse_mpp(value.get("mpp", ""), faults)
     allowed = _parse_allowed(value.get(ALLOWED, ""), label, classes, faults)
+    bag = _parse_bag(value, label, allowed, classes, faults)
     paths = {column: _parse_path(folder, column, value[column], root, faults) for column in ("image", "mask")}
     if faults:
         return None, faults
     image = cast(Path, paths["image"])
     split = cast(Split, value["split"])
     source = value.get("source", "")
-    return PatchRow(line, image, paths["mask"], label, value["group"], split, mpp, source, allowed), []
+    row = PatchRow(line, image, paths["mask"], label, value["group"], split, mpp, source, allowed, *bag)
+    return row, []
 
 
 def _no_class(name: str, classes: Classes) -> str:
@@ -255,6 +263,41 @@ def _parse_allowed(text: str, label: int, classes: Classes, faults: list[str]) -
     return codes
 
 
+def _parse_bag(
+    value: dict[str, str], label: int, allowed: tuple[int, ...], classes: Classes, faults: list[str]
+) -> tuple[str, int]:
+    """The whole that a patch is a part of and the code of its class; "" and `IGNORE_LABEL` without one."""
+    bag, name = (value.get(column, "") for column in BAG)
+    if not bag and not name:
+        return "", IGNORE_LABEL
+    if not bag or not name:
+        faults.append(f"{BAG[0]} {bag!r} and {BAG[1]} {name!r}: give both, or none")
+    elif name not in classes.names:
+        faults.append(f"{BAG[1]} {_no_class(name, classes)}")
+    elif value["mask"] or label != IGNORE_LABEL:
+        faults.append(f"{BAG[0]} is for patches of which no mask and no label is known: leave it empty here")
+    elif classes.names.index(name) not in allowed:
+        faults.append(f"{BAG[1]} {name!r} is not among the classes that {ALLOWED} says can be in the patch")
+    else:
+        return bag, classes.names.index(name)
+    return "", IGNORE_LABEL
+
+
+def _torn_bags(rows: Sequence[PatchRow]) -> list[str]:
+    """Wholes whose patches differ in what is said of the whole."""
+    first: dict[str, PatchRow] = {}
+    faults = []
+    for row in rows:
+        one = first.setdefault(row.bag, row)
+        what = (one.bag_label, one.group, one.split)
+        if row.bag and what != (row.bag_label, row.group, row.split):
+            faults.append(
+                f"{PATCHES} line {row.line}: bag {row.bag!r} has another {BAG[1]}, group or split in line "
+                f"{one.line}: name wholes so that no two have one name"
+            )
+    return faults
+
+
 def _parse_path(folder: Path, column: str, name: str, root: Path | None, faults: list[str]) -> Path | None:
     if not name:
         return None
@@ -278,11 +321,14 @@ def write_patches(
     folder, patches = Path(folder), list(patches)
     root = folder if root is None else root
     with_allowed = any(patch.allowed for patch in patches)
+    with_bags = any(patch.bag for patch in patches)
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(REQUIRED_COLUMNS + OPTIONAL_COLUMNS + ((ALLOWED,) if with_allowed else ()))
+    more = ((ALLOWED,) if with_allowed else ()) + (BAG if with_bags else ())
+    writer.writerow(REQUIRED_COLUMNS + OPTIONAL_COLUMNS + more)
     for patch in patches:
         allowed = (";".join(classes.names[code] for code in patch.allowed),) if with_allowed else ()
+        bag = (patch.bag, classes.names[patch.bag_label] if patch.bag else "") if with_bags else ()
         writer.writerow(
             (
                 _relative(patch.image, folder, root),
@@ -293,6 +339,7 @@ def write_patches(
                 "" if patch.mpp is None else f"{patch.mpp:.6g}",
                 patch.source,
                 *allowed,
+                *bag,
             )
         )
     write_text(folder / PATCHES, out.getvalue())

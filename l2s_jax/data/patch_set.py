@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -40,6 +41,19 @@ class PatchSet:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @cached_property
+    def bag(self) -> np.ndarray:
+        """i32[N]: the number of the whole that each patch is a part of; -1 for none."""
+        numbers: dict[str, int] = {}
+        return np.array(
+            [numbers.setdefault(row.bag, len(numbers)) if row.bag else -1 for row in self.rows], np.int32
+        )
+
+    @cached_property
+    def bag_label(self) -> np.ndarray:
+        """i32[N]: the class that is somewhere in that whole; `IGNORE_LABEL` without one."""
+        return np.array([row.bag_label for row in self.rows], np.int32)
 
 
 def load_patches(rows: Sequence[PatchRow], classes: Classes, memory_gib: float) -> PatchSet:

@@ -12,7 +12,7 @@ from shapely import Polygon, box, transform
 
 from l2s_jax.data.classes import Classes
 from l2s_jax.data.pictures import write_png
-from l2s_jax.phantom.bach import BLOCK, MPP, blocks, phantom_section
+from l2s_jax.phantom.bach import BLOCK, MPP, Section, blocks, phantom_section
 from l2s_jax.phantom.patches import phantom_patch
 from l2s_jax.phantom.slide_writing import write_pyramidal_slide
 from l2s_jax.slides.annotations.types import Annotations, Region
@@ -89,9 +89,28 @@ def name_of(number: int) -> str:
     return f"case{number // 2 + 1}{'ab'[number % 2]}"
 
 
+def true_regions(
+    number: int, *, patch_size: int = 32, overlap: float = 0.0, seed: int = 0
+) -> list[tuple[str, Polygon]]:
+    """Class and outline, in level-0 pixels, of all that is on a slide but stroma, drawn by anybody or not.
+
+    Args:
+      number: of the slide, from 0.
+      patch_size: as in `draw_slides`.
+      overlap: as in `draw_slides`.
+      seed: as in `draw_slides`.
+    """
+    section = _section(patch_size, overlap, seed, number)
+    return [(DRAWN.names[code], _scaled(Region(polygon, code))) for code, polygon in section.regions]
+
+
+def _section(patch_size: int, overlap: float, seed: int, number: int) -> Section:
+    return phantom_section((6 * patch_size, 8 * patch_size), 5000 + 100 * seed + number, overlap)
+
+
 def _draw_slide(folder: Path, patch_size: int, overlap: float, seed: int, number: int) -> None:
-    shape = (6 * patch_size, 8 * patch_size)
-    section = phantom_section(shape, 5000 + 100 * seed + number, overlap)
+    section = _section(patch_size, overlap, seed, number)
+    shape = section.mask.shape
     size = shape[0] * BLOCK, shape[1] * BLOCK
     write_pyramidal_slide(
         folder / f"{name_of(number)}.svs", partial(blocks, section.image), size=size, mpp=MPP

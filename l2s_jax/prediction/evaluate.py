@@ -137,6 +137,9 @@ def check_comparable(contents: Manifest, classes: Classes, manifest: str | Path)
 def figure_lines(result: dict[str, Any]) -> list[str]:
     """The figures of a split in a few lines, from `judging.figures`."""
     lines = []
+    share = result["scored_share"]
+    if share is not None and share < 1:
+        lines.append(f"scored: {share:.1%} of the masks' pixels; the other {1 - share:.1%} are unknown")
     if result["n_masks"]:
         pooled, images, groups = result["pooled"], result["per_image"], result["per_group"]
         for name, title in (

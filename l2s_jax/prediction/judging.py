@@ -32,6 +32,7 @@ class Judged(NamedTuple):
     row: PatchRow
     matrix: np.ndarray | None  # i64[C,C], truth in rows; None without a mask
     label: int  # the classifier's class
+    pixels: int = 0  # of its mask, known or not
 
 
 def read_pictures(rows: Sequence[PatchRow], classes: Classes) -> Iterator[Picture]:
@@ -57,7 +58,8 @@ def judge(forward: Forward, pictures: Any, classes: int, tiling: Tiling) -> Iter
     predictions = predict_pictures(forward, (picture.image for picture in decoded), tiling)
     for picture, (codes, class_logits) in zip(judged, predictions, strict=True):
         matrix = None if picture.mask is None else confusion_matrix(picture.mask, codes, classes)
-        yield Judged(picture.row, matrix, int(class_logits.argmax()))
+        pixels = 0 if picture.mask is None else picture.mask.size
+        yield Judged(picture.row, matrix, int(class_logits.argmax()), pixels)
 
 
 def pooled_matrix(judged: Sequence[Judged], classes: int) -> np.ndarray:
@@ -80,7 +82,8 @@ def figures(judged: Sequence[Judged], classes: Classes, ddof: int = 1) -> dict[s
 
     `pooled` counts every pixel once; `per_image` and `per_group` are the mean over images or groups of each
     one's own figure, of a class (f1_NAME and so on) over those in whose truth it occurs, with standard
-    deviation, ddof and n. Values in 0..1.
+    deviation, ddof and n. Values in 0..1. `scored_share` is the share of the masks' pixels that are known;
+    None without masks.
     """
     pooled = pooled_matrix(judged, len(classes))
     labels = label_matrix(judged, len(classes))
@@ -89,6 +92,7 @@ def figures(judged: Sequence[Judged], classes: Classes, ddof: int = 1) -> dict[s
         "n_images": len(judged),
         "n_masks": sum(one.matrix is not None for one in judged),
         "n_groups": len({one.row.group for one in judged}),
+        "scored_share": scored_share(judged, pooled),
         "pooled": summary(pooled),
         "per_class": {key: value.tolist() for key, value in per_class(pooled).items()},
         "confusion_matrix": pooled.tolist(),
@@ -101,6 +105,12 @@ def figures(judged: Sequence[Judged], classes: Classes, ddof: int = 1) -> dict[s
             "confusion_matrix": labels.tolist(),
         },
     }
+
+
+def scored_share(judged: Sequence[Judged], pooled: np.ndarray) -> float | None:
+    """The share of the masks' pixels of which the class is known, 0..1; None without masks."""
+    pixels = sum(one.pixels for one in judged)
+    return float(pooled.sum()) / pixels if pixels else None
 
 
 def group_matrices(judged: Sequence[Judged]) -> dict[str, np.ndarray]:

@@ -85,6 +85,8 @@ def predict(
     predictor = load_predictor(run, stride, weighting, batch_size, stain)
     if predictor.unfinished:
         say(f"warning: {predictor.unfinished}")
+    if predictor.without_background:
+        say(f"warning: {predictor.without_background}")
     if pictures:
         require_own_table(out / FRACTIONS_FILE, fraction_columns(predictor.classes))
     failures = [*refused, *(predict_slides(whole, out, predictor, slides, say)[1] if whole else [])]

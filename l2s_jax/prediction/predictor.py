@@ -30,6 +30,7 @@ class Predictor(NamedTuple):
     reference_sha256: str  # of the picture that they are from; "" without one
     identity: str  # changes with the weights and the reference
     unfinished: str = ""  # that the run is not finished, in words; see `runs.folder.unfinished`
+    without_background: str = ""  # that it has not learned what background is, in words
 
 
 Stain = Literal["run", "off"]
@@ -66,4 +67,34 @@ def load_predictor(
         digest.update(of_picture.encode())
     classes, forward = read_run_classes(run), make_forward(network, batch_size)
     identity = digest.hexdigest()
-    return Predictor(forward, classes, tiling, facts.mpp, reference, of_picture, identity, unfinished(run))
+    return Predictor(
+        forward,
+        classes,
+        tiling,
+        facts.mpp,
+        reference,
+        of_picture,
+        identity,
+        unfinished(run),
+        without_background(classes, facts.background_seen),
+    )
+
+
+def without_background(classes: Classes, seen: bool | None) -> str:
+    """That a run has not learned what background is, and what follows; "" where it has.
+
+    Args:
+      classes: the run's.
+      seen: whether there was background in what it learned from, where that is known.
+    """
+    if classes.background is not None and seen is not False:
+        return ""
+    others = [name for code, name in enumerate(classes.names) if code != classes.background]
+    what = "none of the run's classes is background"
+    if classes.background is not None:
+        name = classes.names[classes.background]
+        what = f"the run has learned from nothing that is {name!r}, its background"
+    return (
+        f"{what}: all that is predicted is called {' or '.join(others)}, tissue of no interest too. Train "
+        "with background or frames that are drawn; on slides, --within FOLDER says where to look"
+    )

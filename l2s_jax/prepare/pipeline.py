@@ -29,7 +29,7 @@ from l2s_jax.stain.reference_file import load_reference, save_reference
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import sha256_of_file
 from l2s_jax.system.names import without_unnameable
-from l2s_jax.types import PATCH_MULTIPLE, SPLITS, fits_network
+from l2s_jax.types import IGNORE_LABEL, PATCH_MULTIPLE, SPLITS, fits_network
 
 MOST_NOTES = 20
 
@@ -244,6 +244,8 @@ def _rows(out: Path, pairs: Sequence[tuple[Source, Record]]) -> list[PatchRow]:
                     mpp=record["mpp"],
                     source=row["source"],
                     allowed=tuple(row.get("allowed", ())),
+                    bag=row.get("bag", ""),
+                    bag_label=row.get("bag_label", IGNORE_LABEL),
                 )
             )
     return rows

@@ -61,6 +61,7 @@ class NetworkFacts:
     mean: tuple[float, ...]  # of RGB in 0..1, at prediction
     std: tuple[float, ...]
     mpp: float | None  # micrometres a pixel of the training patches, where the manifest says
+    background_seen: bool | None = None  # in what it learned from; None where that was not written down
 
 
 class RunManifest(NamedTuple):

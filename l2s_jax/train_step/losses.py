@@ -1,9 +1,11 @@
 """The losses and their class weights, as pure functions: the paper's two, and two for sets of labels."""
 
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, UInt8
+from jaxtyping import Array, Bool, Float, Int, Int32, UInt8
 
 
 def cell_counts(
@@ -92,11 +94,76 @@ def presence_loss(
       rows: patches that take part.
       share: of the low-resolution pixels, 0 to 1; at least one pixel counts.
     """
+    return -_mean_of_rows(presence_of(coarse_logits, label, rows, share), rows)
+
+
+def presence_of(
+    coarse_logits: Float[Array, "b h w c"], label: Int[Array, " b"], rows: Bool[Array, " b"], share: float
+) -> Float[Array, " b"]:
+    """How surely a class is in each patch: mean log p over the share of it where that is largest; <= 0.
+
+    Arguments as `presence_loss`; outside of `rows` it is of class 0.
+    """
     b, h, w, _ = coarse_logits.shape
     code = jnp.where(rows, label, 0)[:, None, None, None]
     log_p = jnp.take_along_axis(jax.nn.log_softmax(coarse_logits), code, axis=-1).reshape(b, h * w)
     largest, _ = jax.lax.top_k(log_p, max(1, round(share * h * w)))
-    return -_mean_of_rows(largest.mean(1), rows)
+    return largest.mean(1)
+
+
+class Bags(NamedTuple):
+    """Wholes (slides, boxes) of which a class is known to be somewhere in them; of the N patches of a run."""
+
+    of_row: Int32[Any, " n"]  # number of the whole that a patch is a part of; -1 for none
+    label: Int32[Any, " n"]  # class that is somewhere in that whole; not read outside of wholes
+
+
+UNSEEN = 1.0
+"""More than any `presence_of`: of a patch that has not been looked at yet."""
+
+
+def bag_presence_loss(
+    coarse_logits: Float[Array, "b h w c"],
+    label: Int[Array, " b"],
+    named: Bool[Array, " b"],
+    parts: Bool[Array, " b"],
+    index: Int[Array, " b"],
+    bags: Bags,
+    evidence: Float[Array, " n"],
+    share: float,
+) -> tuple[Float[Array, ""], Float[Array, " n"]]:
+    """L_presence of patches with a label and of parts of wholes, which have it as a whole only.
+
+    Of a whole that patch alone counts of which the network is surest, among all of its patches and not only
+    those of the batch: what it said of each the last time is kept (multiple-instance learning by the
+    top-scoring instance, as in Campanella et al. 2019, without a pass over all patches before each epoch).
+    Until each of its patches has been seen once a whole does not count. A whole of one patch is a patch with
+    a label.
+
+    Args:
+      coarse_logits: low-resolution logits.
+      label: class of each patch; not read outside `named`.
+      named: patches with a label that take part.
+      parts: patches that take part as parts of wholes, none of them named.
+      index: the patches' rows among all N.
+      bags: of all N patches.
+      evidence: what `presence_of` was of each the last time, `UNSEEN` before the first.
+      share: as in `presence_loss`.
+
+    Returns:
+      The loss, and the evidence with what was seen now.
+    """
+    row = jnp.where(parts, index, 0)
+    rows = named | parts
+    values = presence_of(coarse_logits, jnp.where(parts, bags.label[row], label), rows, share)
+    seen = jax.lax.stop_gradient(values)
+    place = jnp.where(parts, index, len(evidence))  # behind the last: dropped
+    # A patch may stand in a batch twice: the surer one counts.
+    after = evidence.at[place].set(-jnp.inf, mode="drop").at[place].max(seen, mode="drop")
+    same = bags.of_row[row][:, None] == bags.of_row[None, :]
+    surest = jnp.where(same, after[None, :], -jnp.inf).max(1)
+    counted = parts & (seen >= surest)
+    return -_mean_of_rows(values, named | counted), after
 
 
 def _mean_of_rows(values: Float[Array, " b"], rows: Bool[Array, " b"]) -> Float[Array, ""]:

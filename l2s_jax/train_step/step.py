@@ -14,6 +14,9 @@ from l2s_jax.models.decoder import SCALE
 from l2s_jax.models.network import L2S, Outputs, init_variables, normalise
 from l2s_jax.train_step.augment import colour_jitter, random_dihedral, random_shift, row_keys
 from l2s_jax.train_step.losses import (
+    UNSEEN,
+    Bags,
+    bag_presence_loss,
     cell_counts,
     classification_loss,
     label_set_loss,
@@ -49,6 +52,7 @@ class Task(NamedTuple):
     std: Float32[Any, "3"]  # channel standard deviations of RGB in 0..1
     objective: Objective
     labels_from: Int32[Any, ""] = np.int32(0)  # label patches take no part in earlier steps
+    bags: Bags | None = None  # wholes of which patches are parts; None where the data have none
 
 
 class TrainState(NamedTuple):
@@ -60,6 +64,7 @@ class TrainState(NamedTuple):
     opt_state: Any  # Adam's moments
     key: Any  # key of the augmentation; folded with epoch and index, never advanced
     task: Task
+    evidence: Float32[Any, " n"] | None = None  # of each patch, see `losses.bag_presence_loss`
 
 
 Metrics = dict[str, jax.Array]
@@ -86,6 +91,7 @@ def init_state(model: L2S, optimizer: optax.GradientTransformation, task: Task, 
         opt_state=optimizer.init(params),
         key=augment_key,
         task=jax.tree.map(jnp.asarray, task),
+        evidence=None if task.bags is None else jnp.full(len(task.bags.label), UNSEEN, jnp.float32),
     )
 
 
@@ -116,17 +122,24 @@ def make_train_step(model: L2S, optimizer: optax.GradientTransformation, config:
         counts: Float[Array, "b h w c"],
         batch: Batch,
         has_label: Bool[Array, " b"],
-        task: Task,
-    ) -> LossParts:
+        state: TrainState,
+    ) -> tuple[LossParts, Float[Array, " n"] | None]:
+        task, evidence = state.task, state.evidence
         coarse, only_label = outputs.coarse_logits, has_label & ~batch.has_mask
         # Of some patches only what can occur in them is known, and not what does.
         named = has_label & (batch.label != IGNORE_LABEL)
-        return LossParts(
-            segmentation=segmentation_loss(coarse, counts, task.seg_weights),
-            classification=classification_loss(outputs.class_logits, batch.label, named, task.cls_weights),
-            label_set=label_set_loss(coarse, batch.allowed, only_label),
-            presence=presence_loss(coarse, batch.label, only_label & named, config.presence_share),
-        )
+        segmentation = segmentation_loss(coarse, counts, task.seg_weights)
+        classification = classification_loss(outputs.class_logits, batch.label, named, task.cls_weights)
+        label_set = label_set_loss(coarse, batch.allowed, only_label)
+        share = config.presence_share
+        if task.bags is None or evidence is None:
+            presence = presence_loss(coarse, batch.label, only_label & named, share)
+        else:
+            parts = only_label & ~named & (task.bags.of_row[batch.index] >= 0)
+            presence, evidence = bag_presence_loss(
+                coarse, batch.label, only_label & named, parts, batch.index, task.bags, evidence, share
+            )
+        return LossParts(segmentation, classification, label_set, presence), evidence
 
     def update(
         state: TrainState,
@@ -139,19 +152,20 @@ def make_train_step(model: L2S, optimizer: optax.GradientTransformation, config:
         """One Adam step on L_seg of the rows with `has_mask`, the label losses of those with `has_label`."""
         counts = counts * has_mask[:, None, None, None]
 
-        def loss_function(params: Any) -> tuple[jax.Array, tuple[LossParts, Any]]:
+        def loss_function(params: Any) -> tuple[jax.Array, tuple[LossParts, Any, Any]]:
             variables = {"params": params, "batch_stats": state.batch_stats}
             outputs, updated = model.apply(
                 variables, image, has_mask | has_label, has_label, train=True, mutable=["batch_stats"]
             )
-            parts = losses(outputs, counts, batch, has_label, state.task)
-            return weighted_sum(parts, state.task.objective), (parts, updated["batch_stats"])
+            parts, evidence = losses(outputs, counts, batch, has_label, state)
+            return weighted_sum(parts, state.task.objective), (parts, updated["batch_stats"], evidence)
 
         gradient_of = jax.grad(loss_function, has_aux=True)
-        gradients, (parts, batch_stats) = gradient_of(state.params)
+        gradients, (parts, batch_stats, evidence) = gradient_of(state.params)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        return state._replace(params=params, batch_stats=batch_stats, opt_state=opt_state), parts
+        state = state._replace(params=params, batch_stats=batch_stats, opt_state=opt_state, evidence=evidence)
+        return state, parts
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         batch = batch._replace(has_label=batch.has_label & (state.step >= state.task.labels_from))

@@ -75,6 +75,7 @@ def plan_run(config: TrainConfig, patches: PatchSet, classes: Classes) -> RunPla
         std=std,
         objective=objective_weights(config),
         labels_from=np.int32(config.labels_from),
+        bags=used_bags(seen, subset),
     )
     same = config.norm_eval == "same"
     return RunPlan(
@@ -87,6 +88,19 @@ def plan_run(config: TrainConfig, patches: PatchSet, classes: Classes) -> RunPla
         eval_mean=mean if same else IMAGENET_MEAN,
         eval_std=std if same else IMAGENET_STD,
     )
+
+
+def used_bags(patches: PatchSet, subset: Subset) -> losses.Bags | None:
+    """Wholes as parts of which patches are learned from: those that a run sees with what they allow only.
+
+    Args:
+      patches: as the losses see them.
+      subset: likewise.
+    """
+    if not (patches.bag >= 0).any():
+        return None
+    used = subset.has_label & ~subset.has_mask & (patches.label == IGNORE_LABEL)
+    return losses.Bags(np.where(used, patches.bag, np.int32(-1)), np.maximum(patches.bag_label, np.int32(0)))
 
 
 def segmentation_weights(config: TrainConfig, pixels: np.ndarray) -> np.ndarray:

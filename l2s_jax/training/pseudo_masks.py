@@ -25,7 +25,7 @@ from l2s_jax.prediction.tiles import enlarge
 from l2s_jax.prediction.views import mean_over_shifts, mean_over_turns
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import atomic_path
-from l2s_jax.training.plan import RunPlan, segmentation_weights
+from l2s_jax.training.plan import RunPlan, segmentation_weights, used_bags
 from l2s_jax.types import IGNORE_LABEL, IGNORE_PIXEL
 
 PSEUDO_MASKS = "pseudo_masks.npz"
@@ -185,11 +185,11 @@ def with_pseudo_masks(plan: RunPlan, masks: PseudoMasks, config: TrainConfig) ->
     for row, codes in zip(masks.rows, masks.codes, strict=True):
         pixels[row] = count_classes(codes, pixels.shape[1]) * SCALE**2
     has_mask = plan.subset.has_mask | (number >= 0)
-    weights = segmentation_weights(config, pixels[has_mask])
+    weights, subset = segmentation_weights(config, pixels[has_mask]), Subset(has_mask, plan.subset.has_label)
     return plan._replace(
         patches=replace(plan.patches, fetch=fetch_both),
-        subset=Subset(has_mask, plan.subset.has_label),
-        task=plan.task._replace(seg_weights=weights),
+        subset=subset,
+        task=plan.task._replace(seg_weights=weights, bags=used_bags(plan.patches, subset)),
     )
 
 

@@ -83,6 +83,14 @@ def _stage(folder: Path, resume: bool) -> Stage:
     return "finished" if (folder / FINISHED).exists() else "new"
 
 
+def background_seen(plan: RunPlan, background: int | None) -> bool:
+    """Whether a run learns what background looks like: from pixels of its masks, or from patches of it."""
+    if background is None:
+        return False
+    in_masks = plan.patches.pixels[plan.subset.has_mask, background].any()
+    return bool(in_masks or (plan.patches.label[plan.subset.has_label] == background).any())
+
+
 def write_setup(setup: RunSetup, manifest: Manifest) -> None:
     """Writes into a run's folder what is known before the first step."""
     plan, folder = setup.plan, setup.folder
@@ -93,6 +101,7 @@ def write_setup(setup: RunSetup, manifest: Manifest) -> None:
         tuple(map(float, plan.eval_mean)),
         tuple(map(float, plan.eval_std)),
         mpps.pop() if len(mpps) == 1 else None,
+        background_seen(plan, manifest.classes.background),
     )
     write_network_facts(folder, facts)
     write_subset(folder, plan.patches, plan.chosen, manifest.folder)

@@ -288,6 +288,40 @@ def test_what_is_written_is_read_back(tmp_path, data):
     assert manifest.patches == tuple(rows)
 
 
+WHOLE = "allowed,bag,bag_label\n"
+
+
+def test_wholes_are_read_and_written(tmp_path):
+    text = (
+        HEADER.replace("\n", ",")
+        + WHOLE
+        + "i.png,,,g,train,a;b,slide 1,a\nj.png,,,g,train,a;b,slide 1,a\nk.png,,b,h,train,,,\n"
+    )
+    manifest = read_manifest(folder_with(tmp_path, text))
+    assert [(row.bag, row.bag_label) for row in manifest.patches] == [("slide 1", 0)] * 2 + [
+        ("", IGNORE_LABEL)
+    ]
+    write_patches(tmp_path, manifest.classes, manifest.patches)
+    assert read_manifest(tmp_path).patches == manifest.patches
+
+
+@pytest.mark.parametrize(
+    "row, words",
+    [
+        ("i.png,,,g,train,a;b,s,", "give both"),
+        ("i.png,,,g,train,a;b,,a", "give both"),
+        ("i.png,,,g,train,a;b,s,x", "'x' is none of the classes"),
+        ("i.png,,a,g,train,a;b,s,a", "no mask and no label"),
+        ("i.png,,,g,train,b,s,a", "not among the classes that allowed"),
+        ("i.png,,,g,train,a;b,s,a\nj.png,,,h,train,a;b,s,a", "line 3: bag 's' has another"),
+        ("i.png,,,g,train,a;b,s,a\nj.png,,,g,train,a;b,s,b", "line 3: bag 's' has another"),
+    ],
+)
+def test_wholes_that_cannot_be_are_refused(tmp_path, row, words):
+    with pytest.raises(UserError, match=words):
+        read_manifest(folder_with(tmp_path, HEADER.replace("\n", ",") + WHOLE + row + "\n"))
+
+
 def test_straddling_groups():
     def row(group, split):
         return PatchRow(2, Path("i"), None, 0, group, split)

@@ -17,10 +17,16 @@ from l2s_jax.models.forward import make_forward
 from l2s_jax.phantom.patches import phantom_slide
 from l2s_jax.prediction.evaluate import evaluate
 from l2s_jax.prediction.predict import predict
-from l2s_jax.prediction.predictor import load_predictor
+from l2s_jax.prediction.predictor import load_predictor, without_background
 from l2s_jax.prediction.tiles import enlarge, predict_picture
 from l2s_jax.runs import checkpoints
-from l2s_jax.runs.folder import BEST, read_run_classes, training_groups
+from l2s_jax.runs.folder import (
+    BEST,
+    read_network_facts,
+    read_run_classes,
+    training_groups,
+    write_network_facts,
+)
 from l2s_jax.runs.leaks import Leak
 from l2s_jax.runs.network import load_network
 from l2s_jax.slides.sheets import Sheet
@@ -85,6 +91,52 @@ def moved(phantom, folder, change):
     write_classes(folder, manifest.classes)
     write_patches(folder, manifest.classes, map(change, manifest.patches))
     return folder
+
+
+def test_how_much_is_not_known_is_said(trained, phantom, tmp_path):
+    manifest = read_manifest(phantom)
+    classes = replace(manifest.classes, ignore_value=255)
+
+    def half_known(row):
+        mask = read_mask(row.mask, manifest.classes)
+        mask[: len(mask) // 2] = 255
+        path = tmp_path / "half" / "masks" / row.mask.name
+        write_png(path, mask)
+        return replace(row, mask=path)
+
+    rows = [half_known(row) for row in manifest.of_split("test")]
+    write_classes(tmp_path / "half", classes)
+    write_patches(tmp_path / "half", classes, rows)
+    lines = []
+    arguments = {"allow_outside": True, "batch_size": 8, "say": lines.append}
+    result = evaluate(trained, tmp_path / "half", out=tmp_path / "out", **arguments)
+    assert (
+        result["scored_share"]
+        == 0.5
+        == json.loads((tmp_path / "out/metrics.json").read_text())["scored_share"]
+    )
+    assert "scored: 50.0% of the masks' pixels; the other 50.0% are unknown" in lines
+    whole = evaluate(trained, phantom, out=tmp_path / "whole", batch_size=8, say=lines.append)
+    assert whole["scored_share"] == 1 and sum(line.startswith("scored:") for line in lines) == 1
+
+
+def test_a_run_that_has_seen_no_background_says_so(trained, phantom, tmp_path):
+    classes = read_run_classes(trained)
+    assert read_network_facts(trained).background_seen and not without_background(classes, True)
+    assert not without_background(classes, None)  # a run of before this was written down
+    text = without_background(classes, False)
+    assert (
+        repr(classes.names[classes.background]) in text and classes.names[-1] in text and "--within" in text
+    )
+    assert "none of the run's classes is background" in without_background(
+        replace(classes, background=None), None
+    )
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    write_network_facts(run, replace(read_network_facts(run), background_seen=False))
+    lines = []
+    predict(run, [read_manifest(phantom).patches[0].image], tmp_path / "out", say=lines.append)
+    assert any(line.startswith("warning: the run has learned from nothing that is") for line in lines)
 
 
 def test_evaluating_on_training_slides_is_refused(trained, phantom, tmp_path):

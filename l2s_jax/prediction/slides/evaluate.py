@@ -21,9 +21,15 @@ from l2s_jax.prediction.slides.outputs import output_paths
 from l2s_jax.prediction.slides.predict import predict_slides, working_mpp
 from l2s_jax.prediction.tiles import Weighting
 from l2s_jax.runs.leaks import near_groups, require_unseen, warn_of_near
+from l2s_jax.slides.annotations.choices import Undrawn, Untouched
 from l2s_jax.slides.annotations.class_names import BACH_CLASSES, ClassTable, bach_table, class_table
-from l2s_jax.slides.annotations.frames import Undrawn, undrawn_as, undrawn_text
+from l2s_jax.slides.annotations.frames import undrawn_as, undrawn_text
 from l2s_jax.slides.annotations.of_slide import OutlinesFrom, read_slide_annotations
+from l2s_jax.slides.annotations.predicted_files import (
+    predicted_files,
+    read_predictions,
+    require_predictions,
+)
 from l2s_jax.slides.annotations.types import summary
 from l2s_jax.slides.marked import part_of, read_marked
 from l2s_jax.slides.mpp import read_mpp_table
@@ -49,6 +55,8 @@ def evaluate_slides(
     ignore: Sequence[str] = (),
     frame: Sequence[str] = (),
     undrawn: Undrawn | None = None,
+    corrected_from: Sequence[Path] = (),
+    untouched: Untouched = "unknown",
     allow_empty: bool = False,
     trained_on: bool = False,
     outlines_from: OutlinesFrom | None = None,
@@ -79,6 +87,9 @@ def evaluate_slides(
       ignore: names in the annotations whose regions are of no known class: their pixels take no part.
       frame: names of frames, beside QuPath's `Region*`: what is not drawn inside them is background.
       undrawn: what pixels are that nobody drew, wherever they lie; by default as said above.
+      corrected_from: folders of predictions of which annotations are corrections, beside `predictions`:
+        objects that nobody has touched are a network's word and take no part.
+      untouched: what those objects are; `truth` scores them all the same.
       allow_empty: an annotation in which nothing is drawn means background; it is refused otherwise.
       trained_on: accept slides that the run has learned from.
       outlines_from: where annotations count from on slides with bounds, see `read_slide_annotations`.
@@ -110,6 +121,7 @@ def evaluate_slides(
     sources = (source_of(run, outputs=folder), *(source_of(path, digest=True) for path in paths))
     require_replaceable(folder, FIGURES, sources)
     names = {path.stem for path in paths}
+    require_predictions(corrected_from)
     if not trained_on:
         require_unseen(run, names)
     near = near_groups(run, names)
@@ -127,7 +139,13 @@ def evaluate_slides(
         try:
             slide = _open(path, options)
             regions = read_slide_annotations(
-                found[path], table, slide, outlines_from=outlines_from, allow_empty=allow_empty
+                found[path],
+                table,
+                slide,
+                outlines_from=outlines_from,
+                allow_empty=allow_empty,
+                predicted=read_predictions(predicted_files(path, [predicted, *corrected_from])),
+                untouched=untouched,
             )
             empty = not regions.regions  # which was said to mean background
             rule = undrawn_as(undrawn, regions, otherwise="background" if empty else otherwise)

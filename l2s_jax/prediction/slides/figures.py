@@ -13,7 +13,8 @@ from l2s_jax.prediction.metrics import bach_score, confusion_matrix, per_class, 
 from l2s_jax.prediction.metrics import summary as averages
 from l2s_jax.prediction.slides.job import area_of
 from l2s_jax.prediction.slides.record import Record
-from l2s_jax.slides.annotations.frames import Undrawn, paint_known
+from l2s_jax.slides.annotations.choices import Undrawn
+from l2s_jax.slides.annotations.frames import paint_known
 from l2s_jax.slides.annotations.types import Annotations
 from l2s_jax.slides.ome_tiff import read_strips
 from l2s_jax.slides.overview import Tissue, find_tissue

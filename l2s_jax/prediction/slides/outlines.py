@@ -10,6 +10,7 @@ import shapely
 from shapely import Polygon
 
 from l2s_jax.data.classes import Classes
+from l2s_jax.slides.annotations.object_ids import PREDICTED_AREA
 from l2s_jax.slides.annotations.repair import polygon_parts
 from l2s_jax.slides.annotations.tracing import Traced, trace_classes
 from l2s_jax.slides.annotations.types import Annotations, Region
@@ -120,7 +121,7 @@ def measurements(
       classes: names.
     """
     area = polygon.area * slide.mpp[0] * slide.mpp[1]
-    found = {"Predicted area um^2": round(area, 1), "Mean probability": round(float(shares[code]), 4)}
+    found = {PREDICTED_AREA: round(area, 1), "Mean probability": round(float(shares[code]), 4)}
     each = zip(classes.names, shares.tolist(), strict=True)
     return found | {f"Probability: {name}": round(share, 4) for name, share in each}
 

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field, replace
 
 from l2s_jax.data.classes import Classes, read_classes
 from l2s_jax.prepare.slides.drawn import Drawn, DrawnName
-from l2s_jax.prepare.slides.found_classes import BACKGROUND, FRAME, found_classes, refuse_near
+from l2s_jax.prepare.slides.found_classes import BACKGROUND, found_classes, refuse_near
 from l2s_jax.prepare.slides.options import AnnotationOptions
 from l2s_jax.slides.annotations.class_names import (
+    FRAME,
+    FRAME_OF_QUPATH,
     IGNORED,
     IGNORED_BY_QUPATH,
     ClassTable,
@@ -38,26 +40,22 @@ class OwnClasses:
 
     classes: Classes
     of_masks: Classes  # the same, with the pixel values of masks that are read
-    table: ClassTable  # of the classes and, behind them, `FRAME`
-    sums: Mapping[str, ClassSum]  # by class; `FRAME` and `IGNORED_BY_QUPATH` too
+    table: ClassTable  # of the classes and, behind them, the names of label regions
+    sums: Mapping[str, ClassSum]  # by class; `FRAME_OF_QUPATH` and `IGNORED_BY_QUPATH` too
     of_slide: Mapping[str, Mapping[str, float]]  # name of a slide: mm2 by class
-    labels: tuple[int, ...] = ()  # class of each name of label regions; their codes follow `frame`
-
-    @property
-    def frame(self) -> int:
-        """The code that stands for a frame while an annotation is read."""
-        return len(self.classes)
+    labels: tuple[int, ...] = ()  # class of each name of label regions; their codes follow the classes'
 
     def label_of(self, code: int) -> int | None:
         """The class that a region of a code only carries as a label; None for any other code."""
-        return self.labels[code - self.frame - 1] if code > self.frame and code != IGNORE_PIXEL else None
+        return self.labels[code - len(self.classes)] if len(self.classes) <= code < IGNORE_PIXEL else None
 
     def meaning_of(self, entry: DrawnName) -> str:
         """What some regions' names mean, in words that change only where what is painted does."""
         found = meaning_of(self.table, entry.names, entry.ident)
-        if found is None or found[1] < self.frame:
-            return "" if found is None else str(found[1])
-        return "frame" if found[1] == self.frame else f"label {self.label_of(found[1])}"
+        if found is None or found[1] == FRAME:
+            return "" if found is None else "frame"
+        label = self.label_of(found[1])
+        return str(found[1]) if label is None else f"label {label}"
 
 
 def own_classes(
@@ -91,8 +89,9 @@ def own_classes(
     # What is written has the codes themselves in its masks.
     classes = replace(of_masks, pixel_values=tuple(range(len(classes))), ignore_value=IGNORE_PIXEL)
     table = _table(classes, options)
-    words = [*classes.names, FRAME, *(f"{name} (label only)" for name in options.label_regions)]
-    sums: dict[str, ClassSum] = {name: ClassSum() for name in (*words, IGNORED_BY_QUPATH)}
+    words = [*classes.names, *(f"{name} (label only)" for name in options.label_regions)]
+    of_none = {IGNORED: IGNORED_BY_QUPATH, FRAME: FRAME_OF_QUPATH}
+    sums: dict[str, ClassSum] = {name: ClassSum() for name in (*words, *of_none.values())}
     of_slide: dict[str, dict[str, float]] = {}
     unknown: dict[str, list[str]] = defaultdict(list)
     for one in drawn:
@@ -102,7 +101,7 @@ def own_classes(
             if meant is None:
                 unknown[first_name(entry.names)].append(f"{entry.regions} in {one.name}")
                 continue
-            name = IGNORED_BY_QUPATH if meant[1] == IGNORED else words[meant[1]]
+            name = of_none[meant[1]] if meant[1] in of_none else words[meant[1]]
             areas[name] += entry.area
             total = sums[name]
             total.regions, total.area = total.regions + entry.regions, total.area + entry.area
@@ -134,13 +133,18 @@ def _code(classes: Classes, name: str) -> int:
 def _table(classes: Classes, options: AnnotationOptions) -> ClassTable:
     reading = replace(
         classes,
-        names=(*classes.names, FRAME, *(f"label region {name}" for name in options.label_regions)),
-        colours=(*classes.colours, *((0, 0, 0) for _ in range(1 + len(options.label_regions)))),
-        pixel_values=(*classes.pixel_values, *(-1 - n for n in range(1 + len(options.label_regions)))),
+        names=(*classes.names, *(f"label region {name}" for name in options.label_regions)),
+        colours=(*classes.colours, *((0, 0, 0) for _ in options.label_regions)),
+        pixel_values=(*classes.pixel_values, *(-1 - n for n in range(len(options.label_regions)))),
     )
     carrying = {name: f"label region {name}" for name in options.label_regions}
-    renamed = {**options.rename, **dict.fromkeys(options.frame, FRAME), **carrying}
-    return class_table(reading, synonyms=renamed, ids=options.class_ids, ignored=options.ignore)
+    return class_table(
+        reading,
+        synonyms={**options.rename, **carrying},
+        ids=options.class_ids,
+        ignored=options.ignore,
+        frames=options.frame,
+    )
 
 
 def _background(classes: Classes, drawn: Sequence[Drawn], options: AnnotationOptions) -> int | None:
@@ -174,7 +178,7 @@ def describe_drawn(own: OwnClasses) -> list[str]:
     """A table of what is drawn by class."""
     rows = [(name, own.sums[name]) for name in own.classes.names]
     rows += [
-        ({FRAME: "(frames)", IGNORED_BY_QUPATH: "(ignored)"}.get(name, name), total)
+        ({FRAME_OF_QUPATH: "(frames)", IGNORED_BY_QUPATH: "(ignored)"}.get(name, name), total)
         for name, total in own.sums.items()
         if name not in own.classes.names and total.regions
     ]

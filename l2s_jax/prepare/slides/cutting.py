@@ -16,7 +16,7 @@ from l2s_jax.prepare.slides.extraction import (
     extract_centred_in_bands,
     extract_tiles_in_bands,
 )
-from l2s_jax.prepare.slides.labelled import Label, label_of_part, label_origins
+from l2s_jax.prepare.slides.labelled import Label, label_fields, label_of_part, label_origins
 from l2s_jax.prepare.slides.reading import known_tissue
 from l2s_jax.prepare.slides.windows import known_windows
 from l2s_jax.prepare.sources import Preparation, Source, stains_for
@@ -71,14 +71,15 @@ def _write_patches(source: Source, job: Preparation, sheet: AnnotatedSlide) -> d
     if source.split != "train":
         kept = kept.where(kept.is_mask)
     parts = [
-        (_pair(origin), Label(int(label), ()), bool(mask))
+        (_pair(origin), Label(int(label), ()), bool(mask), "")
         for origin, label, mask in zip(kept.origins, kept.labels, kept.is_mask, strict=True)
     ]
     if source.split == "train":
-        for region in sheet.labelled:
+        for number, region in enumerate(sheet.labelled):
+            bag = source.name if len(sheet.labelled) == 1 else f"{source.name} {number + 1}"
             known = label_of_part(region.code, job.classes.background)
             origins = label_origins(sheet, region, job.extraction, job.label_patches, source.name)
-            parts += [(_pair(origin), known, False) for origin in origins]
+            parts += [(_pair(origin), known, False, bag) for origin in origins]
     if not parts:
         reasons = [f"{reason} ({count})" for reason, count in found.dropped_counts().items()]
         why = ", ".join(reasons) or "no region of a class is on it"
@@ -92,19 +93,14 @@ def _write_patches(source: Source, job: Preparation, sheet: AnnotatedSlide) -> d
     step = max(1, MOST_PIXELS_AT_ONCE // size**2)
     for first in range(0, len(parts), step):
         some = parts[first : first + step]
-        images = np.stack([image_window(sheet, origin, (size, size)) for origin, _, _ in some])
-        tissue = np.stack([tissue_window(sheet, origin, (size, size)) for origin, _, _ in some])
+        images = np.stack([image_window(sheet, origin, (size, size)) for origin, *_ in some])
+        tissue = np.stack([tissue_window(sheet, origin, (size, size)) for origin, *_ in some])
         images, counts = _normalised(images, tissue, sheet, job)
         stain = {name: stain.get(name, 0) + counts.get(name, 0) for name in {**stain, **counts}}
         pictures: list[tuple[Path, np.ndarray]] = []
-        for number, (origin, known, has_mask) in enumerate(some):
+        for number, (origin, known, has_mask, bag) in enumerate(some):
             name = f"{source.name}/{first + number:05d}.png"
-            row = {
-                "image": f"images/{name}",
-                "mask": "",
-                "label": known.label,
-                "allowed": list(known.allowed),
-            }
+            row = {"image": f"images/{name}", "mask": "", **label_fields(known, bag)}
             pictures.append((job.out / "images" / name, images[number]))
             if has_mask:
                 row |= {"mask": f"masks/{name}", "label": -1}

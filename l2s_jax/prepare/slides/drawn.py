@@ -15,8 +15,11 @@ import numpy as np
 from shapely import Polygon
 
 from l2s_jax.prepare.slides.inputs import SlideInput
+from l2s_jax.prepare.slides.options import AnnotationOptions
+from l2s_jax.slides.annotations.corrections import Counts, tell
 from l2s_jax.slides.annotations.kinds import annotation_kind
 from l2s_jax.slides.annotations.outline_store import load_outlines, save_outlines
+from l2s_jax.slides.annotations.predicted_files import predicted_files, read_predictions
 from l2s_jax.slides.annotations.reading import read_outlines
 from l2s_jax.slides.annotations.types import Colour, Outline, Parsed
 from l2s_jax.slides.slide import Slide, open_slide
@@ -44,11 +47,18 @@ class Drawn:
     name: str
     fingerprint: str  # equal for copies of a slide
     kind: str  # of the annotation, or ""
-    names: tuple[DrawnName, ...]
+    names: tuple[DrawnName, ...]  # of what is known: without predictions that nobody has touched
     key: str  # of the files
+    told: Counts = Counts()  # what became of the predictions that it is a correction of
 
 
-def scan_slide(one: SlideInput, folder: Path, slide_mpp: float | None, table: Scales | None) -> Drawn:
+def scan_slide(
+    one: SlideInput,
+    folder: Path,
+    slide_mpp: float | None,
+    table: Scales | None,
+    options: AnnotationOptions = AnnotationOptions(),  # noqa: B008, frozen
+) -> Drawn:
     """Opens a slide and parses its annotation, or takes up what an earlier call found.
 
     Args:
@@ -56,23 +66,26 @@ def scan_slide(one: SlideInput, folder: Path, slide_mpp: float | None, table: Sc
       folder: where what is found is kept.
       slide_mpp: level-0 um/px where nothing else says.
       table: level-0 um/px by slide.
+      options: of what the annotation is a correction.
 
     Raises:
-      UserError: the slide cannot be opened, has no scale, or its annotation cannot be read.
+      UserError: the slide cannot be opened, has no scale, or its annotation cannot be read, or holds
+        predictions of which nobody can tell whether they were corrected.
     """
-    key = _key(one, slide_mpp, table)
+    key = _key(one, slide_mpp, table, options)
     record = folder / f"{one.name}.json"
     if (known := _known(record, key)) is not None:
         return known
-    kind, parsed = "", None
+    kind, parsed, told = "", None, Counts()
     if one.annotation is not None:
         kind = annotation_kind(one.annotation)
-        parsed = None if kind == "mask" else read_outlines(one.annotation)
+        if kind != "mask":
+            parsed, told = _read(one, one.annotation, options)
     slide = open_input(one, parsed, slide_mpp, table)
     names = _names(parsed, slide) if parsed is not None else ()
     if parsed is not None:
         save_outlines(folder / f"{one.name}.npz", parsed)
-    drawn = Drawn(one.name, slide.fingerprint or _digest(one.slide), kind, names, key)
+    drawn = Drawn(one.name, slide.fingerprint or _digest(one.slide), kind, names, key, told)
     write_text(record, json_text(asdict(drawn)))
     return drawn
 
@@ -89,11 +102,22 @@ def open_input(
     )
 
 
-def outlines_of(one: SlideInput, folder: Path) -> Parsed:
+def outlines_of(one: SlideInput, folder: Path, options: AnnotationOptions) -> Parsed:
     """The outlines of a slide that was scanned."""
     if one.annotation is None:
         return Parsed((), None, ())
-    return load_outlines(folder / f"{one.name}.npz") or read_outlines(one.annotation)
+    return load_outlines(folder / f"{one.name}.npz") or _read(one, one.annotation, options)[0]
+
+
+def _read(one: SlideInput, annotation: Path, options: AnnotationOptions) -> tuple[Parsed, Counts]:
+    """The outlines of an annotation, predictions that nobody has touched marked among them."""
+    parsed = read_outlines(annotation)
+    predicted = read_predictions(predicted_files(one.slide, options.corrected_from))
+    try:
+        told = tell(predicted, parsed.outlines, options.untouched)
+    except UserError as error:
+        raise UserError(f"{annotation}: {error}") from error
+    return parsed._replace(outlines=told.outlines), told.counts
 
 
 def refuse_twice(slides: Mapping[str, SlideInput], drawn: Mapping[str, Drawn]) -> None:
@@ -111,7 +135,7 @@ def refuse_twice(slides: Mapping[str, SlideInput], drawn: Mapping[str, Drawn]) -
 def _names(parsed: Parsed, slide: Slide) -> tuple[DrawnName, ...]:
     by_name: dict[tuple[tuple[str, ...], str], list[Outline]] = defaultdict(list)
     for outline in parsed.outlines:
-        if not outline.negative:
+        if not outline.negative and not outline.unseen:
             named = tuple(dict.fromkeys(name for name in outline.names if name.strip()))
             by_name[named, outline.ident].append(outline)
     square = slide.mpp[0] * slide.mpp[1] / 1e6
@@ -136,10 +160,10 @@ def _digest(path: Path) -> str:
     return sha256_of_file(path) if path.is_file() else str(path.resolve())
 
 
-def _key(one: SlideInput, slide_mpp: float | None, table: Scales | None) -> str:
-    content: list[Any] = [one.name, one.mpp, slide_mpp]
+def _key(one: SlideInput, slide_mpp: float | None, table: Scales | None, options: AnnotationOptions) -> str:
+    content: list[Any] = [one.name, one.mpp, slide_mpp, options.untouched]
     content += [(table or {}).get(name) for name in (one.slide.name, one.slide.stem)]
-    for path in (one.slide, one.annotation):
+    for path in (one.slide, one.annotation, *predicted_files(one.slide, options.corrected_from)):
         if path is not None:
             try:
                 stat = path.stat()
@@ -167,4 +191,5 @@ def _known(record: Path, key: str) -> Drawn | None:
         )
         for n in table["names"]
     )
-    return Drawn(table["name"], table["fingerprint"], table["kind"], names, key)
+    told = Counts(*table["told"])
+    return Drawn(table["name"], table["fingerprint"], table["kind"], names, key, told)

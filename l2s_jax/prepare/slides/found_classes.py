@@ -6,6 +6,7 @@ from l2s_jax.data.classes import Classes, read_classes
 from l2s_jax.prepare.slides.drawn import Drawn
 from l2s_jax.prepare.slides.options import AnnotationOptions
 from l2s_jax.slides.annotations.class_names import (
+    FRAME_OF_QUPATH,
     IGNORED_BY_QUPATH,
     NO_NAME,
     as_written,
@@ -17,9 +18,6 @@ from l2s_jax.slides.annotations.types import Colour
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.texts import control_fault, listed
 from l2s_jax.types import MAX_CLASSES
-
-FRAME = "Region*"
-"""QuPath's class for the frames inside which everything was annotated."""
 
 BACKGROUND = "background"
 
@@ -63,7 +61,7 @@ def found_classes(
     """Classes named and coloured as the annotations are; those of an earlier time keep their codes."""
     rename = {as_written(name): as_written(meaning) for name, meaning in options.rename.items()}
     ignored = {as_written(name) for name in options.ignore}
-    frames = {normalised(FRAME), *map(normalised, options.frame)}
+    frames = {FRAME_OF_QUPATH, *map(normalised, options.frame)}
     carrying = {as_written(name) for name in options.label_regions}
     colours: dict[str, dict[Colour, float]] = {}
     nameless: list[str] = []

@@ -12,6 +12,7 @@ from l2s_jax.slides.dicom import holds_dicom
 from l2s_jax.slides.one_slide import dicom_series
 from l2s_jax.slides.slide import is_slide
 from l2s_jax.system.errors import UserError
+from l2s_jax.system.outputs import made_here, read_record
 from l2s_jax.types import Split
 
 _NO_SLIDES = (
@@ -112,6 +113,7 @@ def find_inputs(source: str | Path, annotations: Path | None, groups: Mapping[st
                 if pairing.left
                 else ""
             )
+            + "".join(f". {note}" for note in pairing.notes)
         )
     _require_whole_groups(used)
     return Inputs(tuple(used), tuple(found), tuple(failures))
@@ -164,6 +166,9 @@ def _slides_in(folder: Path) -> tuple[list[Path], list[str]]:
     failures: list[str] = []
     for place in _folders(folder):
         files = sorted(path for path in place.iterdir() if path.is_file() and path.name[0] != ".")
+        # A class map that `predict` has written beside its slide is none.
+        record = read_record(place)
+        files = [path for path in files if path.name not in record or not made_here(path)]
         found += [
             path
             for path in files

@@ -27,7 +27,9 @@ from l2s_jax.prepare.slides.options import AnnotationOptions
 from l2s_jax.prepare.slides.reading import SlideReading, known_tissue, read_annotated
 from l2s_jax.prepare.slides.windows import known_windows
 from l2s_jax.slides.annotated_slide import AnnotatedSlide, image_window
+from l2s_jax.slides.annotations.corrections import describe_told
 from l2s_jax.slides.annotations.painting import paint
+from l2s_jax.slides.annotations.predicted_files import require_predictions
 from l2s_jax.slides.marked import require_marked
 from l2s_jax.slides.sheets import opening_at
 from l2s_jax.slides.slide import downsample_at, size_at
@@ -72,15 +74,17 @@ def inspect_own(
     path, out = Path(path), Path(out)
     _require_no_variants(extraction)
     require_marked(options.folders, [path])
+    require_predictions(options.corrected_from)
     sources = (source_of(path),)
     require_replaceable(out, [*(f"{name}.png" for name in PICTURES), SUMMARY], sources)
     one = SlideInput("slide", path, Path(annotation), group=slide_stem(path))
     with tempfile.TemporaryDirectory() as folder:
-        drawn = scan_slide(one, Path(folder), slide_mpp, None)
+        drawn = scan_slide(one, Path(folder), slide_mpp, None, options)
         own = own_classes([drawn], tuple(options.label_regions.values()), options, None)
         how = SlideReading(own, options, mpp, extraction.morphology, slide_mpp, None)
         sheet = read_annotated(one, how, Path(folder))
-    lines = [*describe_slide(sheet.slide), *sheet.notes, *describe_drawn(own)]
+    lines = [*describe_slide(sheet.slide), *sheet.notes, *describe_told([drawn.told], options.untouched)]
+    lines += describe_drawn(own)
     try:
         lines += require_two_known(own, {drawn.kind}, tuple(options.label_regions.values()), options)
     except UserError as error:

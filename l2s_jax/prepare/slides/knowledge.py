@@ -5,9 +5,9 @@ from pathlib import Path
 
 from l2s_jax.prepare.cutting import finished_record
 from l2s_jax.prepare.slides.class_table import OwnClasses
-from l2s_jax.prepare.slides.found_classes import FRAME
 from l2s_jax.prepare.slides.options import AnnotationOptions
 from l2s_jax.prepare.sources import Source
+from l2s_jax.slides.annotations.class_names import FRAME_OF_QUPATH
 from l2s_jax.system.errors import UserError
 from l2s_jax.types import SPLITS
 
@@ -31,7 +31,7 @@ def require_two_known(
     background = None if own.classes.background is None else own.classes.names[own.classes.background]
     known = {name for name in own.classes.names if own.sums[name].regions}
     known |= {name for name in own.classes.names if name in labels}
-    if background is not None and (own.sums[FRAME].regions or options.undrawn == "background"):
+    if background is not None and (own.sums[FRAME_OF_QUPATH].regions or options.undrawn == "background"):
         known.add(background)
     if len(known) < 2:
         only = next(iter(known), "nothing")

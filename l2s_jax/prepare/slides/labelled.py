@@ -30,6 +30,7 @@ class Label(NamedTuple):
 
     label: int  # class code, or IGNORE_LABEL
     allowed: tuple[int, ...]  # class codes that can be there; empty: the label's and background
+    bag_label: int = IGNORE_LABEL  # class that is somewhere in the whole of which it is a part
 
 
 class LabelledPicture(NamedTuple):
@@ -51,7 +52,15 @@ def label_of_part(code: int, background: int | None) -> Label:
             "a slide's, region's or large picture's label says that its class is somewhere in it. What else "
             "is there must be a class too: name the background with --background NAME"
         )
-    return Label(code, ()) if code == background else Label(IGNORE_LABEL, tuple(sorted((code, background))))
+    if code == background:
+        return Label(code, ())
+    return Label(IGNORE_LABEL, tuple(sorted((code, background))), code)
+
+
+def label_fields(known: Label, bag: str) -> dict[str, Any]:
+    """What is known of a patch as fields of its row; `bag` is the name of the whole that it is a part of."""
+    fields = {"label": known.label, "allowed": list(known.allowed)}
+    return fields if known.bag_label == IGNORE_LABEL else fields | {"bag": bag, "bag_label": known.bag_label}
 
 
 def find_labelled(folder: Path) -> dict[str, list[Path]]:
@@ -154,12 +163,7 @@ def write_labelled(
     for number, image in enumerate(images):
         name = f"images/{source.name}/{number:05d}.png"
         write_png(job.out / name, image)
-        row = {
-            "image": name,
-            "mask": "",
-            "label": picture.known.label,
-            "allowed": list(picture.known.allowed),
-        }
+        row = {"image": name, "mask": "", **label_fields(picture.known, source.name)}
         rows.append(row | {"source": f"{source.files[0].parent.name}/{source.files[0].name}"})
     return {"rows": rows, "dropped": {}, "overlaps": 0}
 

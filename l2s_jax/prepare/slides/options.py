@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from l2s_jax.prepare.options import HeldOut, PatchOptions, PictureOptions, Share
+from l2s_jax.slides.annotations.choices import Undrawn, Untouched
 from l2s_jax.slides.area_folders import AreaFolders
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.ranges import Range
-
-Undrawn = Literal["unknown", "background"]
 
 MPP = (0.05, 100.0)
 """um/px at which patches can be cut; beyond lie slips of the keyboard."""
@@ -34,6 +33,12 @@ class AnnotationOptions:
     """Names of frames, beside QuPath's `Region*`: what is not drawn inside them is background."""
     background: str | None = None
     """The class that is background; by default the one of that name."""
+    corrected_from: tuple[Path, ...] = ()
+    """Folders into which `predict` wrote the NAME.geojson of which the annotations are corrections: objects
+    that nobody has touched are told from those that were corrected."""
+    untouched: Untouched = "unknown"
+    """What predicted objects are that nobody has touched: `unknown`; true where they were `locked` in QuPath;
+    or `truth`."""
     undrawn: Undrawn = "unknown"
     """What nobody drew, outside frames: `unknown` is neither learned nor scored. `background` is the paper's
     rule, for slides that are annotated throughout."""

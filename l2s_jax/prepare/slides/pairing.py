@@ -6,6 +6,7 @@ from pathlib import Path
 
 from l2s_jax.slides.annotations.source_file import opened
 from l2s_jax.system.errors import UserError
+from l2s_jax.system.outputs import made_here, read_record
 from l2s_jax.system.texts import listed
 
 SUFFIXES = (".geojson", ".json", ".xml", ".annotations")
@@ -29,7 +30,8 @@ class Pairing:
 def pair_annotations(slides: Sequence[Path], folder: Path | None) -> Pairing:
     """Finds NAME.geojson, .json, .xml, .annotations (.gz too), NAME_mask.png or .tif for each slide NAME.
 
-    NAME is the slide's name with or without its suffix; case does not matter.
+    NAME is the slide's name with or without its suffix; case does not matter. What `predict` has written
+    there, unchanged, is no annotation.
 
     Args:
       slides: files, or folders of DICOM slides.
@@ -41,15 +43,18 @@ def pair_annotations(slides: Sequence[Path], folder: Path | None) -> Pairing:
     places = dict.fromkeys([folder] if folder is not None else [path.parent for path in slides])
     names: dict[Path, dict[str, list[Path]]] = {}
     other: list[str] = []
+    predicted: list[str] = []
     for place in places:
         assert place is not None
-        names[place] = {}
+        names[place], record = {}, read_record(place)
         for path in sorted(place.iterdir()):
             stem = annotated_name(path) if path.is_file() and path.name[0] != "." else None
             if stem is None:
                 continue
             if path.suffix.lower() == ".json" and not _is_geojson(path):
                 other.append(path.name)
+            elif path.name in record and made_here(path):
+                predicted.append(path.name)
             else:
                 names[place].setdefault(stem.casefold(), []).append(path)
     of: dict[Path, Path] = {}
@@ -64,10 +69,15 @@ def pair_annotations(slides: Sequence[Path], folder: Path | None) -> Pairing:
             )
         if found:
             of[slide] = found[0]
-    notes = (f"JSON but no GeoJSON, passed over: {listed(other)}",) if other else ()
+    notes = [f"JSON but no GeoJSON, passed over: {listed(other)}"] if other else []
+    if predicted:
+        notes.append(
+            f"what predict has written and nobody has changed is no annotation: {listed(predicted)}. Correct "
+            "it, export it elsewhere (--annotations), and name this folder with --corrected-from"
+        )
     used = {path.resolve() for path in of.values()}
     every = [path for by_name in names.values() for paths in by_name.values() for path in paths]
-    return Pairing(of, tuple(path for path in every if path.resolve() not in used), notes)
+    return Pairing(of, tuple(path for path in every if path.resolve() not in used), tuple(notes))
 
 
 def annotated_name(path: Path) -> str | None:

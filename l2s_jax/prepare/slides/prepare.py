@@ -15,15 +15,17 @@ from l2s_jax.prepare.pipeline import Prepared, full_recipe, prepare_sources
 from l2s_jax.prepare.slides.assignment import assign_slides, describe_splits
 from l2s_jax.prepare.slides.class_table import OwnClasses, describe_drawn, label_code, own_classes
 from l2s_jax.prepare.slides.drawn import Drawn, Scales, refuse_twice, scan_slide
-from l2s_jax.prepare.slides.found_classes import FRAME
 from l2s_jax.prepare.slides.inputs import Inputs, SlideInput, find_inputs
 from l2s_jax.prepare.slides.knowledge import describe_known, require_two_known
 from l2s_jax.prepare.slides.labelled import describe_labelled, picture_group
-from l2s_jax.prepare.slides.options import SlidesOptions, required_mpp
+from l2s_jax.prepare.slides.options import AnnotationOptions, SlidesOptions, required_mpp
 from l2s_jax.prepare.slides.picture_sources import labelled_pictures, picture_sources
 from l2s_jax.prepare.slides.reading import SlideReading, read_annotated
 from l2s_jax.prepare.slides.table import read_groups
 from l2s_jax.prepare.sources import Preparation, Source
+from l2s_jax.slides.annotations.class_names import FRAME_OF_QUPATH
+from l2s_jax.slides.annotations.corrections import describe_told, unseen_in_held_out
+from l2s_jax.slides.annotations.predicted_files import require_predictions
 from l2s_jax.slides.marked import marked_files, require_marked
 from l2s_jax.slides.mpp import read_mpp_table
 from l2s_jax.stain.fit import Stainer
@@ -79,6 +81,7 @@ def prepare_slides(
     mpp = required_mpp(options)
     out = Path(out)
     groups = read_groups(options.groups) if options.groups else {}
+    require_predictions(options.corrected_from)
     inputs = find_inputs(source, options.annotations, groups)
     require_marked(options.folders, [one.slide for one in inputs.slides])
     pictures = labelled_pictures(options)
@@ -100,7 +103,7 @@ def prepare_slides(
     claimed = (out / RECIPE).exists()
     claim_folder(out, full_recipe(recipe, job, options), reading=earlier, overwrite=work.overwrite)
     try:
-        scanned = scan_slides(inputs, out / DRAWN, options.slide_mpp, scales, work)
+        scanned = scan_slides(inputs, out / DRAWN, options.slide_mpp, scales, work, options)
         decided = _decide(scanned, pictures, options, before, earlier, say)
         how = SlideReading(decided.own, options, mpp, options.morphology, options.slide_mpp, scales)
         slides, left_out = _usable(scanned.slides, decided.splits)
@@ -140,6 +143,8 @@ def _decide(
     named = [one.label for one in scanned.slides if one.label]
     labels = tuple(dict.fromkeys([*named, *pictures, *options.label_regions.values()]))
     own = own_classes(list(scanned.drawn.values()), labels, options, before)
+    for line in describe_told((one.told for one in scanned.drawn.values()), options.untouched):
+        say(line)
     kinds = {one.kind for one in scanned.drawn.values()}
     for line in (*describe_drawn(own), *require_two_known(own, kinds, labels, options)):
         say(line)
@@ -148,7 +153,9 @@ def _decide(
     same = all(earlier.get(name) == value for name, value in asked.items())
     known = {group: one for group, one in earlier.get("splits", {}).items() if same and one in SPLITS}
     splits = assign_slides(scanned.slides, content, options.split, options.seed, known)
-    for line in describe_splits(scanned.slides, content, splits):
+    held = {one.name for one in scanned.slides if splits[one.group] != "train"}
+    unseen = sum(one.told.unseen for name, one in scanned.drawn.items() if name in held)
+    for line in (*describe_splits(scanned.slides, content, splits), *unseen_in_held_out(unseen)):
         say(line)
     return Decided(own, splits, _reading(options, {**known, **splits}) | asked)
 
@@ -168,14 +175,19 @@ def _require_groups_used(
 
 
 def scan_slides(
-    inputs: Inputs, folder: Path, slide_mpp: float | None, scales: Scales | None, work: WorkOptions
+    inputs: Inputs,
+    folder: Path,
+    slide_mpp: float | None,
+    scales: Scales | None,
+    work: WorkOptions,
+    options: AnnotationOptions,
 ) -> Scanned:
     """Parses all annotations, several at a time; those of slides that fail are told, the others go on.
 
     Raises:
       UserError: a slide is there twice, or none can be used.
     """
-    scan = partial(scan_slide, folder=folder, slide_mpp=slide_mpp, table=scales)
+    scan = partial(scan_slide, folder=folder, slide_mpp=slide_mpp, table=scales, options=options)
     outcomes = run_all(
         scan, inputs.slides, workers=work.workers, scheduler=work.scheduler, description="annotations"
     )
@@ -190,7 +202,7 @@ def scan_slides(
 
 def _drawn_content(own: OwnClasses, name: str) -> Mapping[str, float]:
     """mm2 of each class on a slide, and of its frames; not of what is ignored."""
-    words = {**{one: one for one in own.classes.names}, FRAME: "(frames)"}
+    words = {**{one: one for one in own.classes.names}, FRAME_OF_QUPATH: "(frames)"}
     return {words[key]: area for key, area in own.of_slide[name].items() if key in words}
 
 
@@ -229,6 +241,8 @@ def _reading(options: SlidesOptions, splits: Mapping[str, Split]) -> dict[str, A
         "frame": list(options.frame),
         "background": options.background or "",
         "undrawn": options.undrawn,
+        "corrected_from": [str(folder) for folder in options.corrected_from],
+        "untouched": options.untouched,
         "within": str(options.within or ""),
         "exclude": str(options.exclude or ""),
         "class_ids": dict(options.class_ids),

@@ -14,6 +14,7 @@ from l2s_jax.prepare.slides.leaving_out import left_out_regions
 from l2s_jax.prepare.slides.options import AnnotationOptions
 from l2s_jax.slides.annotated_slide import AnnotatedSlide
 from l2s_jax.slides.annotations.covering import count_hidden
+from l2s_jax.slides.annotations.frames import with_frames
 from l2s_jax.slides.annotations.kinds import annotation_kind
 from l2s_jax.slides.annotations.of_slide import area_counted_from, read_slide_annotations
 from l2s_jax.slides.annotations.outlines import annotations_from
@@ -51,7 +52,7 @@ def read_annotated(one: SlideInput, how: SlideReading, folder: Path) -> Annotate
         covers a pixel.
     """
     is_mask = one.annotation is not None and annotation_kind(one.annotation) == "mask"
-    parsed = Parsed((), None, ()) if is_mask else outlines_of(one, folder)
+    parsed = Parsed((), None, ()) if is_mask else outlines_of(one, folder, how.options)
     slide = open_input(one, parsed, how.slide_mpp, how.scales)
     undrawn = IGNORE_PIXEL
     annotations = Annotations(())
@@ -104,26 +105,24 @@ def _from_outlines(
     found = annotations_from(
         path, parsed, how.own.table, size_level0=slide.size_level0, offset_level0=area[:2]
     )
-    background, frame = how.own.classes.background, how.own.frame
+    background = how.own.classes.background
     labelled = [
         Region(region.polygon, label)
         for region in found.regions
         if (label := how.own.label_of(region.code)) is not None
     ]
-    regions = [one for one in found.regions if one.code < frame or one.code == IGNORE_PIXEL]
-    frames = [region for region in found.regions if region.code == frame]
-    if len(regions) < len(found.regions):
+    if labelled:
+        regions = tuple(one for one in found.regions if how.own.label_of(one.code) is None)
         hidden = count_hidden(regions)
-        found = replace(found, covered=hidden.covered, doubled=hidden.doubled)
-    if frames:
+        found = replace(found, regions=regions, covered=hidden.covered, doubled=hidden.doubled)
+    if found.frames:
         assert background is not None, "own_classes has one where there are frames"
-        regions = [*(Region(one.polygon, background) for one in frames), *regions]
+        found = with_frames(found, background)
     undrawn = IGNORE_PIXEL
     if how.options.undrawn == "background":
         assert background is not None, "own_classes has one where it is asked for"
         undrawn = background
-    painted = replace(found, regions=tuple(regions), notes=(*notes, *found.notes))
-    return painted, undrawn, tuple(labelled)
+    return replace(found, notes=(*notes, *found.notes)), undrawn, tuple(labelled)
 
 
 def _unpainted(path: Path, annotations: Annotations, slide: Slide, mpp: float) -> list[str]:

@@ -4,16 +4,20 @@ A frame is an area that somebody has looked through: what is not drawn in it is 
 `Region*` is one, others are named with --frame, and a mask is a frame of its own size.
 """
 
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 
+from l2s_jax.slides.annotations.choices import Undrawn
 from l2s_jax.slides.annotations.painting import paint
 from l2s_jax.slides.annotations.types import Annotations, Region
 from l2s_jax.types import IGNORE_PIXEL
 
-Undrawn = Literal["unknown", "background"]
-"""What is not drawn: of no known class, unless it lies inside a frame; or background wherever it lies."""
+
+def with_frames(annotations: Annotations, background: int) -> Annotations:
+    """Frames as regions of the background class below all others."""
+    frames = tuple(Region(polygon, background) for polygon in annotations.frames)
+    return replace(annotations, regions=frames + annotations.regions, frames=())
 
 
 def undrawn_as(asked: Undrawn | None, annotations: Annotations, *, otherwise: Undrawn = "unknown") -> Undrawn:
@@ -53,8 +57,7 @@ def paint_known(
         return paint(annotations, size, downsample, origin=origin, background=IGNORE_PIXEL)
     if undrawn == "background":
         return paint(annotations, size, downsample, origin=origin, background=background)
-    frames = tuple(Region(polygon, background) for polygon in annotations.frames)
-    framed = Annotations(frames + annotations.regions)
+    framed = with_frames(annotations, background)
     return paint(framed, size, downsample, origin=origin, background=IGNORE_PIXEL)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from l2s_jax.slides.annotations.json_stream import json_features
+from l2s_jax.slides.annotations.object_ids import PREDICTED_AREA, is_object_id
 from l2s_jax.slides.annotations.source_file import opened
 from l2s_jax.slides.annotations.types import MAX_REGIONS, MAX_VERTICES, Colour, Outline, Parsed
 from l2s_jax.system.errors import UserError
@@ -107,13 +108,31 @@ def _outlines(feature: dict[str, Any], skipped: Counter[str]) -> list[Outline]:
         skipped[_NO_ANNOTATION[kind]] += 1
         return []
     names, colour, uid = _names(properties), _colour(properties), _uid(feature) if is_feature else ""
-    return [Outline(names, _rings(part), colour=colour, uid=uid) for part in _polygons(geometry, skipped)]
+    of_object = Outline(
+        names,
+        (),
+        colour=colour,
+        uid=uid,
+        predicted=is_object_id(uid) or PREDICTED_AREA in _measured(properties),
+        locked=properties.get("isLocked") is True,
+    )
+    return [of_object._replace(rings=_rings(part)) for part in _polygons(geometry, skipped)]
 
 
 def _uid(feature: dict[str, Any]) -> str:
     """What tells an object from others; QuPath 0.2 has the kind of object in its place."""
     found = feature.get("id")
     return found if isinstance(found, str) and not found.endswith("Object") else ""
+
+
+def _measured(properties: dict[str, Any]) -> set[str]:
+    """The names of an object's measurements: a list in QuPath 0.2 and 0.3, an object later."""
+    found = properties.get("measurements")
+    if isinstance(found, dict):
+        return set(found)
+    items = found if isinstance(found, list) else []
+    names = (item.get("name") for item in items if isinstance(item, dict))
+    return {name for name in names if isinstance(name, str)}
 
 
 def _object_type(feature: dict[str, Any], properties: dict[str, Any]) -> str:

@@ -5,13 +5,15 @@ OpenSlide's level 0 is the whole canvas. Where a scanner states a smaller non-em
 the area's corner; ASAP and others on OpenSlide count from the canvas. No file says which of the two it does.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from l2s_jax.slides.annotations.choices import Untouched
 from l2s_jax.slides.annotations.class_names import ClassTable
 from l2s_jax.slides.annotations.kinds import annotation_kind
 from l2s_jax.slides.annotations.reading import mask_fits, read_annotations
-from l2s_jax.slides.annotations.types import Annotations
+from l2s_jax.slides.annotations.types import Annotations, Outline
 from l2s_jax.slides.slide import Slide
 
 OutlinesFrom = Literal["bounds", "whole"]
@@ -27,6 +29,8 @@ def read_slide_annotations(
     *,
     outlines_from: OutlinesFrom | None = None,
     allow_empty: bool = False,
+    predicted: Sequence[Outline] | None = None,
+    untouched: Untouched = "unknown",
 ) -> Annotations:
     """Reads a slide's annotation into level-0 pixels of the whole slide.
 
@@ -40,6 +44,8 @@ def read_slide_annotations(
       slide: from `open_slide`.
       outlines_from: see `OutlinesFrom`; it matters on slides with bounds only.
       allow_empty: return no regions instead of refusing a file without any.
+      predicted: see `read_annotations`.
+      untouched: see `read_annotations`.
 
     Raises:
       UserError: see `read_annotations`.
@@ -54,6 +60,8 @@ def read_slide_annotations(
         mask_size_level0=area[2:],
         allow_empty=allow_empty,
         notes=notes,
+        predicted=predicted,
+        untouched=untouched,
     )
 
 

@@ -1,6 +1,7 @@
 """From the shapes of a file to regions: their classes, their geometry mended, and where they lie."""
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,7 +37,7 @@ MAX_HOLE_PAIRS = 100_000
 """Pairs of a hole and a region of its layer that meet; bounds the time of cutting."""
 
 
-_COUNTED = ("repaired", "rewound", "degenerate", "ignored", "outside", "clipped")
+_COUNTED = ("repaired", "rewound", "degenerate", "ignored", "unseen", "outside", "clipped")
 
 
 class _Shape(NamedTuple):
@@ -75,20 +76,29 @@ def annotations_from(
         shapes, notes = _on_slide(path, shapes, size_level0, counts)
     drawn = _regions(path, shapes)
     regions = tuple(region for region in drawn if region.code != FRAME)
+    frames = tuple(region.polygon for region in drawn if region.code == FRAME)
+    notes += _unseen_in_frames(shapes, frames)
     hidden = count_hidden(regions)
     return Annotations(
         regions,
-        frames=tuple(region.polygon for region in drawn if region.code == FRAME),
+        frames=frames,
         mpp=parsed.mpp,
-        **{
-            name: counts[name]
-            for name in ("repaired", "rewound", "degenerate", "ignored", "outside", "clipped")
-        },
+        **{name: counts[name] for name in _COUNTED},
         covered=hidden.covered,
         doubled=hidden.doubled,
         skipped=parsed.skipped,
         notes=notes + hidden.notes,
     )
+
+
+def _unseen_in_frames(shapes: list[_Shape], frames: Sequence[Polygon]) -> tuple[str, ...]:
+    """What to say of untouched predictions where all that is not drawn would be background."""
+    unseen = [polygon for shape in shapes if shape.outline.unseen for polygon in shape.polygons]
+    if not unseen or not frames:
+        return ()
+    number = len(set(shapely.STRtree(unseen).query(list(frames), predicate="intersects")[1].tolist()))
+    what = "delete those that are wrong, so that it is background there; lock those that are right"
+    return (f"{number} untouched predictions reach into frames: {what}",) if number else ()
 
 
 def _mended(parsed: Parsed, table: ClassTable, shift: np.ndarray, counts: Counter[str]) -> list[_Shape]:
@@ -107,6 +117,9 @@ def _mended(parsed: Parsed, table: ClassTable, shift: np.ndarray, counts: Counte
             counts["degenerate"] += 1
         elif outline.negative:
             shapes.append(_Shape(outline, IGNORED, mended.polygons))
+        elif outline.unseen:
+            counts["unseen"] += 1
+            shapes.append(_Shape(outline, IGNORE_PIXEL, mended.polygons))
         elif (found := meaning_of(table, outline.names, outline.ident)) is None:
             unknown[first_name(outline.names) or "(no name)"] += 1
         else:

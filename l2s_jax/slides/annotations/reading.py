@@ -1,5 +1,6 @@
 """Reading any annotation file into `Annotations`."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,12 +8,14 @@ import numpy as np
 import shapely
 
 from l2s_jax.data.pictures import picture_size, read_mask
+from l2s_jax.slides.annotations.choices import Untouched
 from l2s_jax.slides.annotations.class_names import ClassTable
+from l2s_jax.slides.annotations.corrections import tell
 from l2s_jax.slides.annotations.geojson_format import parse_geojson
 from l2s_jax.slides.annotations.kinds import annotation_kind
 from l2s_jax.slides.annotations.outlines import annotations_from
 from l2s_jax.slides.annotations.tracing import polygons_from_mask
-from l2s_jax.slides.annotations.types import Annotations, Parsed, left_out
+from l2s_jax.slides.annotations.types import Annotations, Outline, Parsed, left_out
 from l2s_jax.slides.annotations.xml_events import xml_events
 from l2s_jax.slides.annotations.xml_formats import parse_asap, parse_imagescope, stated_mpp_of
 from l2s_jax.system.errors import UserError
@@ -28,6 +31,8 @@ def read_annotations(
     mask_size_level0: tuple[int, int] | None = None,
     allow_empty: bool = False,
     notes: tuple[str, ...] = (),
+    predicted: Sequence[Outline] | None = None,
+    untouched: Untouched = "unknown",
 ) -> Annotations:
     """Reads ImageScope, HALO or ASAP XML, GeoJSON (QuPath) or a mask (PNG or TIFF): the content decides.
 
@@ -41,6 +46,9 @@ def read_annotations(
       mask_size_level0: (height, width) of the area that a mask covers; `size_level0` by default.
       allow_empty: return no regions instead of refusing a file without any.
       notes: what a person should know beforehand; they come first in `Annotations.notes`.
+      predicted: outlines that the file may be a correction of, see `corrections.tell`; None takes all that is
+        drawn for true, whoever drew it.
+      untouched: what those of them are that nobody has touched.
 
     Returns:
       Regions in file order, with counts of what was repaired and left out. Those of ignored classes have the
@@ -55,8 +63,11 @@ def read_annotations(
     if is_mask:
         annotations = _from_mask(path, table, mask_size_level0 or size_level0, offset_level0)
     else:
+        parsed = read_outlines(path)
+        if predicted is not None:
+            parsed = _told(path, parsed, predicted, untouched)
         annotations = annotations_from(
-            path, read_outlines(path), table, size_level0=size_level0, offset_level0=offset_level0
+            path, parsed, table, size_level0=size_level0, offset_level0=offset_level0
         )
     empty = all(region.code == IGNORE_PIXEL for region in annotations.regions)
     if empty and not allow_empty and (is_mask or not annotations.frames):
@@ -65,6 +76,14 @@ def read_annotations(
             f"{path} has no region to use ({why}). Draw or export the regions again, or leave the file out"
         )
     return replace(annotations, notes=(*notes, *annotations.notes))
+
+
+def _told(path: Path, parsed: Parsed, predicted: Sequence[Outline], untouched: Untouched) -> Parsed:
+    """What was corrected told from what was predicted, see `corrections.tell`."""
+    try:
+        return parsed._replace(outlines=tell(predicted, parsed.outlines, untouched).outlines)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def stated_mpp(path: str | Path) -> float | None:

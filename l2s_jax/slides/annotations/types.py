@@ -45,6 +45,7 @@ class Annotations:
     rewound: int = 0  # shapes whose outline runs round twice, filled as if once
     degenerate: int = 0  # shapes without an area: fewer than 3 vertices, or coordinates that are no numbers
     ignored: int = 0  # shapes of a class that is to be ignored
+    unseen: int = 0  # predictions that nobody has touched
     outside: int = 0  # shapes wholly outside the slide, left out
     clipped: int = 0  # shapes that reach beyond the slide, cut at its edge
     covered: int = 0  # regions of which later ones leave nothing
@@ -63,6 +64,9 @@ class Outline(NamedTuple):
     negative: bool = False  # a hole in other shapes of its layer (ImageScope's NegativeROA)
     colour: Colour | None = None  # of its class or its own, as the tool that wrote the file shows it
     uid: str = ""  # of the object in its file (GeoJSON); the parts of one share it
+    predicted: bool = False  # by its id or measurements, `predict` wrote it
+    locked: bool = False  # in QuPath, so that nobody changes it
+    unseen: bool = False  # a prediction that nobody has touched: of no known class
 
 
 class Parsed(NamedTuple):
@@ -82,6 +86,7 @@ def left_out(annotations: Annotations) -> list[str]:
             (annotations.rewound, "drawn twice round, filled"),
             (annotations.degenerate, "without area skipped"),
             (annotations.ignored, "ignored (unknown there)"),
+            (annotations.unseen, "predicted and untouched (unknown there)"),
             (annotations.outside, "outside the slide skipped"),
             (annotations.clipped, "cut at the slide's edge"),
             (annotations.covered, "wholly covered by later ones"),

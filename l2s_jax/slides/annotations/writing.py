@@ -1,7 +1,6 @@
 """Handing regions on to QuPath and ImageScope."""
 
 import itertools
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import shapely
 from shapely import Polygon
 
 from l2s_jax.data.manifest import Classes
+from l2s_jax.slides.annotations.object_ids import object_id
 from l2s_jax.slides.annotations.repair import lies_inside, polygons_on_grid
 from l2s_jax.slides.annotations.types import Annotations, Region
 from l2s_jax.system.files import atomic_path, json_text
@@ -74,11 +74,6 @@ def write_geojson(
             number += 1
         file.write("\n]}\n")
     return number
-
-
-def object_id(key: str, name: str, rings: Sequence[Any]) -> str:
-    """A UUID that is the same for the same outline of the same class under the same key."""
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, json_text([key, name, rings])))
 
 
 def write_imagescope_xml(

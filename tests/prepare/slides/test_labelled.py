@@ -120,6 +120,9 @@ def test_a_slides_label_says_what_can_be_in_its_patches(slides, tmp_path):
         (None, IGNORE_LABEL, (0, classes.names.index("Tumour")), "train")
     }
     assert {(row.label, row.allowed) for row in of["s5"]} == {(0, ())}
+    tumour = classes.names.index("Tumour")
+    assert {(row.bag, row.bag_label) for row in of["s4"]} == {("s4", tumour)}
+    assert {(row.bag, row.bag_label) for row in of["s5"]} == {("", IGNORE_LABEL)}
     patches = load_patches(of["s4"], classes, 1)
     assert patches.says_something.all() and patches.allowed.sum() == 2 * 5
     assert check_manifest(tmp_path / "out").ok
@@ -137,6 +140,7 @@ def test_regions_that_carry_only_a_label(tmp_path):
     rows = [row for row in made.patches if row.mask is None]
     assert rows and {row.split for row in rows} == {"train"}
     assert {row.allowed for row in rows} == {(0, made.classes.names.index("Tumour"))}
+    assert {(row.bag, row.bag_label) for row in rows} == {(row.group, row.allowed[1]) for row in rows}
     with pytest.raises(UserError, match="'Nerve'"):
         prepare_slides(
             folder,

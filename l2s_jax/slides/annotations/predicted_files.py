@@ -1,0 +1,52 @@
+"""The files that `predict` wrote of slides, as what corrections are compared with."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from l2s_jax.slides.annotations.reading import read_outlines
+from l2s_jax.slides.annotations.types import Outline
+from l2s_jax.system.errors import UserError
+from l2s_jax.system.files import sha256_of_file
+from l2s_jax.system.outputs import read_record
+
+
+def require_predictions(folders: Sequence[Path]) -> None:
+    """Raises `UserError` for a folder that holds no predictions."""
+    for folder in folders:
+        if not folder.is_dir() or not any(folder.glob("*.geojson")):
+            raise UserError(
+                f"--corrected-from {folder}: no .geojson in it; expected the folder into which predict wrote "
+                "the outlines that were corrected"
+            )
+
+
+def predicted_files(slide: Path, folders: Sequence[Path]) -> list[Path]:
+    """NAME.geojson of a slide, as `predict` names it, in those folders that have it."""
+    paths = (folder / f"{slide.stem}.geojson" for folder in folders)
+    return [path for path in paths if path.is_file()]
+
+
+def read_predictions(paths: Iterable[Path]) -> list[Outline]:
+    """The outlines of files that `predict` wrote.
+
+    Raises:
+      UserError: unreadable, or changed since: what was corrected cannot be told from what was predicted.
+    """
+    found: list[Outline] = []
+    for path in paths:
+        entries = read_record(path.parent).get(path.name, ())
+        if entries and sha256_of_file(path) not in {made.sha256 for made in entries}:
+            raise UserError(
+                f"{path} was changed since predict wrote it, so it cannot tell what was corrected. Move it "
+                "away, predict the slide again into another folder (the ids stay the same), and name that "
+                "with --corrected-from"
+            )
+        outlines = read_outlines(path).outlines
+        strange = sum(not one.predicted for one in outlines)
+        if strange:
+            raise UserError(
+                f"{path}: {strange} of {len(outlines)} outlines were not predicted. --corrected-from names "
+                "the folder that predict wrote into; corrected files go where annotations are"
+            )
+        found += outlines
+    return found
