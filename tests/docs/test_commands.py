@@ -35,6 +35,7 @@ pytestmark = pytest.mark.slow
 AFTER = {
     "docs/training.md": ["README.md"],
     "docs/evaluation.md": ["README.md"],
+    "docs/exports.md": ["README.md"],
     "docs/scale_out.md": ["README.md"],
 }
 """Pages that use the data or the runs of another."""
