@@ -58,7 +58,7 @@ _TABLE = {
     ),
     "export": (
         "exports.Export",
-        "Write a trained network for other programs: torchvision's names, StableHLO, ONNX, TorchScript.",
+        "Write a trained network for other programs: QuPath, onnxruntime, torch, WSInfer, JAX.",
     ),
     "verify-export": (
         "exports.VerifyExport",

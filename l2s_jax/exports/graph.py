@@ -23,11 +23,15 @@ class Node(NamedTuple):
 
 
 class Graph:
-    """Nodes and constants of a network, whose weights are float32 or float16."""
+    """Nodes and constants of a network, whose weights are float32 or float16.
 
-    def __init__(self, dtype: type[np.floating]) -> None:
+    `outputs` are the names of the nodes that it gives.
+    """
+
+    def __init__(self, dtype: type[np.floating], outputs: Sequence[str]) -> None:
         """Begins an empty graph."""
         self.dtype = dtype
+        self.outputs = tuple(outputs)
         self.nodes: list[Node] = []
         self.constants: dict[str, np.ndarray] = {}
 
@@ -91,3 +95,14 @@ class Graph:
         ]
         shape = {"kernel_shape": [size, size], "strides": [stride, stride], "pads": [size // 2] * 4}
         return self.add("Conv", inputs, name, **shape)
+
+    def without_unused(self) -> "Graph":
+        """The same graph without nodes and constants that no output comes from."""
+        needed = set(self.outputs)
+        for node in reversed(self.nodes):
+            if node.name in needed:
+                needed.update(node.inputs)
+        kept = Graph(self.dtype, self.outputs)
+        kept.nodes = [node for node in self.nodes if node.name in needed]
+        kept.constants = {name: array for name, array in self.constants.items() if name in needed}
+        return kept

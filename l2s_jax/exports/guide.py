@@ -1,11 +1,12 @@
 """The README.txt of an export: what is in it, and the lines that run each file without this package."""
 
 from importlib.metadata import version
+from pathlib import Path
 
 import jax
 
 from l2s_jax import __version__
-from l2s_jax.exports.description import FILES, Described
+from l2s_jax.exports.description import AS_THEY_ARE, FILES, Described
 from l2s_jax.exports.onnx_file import OPSET
 from l2s_jax.exports.stablehlo import PLATFORMS
 from l2s_jax.types import PATCH_MULTIPLE
@@ -28,6 +29,10 @@ def guide(about: Described, formats: tuple[str, ...]) -> str:
         parts.append(_onnx(about, formats))
     if "torchscript" in formats:
         parts.append(_torchscript(about))
+    if "bioimageio" in formats:
+        parts.append(_BIOIMAGEIO)
+    if "wsinfer" in formats:
+        parts.append(_wsinfer(about))
     if "safetensors" in formats:
         parts.append(_SAFETENSORS)
     return "\n".join(parts)
@@ -38,10 +43,31 @@ def _head(about: Described) -> str:
     codes = ", ".join(f"{code} {name}" for code, name in enumerate(about.classes.names))
     return f"""A segmentation network for histology, written by l2s_jax {__version__}.
 Patches of {about.patch_size}x{about.patch_size} pixels{scale}. Classes: {codes}.
-{_STAIN if about.stain is not None else ""}"""
+{_stain(about)}"""
 
 
-_STAIN = f"""
+def _stain(about: Described) -> str:
+    if about.stain is None:
+        return ""
+    if about.built_in is None:
+        return _STAIN_AS_INPUT
+    if about.built_in == AS_THEY_ARE:
+        return _STAIN_IGNORED
+    return _STAIN_BUILT_IN.format(of=about.built_in.of)
+
+
+_STAIN_BUILT_IN = """
+The network learned from pictures of normalised stains. The change from the stains of {of} to those is built
+into the programs: they are for that slide and others of the same stains. {weights} take pictures whose stains
+have been changed already.
+""".replace("{weights}", f"{FILES['safetensors']} and {FILES['stablehlo']}")
+
+_STAIN_IGNORED = """
+The network learned from pictures of normalised stains; the programs take pictures as they are, as was asked
+for. They are for pictures whose stains have been changed already.
+"""
+
+_STAIN_AS_INPUT = f"""
 The network learned from pictures of normalised stains and needs others in those stains too. ONNX and
 TorchScript do it themselves: {SCRIPT} (NumPy alone) works out the change of a slide from its pixels, an input
 of theirs, `stain_map`. The other files take pictures whose stains have been changed already.
@@ -77,8 +103,9 @@ axis is the class code of each pixel. `logits["class_logits"]` is float32 [b,{cl
 def _onnx(about: Described, formats: tuple[str, ...]) -> str:
     names = [FILES[one] for one in ONNX if one in formats]
     size, classes = about.patch_size, len(about.classes)
-    given = '{"rgb": rgb}' if about.stain is None else '{"rgb": rgb, "stain_map": stain_map}'
-    opencv = "4.11, 4.14 and 5.0" if about.stain is None else "5.0 (4.14 refuses the input `stain_map`)"
+    stained = _takes_stains(about)
+    given = '{"rgb": rgb, "stain_map": stain_map}' if stained else '{"rgb": rgb}'
+    opencv = "5.0 (4.14 refuses the input `stain_map`)" if stained else "4.11, 4.14 and 5.0"
     return f"""{" and ".join(names)}: written by onnx {version("onnx")}, operators of opset {OPSET}.
 Tried with onnxruntime 1.20 and 1.32, and with OpenCV's dnn {opencv}:
 
@@ -92,12 +119,12 @@ The scaling is inside. `probabilities` is float32 [b,{classes},h,w], of each pix
 `class_logits` is float32 [b,{classes}], by patch. The network learned from patches of {size}x{size}: larger
 pictures run too, but pixels then see more around them than in training; `l2s predict` takes patches.
 Classes, colours, scale, stains and hashes stand in the metadata as JSON.
-{"" if about.stain is None else _STAIN_INPUT}{_HALF if ONNX[1] in formats else ""}"""
+{_STAIN_INPUT if _takes_stains(about) else ""}{_HALF if ONNX[1] in formats else ""}"""
 
 
 def _torchscript(about: Described) -> str:
     name, classes = FILES["torchscript"], len(about.classes)
-    given = "rgb" if about.stain is None else "rgb, torch.from_numpy(stain_map)"
+    given = "rgb, torch.from_numpy(stain_map)" if _takes_stains(about) else "rgb"
     return f"""{name}: written by torch {version("torch")}; the program of the ONNX file:
 
     import torch
@@ -106,7 +133,33 @@ def _torchscript(about: Described) -> str:
     probabilities, class_logits = network({given})  # [b,{classes},h,w] and [b,{classes}]
 
 `rgb` is in 0..255; any b, and h and w multiples of {PATCH_MULTIPLE}. The scaling is inside.
-{"" if about.stain is None else _STAIN_INPUT}"""
+{_STAIN_INPUT if _takes_stains(about) else ""}"""
+
+
+def _takes_stains(about: Described) -> bool:
+    return about.stain is not None and about.built_in is None
+
+
+_BIOIMAGEIO = f"""{FILES["bioimageio"]}: a package of the Bioimage Model Zoo (https://bioimage.io) with
+the ONNX and the TorchScript program, of which `probabilities` is the one output, with documentation, and with
+a picture and what the network makes of it. With `pip install bioimageio.core onnxruntime`:
+
+    bioimageio test {FILES["bioimageio"]}
+
+QuPath reads it unpacked, with its extensions for Deep Java Library and Bioimage Model Zoo.
+"""
+
+
+def _wsinfer(about: Described) -> str:
+    program = Path(FILES["wsinfer"])
+    return f"""{program.parent}: the classifier of whole patches for WSInfer, without its model zoo:
+
+    wsinfer run --wsi-dir slides --results-dir results --config {program.parent}/config.json \\
+        --model-path {program}
+
+and for QuPath's extension of that name: copy the folder into the folder `user` of its models. The program
+takes f32[b,3,h,w] in 0..1 and gives class logits f32[b,{len(about.classes)}].
+"""
 
 
 _STAIN_INPUT = f"""

@@ -1,7 +1,7 @@
 """A trained network as a graph: raw RGB to class probabilities of each pixel, scaling included."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,12 +21,14 @@ def network_graph(
     head: str,
     *,
     half: bool = False,
-    stain: bool = False,
+    stain: np.ndarray | Literal["input"] | None = None,
+    outputs: Sequence[str] = OUTPUTS,
+    largest: Literal[1, 255] = 255,
 ) -> Graph:
     """The graph of a network; its arrays are float32, or float16 for the weights of encoder and decoder.
 
-    Input `rgb` f32[N,3,H,W], red, green and blue in 0..255; any N, and H and W multiples of 16. Where `stain`
-    is set, `stain_map` f32[3,3] too, the change between optical densities that `stain_map.py` works out; the
+    Input `rgb` f32[N,3,H,W], red, green and blue in 0..255; any N, and H and W multiples of 16. With `stain`
+    "input", `stain_map` f32[3,3] too, the change between optical densities that `stain_map.py` works out; the
     array of that name, the identity, which leaves pictures as they are, is the default. Outputs
     `probabilities` f32[N,C,H,W] and `class_logits` f32[N,C].
 
@@ -36,40 +38,68 @@ def network_graph(
       std: channel standard deviations of RGB in 0..1.
       head: the classifier, `a3` or `max`.
       half: compute encoder and decoder in float16; inputs and outputs stay float32.
-      stain: the network learned from normalised stains.
+      stain: "input", for a network that learned from normalised stains; or f32[3,3], the change for pictures
+        of certain stains, built in; None takes pictures as they are.
+      outputs: those wanted.
+      largest: what is white in `rgb`. 1 is for programs that scale to 0..1 themselves; grey levels are then
+        made whole again.
 
     Raises:
       UserError: float16 cannot hold the weights.
     """
-    graph = Graph(np.float16 if half else np.float32)
+    graph = Graph(np.float16 if half else np.float32, outputs)
     params, statistics = variables["params"], variables["batch_stats"]
-    image = _in_stains_of_run(graph) if stain else INPUT
+    image = INPUT
+    if largest == 1:
+        levels = graph.add("Mul", [INPUT, graph.constant("white_level", 255.0)], "rgb_levels")
+        image = graph.add("Round", [levels], "rgb_whole_levels")
+    if isinstance(stain, np.ndarray):
+        image = _in_other_stains(graph, image, stain)
+    elif stain == "input":
+        image = _in_stains_of_run(graph, image)
     image = _scaled(graph, image, mean, std)
     features = _encoder(graph, image, params["encoder"], statistics["encoder"])
     coarse = _decoder(graph, features, params["decoder"], statistics["decoder"])
     _enlarged(graph, graph.add("Softmax", [coarse], "coarse_probabilities", axis=1))
     _classifier(graph, coarse, head, params, statistics)
-    return graph
+    return graph.without_unused()
 
 
-def _in_stains_of_run(graph: Graph) -> str:
-    """The picture in other stains, in whole grey levels; itself where the map is the identity."""
-    graph.constants[STAIN_INPUT] = np.eye(3, dtype=np.float32)
-    light = graph.add("Add", [INPUT, graph.constant("one", 1.0)], "light")
+def _minus_density(graph: Graph, image: str) -> str:
+    light = graph.add("Add", [image, graph.constant("one", 1.0)], "light")
     share = graph.add("Div", [light, graph.constant("intensity", INTENSITY)], "share_of_light")
-    density = graph.add("Log", [share], "minus_density")
+    return graph.add("Log", [share], "minus_density")
+
+
+def _from_minus_density(graph: Graph, mixed: str) -> str:
+    """Whole grey levels."""
+    light = graph.add("Mul", [graph.add("Exp", [mixed], "mixed_share"), "intensity"], "mixed_light")
+    light = graph.add("Min", [light, graph.constant("white", 255.0)], "mixed_light_cut")
+    return graph.add("Floor", [light], "mixed_rgb")
+
+
+def _in_other_stains(graph: Graph, image: str, change: np.ndarray) -> str:
+    """The picture in other stains by one map, as a convolution, which all programs have."""
+    density = _minus_density(graph, image)
+    kernel = graph.constant("stain_map_built_in", np.asarray(change, np.float32)[:, :, None, None])
+    mixed = graph.add("Conv", [density, kernel], "mixed", kernel_shape=[1, 1], strides=[1, 1], pads=[0] * 4)
+    return _from_minus_density(graph, mixed)
+
+
+def _in_stains_of_run(graph: Graph, image: str) -> str:
+    """The picture in other stains; itself where the map is the identity."""
+    graph.constants[STAIN_INPUT] = np.eye(3, dtype=np.float32)
+    density = _minus_density(graph, image)
     density = graph.add("Transpose", [density], "minus_density_last", perm=[0, 2, 3, 1])
     change = graph.add("Transpose", [STAIN_INPUT], "stain_map_last", perm=[1, 0])
     mixed = graph.add("MatMul", [density, change], "mixed_last")
     mixed = graph.add("Transpose", [mixed], "mixed", perm=[0, 3, 1, 2])
-    light = graph.add("Mul", [graph.add("Exp", [mixed], "mixed_share"), "intensity"], "mixed_light")
-    light = graph.add("Min", [light, graph.constant("white", 255.0)], "mixed_light_cut")
-    light = graph.add("Floor", [light], "mixed_rgb")
+    light = _from_minus_density(graph, mixed)
     apart = graph.add("Sub", [STAIN_INPUT, graph.constant("identity", np.eye(3))], "apart_from_identity")
     apart = graph.add("ReduceMax", [graph.add("Abs", [apart], "apart_sizes")], "furthest_apart", keepdims=0)
     other = graph.add("Sign", [apart], "changed")
     same = graph.add("Sub", ["one", other], "as_they_are")
-    parts = graph.add("Mul", [INPUT, same], "rgb_kept"), graph.add("Mul", [light, other], "rgb_changed")
+    parts = graph.add("Mul", [image, same], "rgb_kept"), graph.add("Mul", [light, other], "rgb_changed")
     return graph.add("Add", parts, "rgb_seen")
 
 

@@ -44,10 +44,8 @@ def onnx_file(graph: Graph, classes: int, metadata: Mapping[str, str]) -> bytes:
     inputs = [helper.make_tensor_value_info(INPUT, single, ["batch", 3, "height", "width"])]
     if STAIN_INPUT in graph.constants:  # an array of the same name is the default
         inputs.append(helper.make_tensor_value_info(STAIN_INPUT, single, [3, 3]))
-    outputs = [
-        helper.make_tensor_value_info(OUTPUTS[0], single, ["batch", classes, "height", "width"]),
-        helper.make_tensor_value_info(OUTPUTS[1], single, ["batch", classes]),
-    ]
+    shapes = dict(zip(OUTPUTS, (["batch", classes, "height", "width"], ["batch", classes]), strict=True))
+    outputs = [helper.make_tensor_value_info(name, single, shapes[name]) for name in graph.outputs]
     nodes = [_node(onnx, node) for node in graph.nodes]
     constants = [onnx.numpy_helper.from_array(array, name) for name, array in graph.constants.items()]
     model = helper.make_model(

@@ -51,6 +51,13 @@ def change(
     return (scaled @ np.linalg.pinv(np.asarray(stains, float))).astype(np.float32)
 
 
+def changed(pixels: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """Pixels u8[...,3] in other stains, u8[...,3], as the exported program changes them."""
+    density = np.log((np.asarray(pixels).astype(float) + 1) / INTENSITY)
+    light = INTENSITY * np.exp(density @ np.asarray(by, float).T)
+    return np.floor(np.minimum(light, 255)).astype(np.uint8)
+
+
 def fit(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Two stain vectors f64[3,2], haematoxylin first, and their maximum concentrations f64[2]; or None."""
     density = -np.log((np.asarray(pixels).reshape(-1, 3).astype(float) + 1) / INTENSITY)

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, Optional
 
 from l2s_jax.exports.graph import Graph, Node
-from l2s_jax.exports.network_graph import INPUT, OUTPUTS, STAIN_INPUT
+from l2s_jax.exports.network_graph import INPUT, STAIN_INPUT
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import json_text
 
@@ -20,7 +20,8 @@ METADATA = "metadata.json"
 """The name under which `torch.jit.load(..., _extra_files={"metadata.json": ""})` finds the metadata."""
 
 _TWO = {"Add": "+", "Sub": "-", "Mul": "*", "Div": "/", "MatMul": "@"}
-_ONE = {"Relu": "relu", "Log": "log", "Exp": "exp", "Floor": "floor", "Abs": "abs", "Sign": "sign"}
+_ONE = {"Relu": "relu", "Log": "log", "Exp": "exp", "Floor": "floor", "Round": "round", "Abs": "abs"}
+_ONE |= {"Sign": "sign"}
 
 
 def require_torch() -> Any:
@@ -72,7 +73,8 @@ def source(graph: Graph) -> str:
     """The program as text."""
     stain = STAIN_INPUT in graph.constants
     given = f", {STAIN_INPUT}: Optional[Tensor] = None" if stain else ""
-    lines = [f"def forward(self, {INPUT}: Tensor{given}) -> tuple[Tensor, Tensor]:"]
+    gives = "Tensor" if len(graph.outputs) == 1 else f"tuple[{', '.join('Tensor' for _ in graph.outputs)}]"
+    lines = [f"def forward(self, {INPUT}: Tensor{given}) -> {gives}:"]
     own = {INPUT, *(node.name for node in graph.nodes)}
     if stain:
         own.add("stain_map_used")
@@ -90,7 +92,7 @@ def source(graph: Graph) -> str:
         else:
             expression = _expression(node, [word(one) for one in node.inputs])
         lines.append(f"    {_word(node.name)} = {expression}")
-    return "\n".join([*lines, f"    return {', '.join(OUTPUTS)}", ""])
+    return "\n".join([*lines, f"    return {', '.join(graph.outputs)}", ""])
 
 
 def _word(name: str) -> str:
@@ -110,7 +112,8 @@ def _expression(node: Node, inputs: list[str]) -> str:
     if kind in _ONE:
         return f"torch.{_ONE[kind]}({x})"
     if kind == "Conv":
-        return f"torch.conv2d({', '.join(inputs)}, {how['strides']}, {how['pads'][:2]})"
+        bias = inputs[2] if len(inputs) > 2 else "None"
+        return f"torch.conv2d({x}, {inputs[1]}, {bias}, {how['strides']}, {how['pads'][:2]})"
     if kind == "MaxPool":
         return f"torch.max_pool2d({x}, {how['kernel_shape']}, {how['strides']}, {how['pads'][:2]})"
     return {

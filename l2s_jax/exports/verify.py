@@ -15,8 +15,18 @@ from l2s_jax.data.pictures import read_image
 from l2s_jax.exports.description import FILES
 from l2s_jax.exports.export import network_sha256
 from l2s_jax.exports.graph import LARGEST
-from l2s_jax.exports.runners import Runner, onnx_runner, softmax, stablehlo_runner, torchscript_runner
-from l2s_jax.exports.stain_map import change
+from l2s_jax.exports.network_graph import OUTPUTS
+from l2s_jax.exports.runners import (
+    Answers,
+    Metadata,
+    Runner,
+    bioimageio_runners,
+    onnx_runner,
+    softmax,
+    stablehlo_runner,
+    torchscript_runner,
+)
+from l2s_jax.exports.stain_map import change, changed
 from l2s_jax.figures.drawing import spread_evenly
 from l2s_jax.models.decoder import SCALE
 from l2s_jax.models.forward import Network, make_forward
@@ -37,19 +47,31 @@ TOLERANCE = {"float32": 1e-3, "float16": 5e-2}
 by 3e-5 of the largest logit, those of float16 by 1e-2."""
 
 Say = Callable[[str], None]
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Raw tiles of a picture, the same in the network's stains, and the map between both."""
 
 
 class Difference(NamedTuple):
-    """How far a file is from the network."""
+    """How far a file is from the network; None is what it does not give."""
 
-    probability: float  # largest, 0..1
-    class_logit: float  # largest, by the largest class logit
+    probability: float | None  # largest, 0..1
+    class_logit: float | None  # largest, by the largest class logit
     other: int  # pixels whose most probable class is another
     pixels: int
 
     def within(self, tolerance: float) -> bool:
-        """Whether both differences are (NaN is not)."""
-        return self.probability <= tolerance and self.class_logit <= tolerance
+        """Whether all differences are (NaN is not)."""
+        return all(one is None or one <= tolerance for one in self[:2])
+
+    def text(self) -> str:
+        """The differences in words."""
+        parts = []
+        if self.probability is not None:
+            parts.append(f"{self.probability:.2g} in probabilities")
+        if self.class_logit is not None:
+            parts.append(f"{self.class_logit:.2g} of the largest class logit")
+        pixels = f"; {self.other} of {self.pixels} pixels of another class" if self.pixels else ""
+        return f"largest difference {', '.join(parts)}{pixels}"
 
 
 def verify_export(
@@ -78,31 +100,30 @@ def verify_export(
     batches = [_tiles(read_image(Path(path)), size, folder) for path in pictures]
     if not batches:
         raise UserError("name a picture to run the files on")
-    expected = _runner_of(network)
     found: dict[str, Difference] = {}
     faults = []
     for name, path in there.items():
         if name == "safetensors" and run is None:
             continue
         try:
-            runner = _runner(name, path, network)
             if name == "onnx-float16":
                 _require_within_float16(network, batches)
-            difference = _compare(expected, runner, batches)
+            runners = _runners(name, path, network)
         except UserError as error:
             faults.append(f"{path.name}: {error}")
             continue
-        found[path.name] = difference
         tolerance = TOLERANCE["float16" if name.endswith("float16") else "float32"]
-        equal = difference.within(tolerance)
-        text = (
-            f"{path.name}: largest difference {difference.probability:.2g} in probabilities, "
-            f"{difference.class_logit:.2g} of the largest class logit; {difference.other} of "
-            f"{difference.pixels} pixels of another class"
-        )
-        say(f"{text}: {'equal' if equal else 'NOT equal'} within {tolerance:g}")
-        if not equal:
-            faults.append(f"{path.name} is not the network: its answers differ by more than {tolerance:g}")
+        for label, (runner, said) in runners.items():
+            try:
+                _require_same(said.get("run"), network)
+                found[label] = _compare(_runner_of(network), runner, _as_seen(batches, said))
+            except UserError as error:
+                faults.append(f"{label}: {error}")
+                continue
+            equal = found[label].within(tolerance)
+            say(f"{label}: {found[label].text()}: {'equal' if equal else 'NOT equal'} within {tolerance:g}")
+            if not equal:
+                faults.append(f"{label} is not the network: its answers differ by more than {tolerance:g}")
     if faults:
         raise UserError("\n".join(faults), exit_code=1)
     if not found:
@@ -143,8 +164,7 @@ def _variables(model: L2S, weights: Mapping[str, np.ndarray]) -> Any:
     return load_weights(like, weights)[0]
 
 
-def _tiles(image: np.ndarray, size: int, folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Raw tiles of a picture, the same in the network's stains, and the map between both."""
+def _tiles(image: np.ndarray, size: int, folder: Path) -> Batch:
     image = reflect_to(image, size)
     rows, columns = (tile_origins(side, size, size) for side in image.shape[:2])
     places = [(row, column) for row in rows for column in columns]
@@ -161,7 +181,7 @@ def _tiles(image: np.ndarray, size: int, folder: Path) -> tuple[np.ndarray, np.n
     return raw, np.asarray(normalise_stain(raw, fit, reference)), stain_map
 
 
-def _require_within_float16(network: Network, batches: Sequence[tuple[np.ndarray, ...]]) -> None:
+def _require_within_float16(network: Network, batches: Sequence[Batch]) -> None:
     """Refuses a network whose activations float16 cannot hold.
 
     onnxruntime computes float16 in float32 on CPUs, where that does not show; elsewhere it would.
@@ -176,43 +196,69 @@ def _require_within_float16(network: Network, batches: Sequence[tuple[np.ndarray
             )
 
 
-def _compare(
-    expected: Runner, runner: Runner, batches: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]
-) -> Difference:
-    probability = class_logit = largest = 0.0
-    other = pixels = 0
+def _as_seen(batches: Sequence[Batch], said: Metadata) -> list[Batch]:
+    """The tiles as a file's network sees them: by the change of stains that is built into it, if one is."""
+    built_in = said.get("stain_change")
+    if built_in is None:
+        return list(batches)
+    if not built_in["of"]:
+        return [(raw, raw, stain_map) for raw, _, stain_map in batches]
+    by = np.asarray(built_in["change"])
+    return [(raw, changed(raw, by), stain_map) for raw, _, stain_map in batches]
+
+
+def _compare(expected: Runner, runner: Runner, batches: Sequence[Batch]) -> Difference:
+    differences: list[list[float]] = [[], []]
+    largest, other, pixels = 1e-12, 0, 0
     for batch in batches:
-        (truth, logits), (found, found_logits) = expected(*batch), runner(*batch)
-        if found.shape != truth.shape or found_logits.shape != logits.shape:
-            raise UserError(f"it answers with shapes {found.shape} and {found_logits.shape}: another network")
-        probability = np.maximum(probability, np.abs(found - truth).max())  # NaN stays
-        class_logit = np.maximum(class_logit, np.abs(found_logits - logits).max())
-        largest = max(largest, float(np.abs(logits).max()))
-        other += int((found.argmax(-1) != truth.argmax(-1)).sum())
-        pixels += truth[..., 0].size
-    return Difference(float(probability), float(class_logit) / max(largest, 1e-12), other, pixels)
+        truths, answers = expected(*batch), runner(*batch)
+        for truth, found, sizes in zip(truths, answers, differences, strict=True):
+            if found is None or truth is None:
+                continue
+            if found.shape != truth.shape:
+                raise UserError(f"it answers with shape {found.shape}, not {truth.shape}: another network")
+            sizes.append(float(np.abs(found - truth).max()))
+        if answers[0] is not None and truths[0] is not None:
+            other += int((answers[0].argmax(-1) != truths[0].argmax(-1)).sum())
+            pixels += truths[0][..., 0].size
+        if truths[1] is not None:
+            largest = max(largest, float(np.abs(truths[1]).max()))
+    probability, class_logit = (float(np.max(sizes)) if sizes else None for sizes in differences)
+    return Difference(probability, None if class_logit is None else class_logit / largest, other, pixels)
 
 
 def _runner_of(network: Network) -> Runner:
     forward = make_forward(network, TILES)
 
-    def run(raw: np.ndarray, seen: np.ndarray, stain_map: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def run(raw: np.ndarray, seen: np.ndarray, stain_map: np.ndarray) -> Answers:
         coarse, class_logits = forward(seen)
         return softmax(coarse).repeat(SCALE, axis=1).repeat(SCALE, axis=2), class_logits
 
     return run
 
 
-def _runner(name: str, path: Path, network: Network) -> Runner:
+def _runners(name: str, path: Path, network: Network) -> dict[str, tuple[Runner, Metadata]]:
+    """What a file's programs are called, how they are run, and what they say of themselves."""
     if name == "safetensors":
         weights, about = _read_weights(path)
-        _require_same(about.get("run"), network)
-        return _runner_of(network._replace(variables=_variables(network.model, weights)))
+        own = network._replace(variables=_variables(network.model, weights))
+        return {path.name: (_runner_of(own), about)}
     if name == "stablehlo":
-        return stablehlo_runner(path)
-    runner, run = torchscript_runner(path) if name == "torchscript" else onnx_runner(path)
-    _require_same(run, network)
-    return runner
+        return {path.name: (stablehlo_runner(path), {})}
+    if name == "bioimageio":
+        return {f"{path.name}, {part}": one for part, one in bioimageio_runners(path).items()}
+    if name == "wsinfer":
+        label = f"{path.parent.name}/{path.name}"
+        return {label: torchscript_runner(_content(path), OUTPUTS[1:], largest=1)}
+    content = _content(path)
+    return {path.name: torchscript_runner(content) if name == "torchscript" else onnx_runner(content)}
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read it: {error.strerror or error}") from error
 
 
 def _require_same(run: Any, network: Network) -> None:

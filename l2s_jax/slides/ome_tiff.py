@@ -29,18 +29,20 @@ def write_pyramid(
     name: str,
     description: str = "",
     palette: Sequence[Colour] | None = None,
+    pages: bool = False,
 ) -> None:
     """Writes a picture as tiled, deflate-compressed OME-TIFF with a pyramid in SubIFDs.
 
     Coarser levels hold the pixel nearest to their pixels' centres: class codes cannot be averaged.
 
     Args:
-      path: the .ome.tif file; written whole or not at all.
+      path: the .ome.tif file, or .tif with `pages`; written whole or not at all.
       picture: what to write.
       mpp: um/px, written as OME's PhysicalSize and as TIFF resolution.
       name: of the image, in the OME metadata.
       description: what its values mean, likewise.
       palette: colours of the values 0.., white beyond them; None writes greys.
+      pages: a plain TIFF whose levels are pages, for readers that do not follow SubIFDs; without `name`.
 
     Raises:
       UserError: the file cannot be written.
@@ -63,7 +65,10 @@ def write_pyramid(
         "PhysicalSizeYUnit": "µm",
         "UUID": str(_uuid(picture, name, description, repr(mpp))),
     }
-    with atomic_path(path) as temporary, tifffile.TiffWriter(temporary, bigtiff=True, ome=True) as writer:
+    with (
+        atomic_path(path) as temporary,
+        tifffile.TiffWriter(temporary, bigtiff=True, ome=not pages) as writer,
+    ):
         for step in steps:
             height, width = (-(-side // step) for side in picture.size)
             writer.write(
@@ -74,9 +79,10 @@ def write_pyramid(
                 compression="zlib",
                 resolution=(1e4 / (mpp * step),) * 2,
                 resolutionunit="CENTIMETER",
-                subifds=len(steps) - 1 if step == 1 else None,
+                subifds=len(steps) - 1 if step == 1 and not pages else None,
                 subfiletype=0 if step == 1 else 1,
-                metadata=metadata if step == 1 else None,
+                description=description.encode() if step == 1 and pages else None,
+                metadata=metadata if step == 1 and not pages else None,
                 **options,
             )
 

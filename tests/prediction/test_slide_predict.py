@@ -179,6 +179,16 @@ def test_areas_overlay_entropy_and_record(slide, done):
     )
 
 
+def test_a_grey_map_holds_the_same_codes(slide, done, tmp_path):
+    record, failures = run_one(slide, tmp_path, grey_map=True)
+    assert not failures and record["key"] != done[1]["key"]
+    codes = tifffile.imread(tmp_path / "case 1_codes.tif")
+    np.testing.assert_array_equal(codes, tifffile.imread(done[0] / "case 1.ome.tif"))
+    lines = []
+    run_one(slide, tmp_path, lines, grey_map=True)
+    assert "finished before" in lines[0]
+
+
 def test_finished_slides_are_skipped_and_others_are_not(slide, done):
     out, record = done
     lines = []

@@ -4,6 +4,7 @@ import re
 import uuid
 
 import numpy as np
+import openslide
 import tifffile
 
 from l2s_jax.slides.ome_tiff import write_pyramid
@@ -31,3 +32,22 @@ def test_the_same_picture_gives_the_same_file_and_tells_nothing_of_the_machine(t
     written(tmp_path / "c.ome.tif", codes)
     written(tmp_path / "d.ome.tif", codes, description="other words")
     assert len({identifier(path) for path in tmp_path.glob("*.ome.tif")}) == 3
+
+
+def test_levels_as_pages_are_codes_in_openslide_at_every_level(tmp_path):
+    """As one level in SubIFDs it would blend neighbouring classes into others."""
+    codes = np.zeros((1300, 2100), np.uint8)
+    codes[:, ::3], codes[::5] = 1, 3
+    written(tmp_path / "a.tif", codes, description="codes: 1 épithélium", pages=True)
+    with openslide.OpenSlide(tmp_path / "a.tif") as slide:
+        assert slide.level_dimensions == ((2100, 1300), (525, 325), (132, 82))
+        assert float(slide.properties["openslide.mpp-x"]) == 8.0
+        for level, size in enumerate(slide.level_dimensions):
+            seen = np.asarray(slide.read_region((0, 0), level, size).convert("RGB"))
+            assert set(np.unique(seen)) <= {0, 1, 3} and (seen == seen[..., :1]).all()
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        np.testing.assert_array_equal(file.pages[0].asarray(), codes)
+        assert "1 épithélium" in file.pages[0].description
+        assert [page.is_tiled and page.photometric.name for page in file.pages] == ["MINISBLACK"] * 3
+    first = (tmp_path / "a.tif").read_bytes()
+    assert written(tmp_path / "b.tif", codes, description="codes: 1 épithélium", pages=True) == first

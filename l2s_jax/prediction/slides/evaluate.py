@@ -151,7 +151,7 @@ def evaluate_slides(
             rule = undrawn_as(undrawn, regions, otherwise="background" if empty else otherwise)
             rules[path.stem] = rule
             say(f"{path.name}: {found[path].name}, {summary(regions)}; {undrawn_text(rule, regions)}")
-            codes = output_paths(predicted, path.stem, False)["class map"]
+            codes = output_paths(predicted, path.stem)["class map"]
             marked = read_marked(path, slide, options.folders)
             tissue = part_of(slide, overview_of(slide), options.folders, marked).tissue
             judged[path.stem] = judge_slide(slide, codes, record, regions, classes, rule, tissue)

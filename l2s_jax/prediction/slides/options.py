@@ -34,6 +34,8 @@ class SlideOptions:
     """Slides: GeoJSON in both folders counts from the corner of a slide's non-empty area, or the whole's."""
     entropy: bool = False
     """Slides: write NAME_entropy.ome.tif as well, 0 (sure) to 255 (all classes equally likely)."""
+    grey_map: bool = False
+    """Slides: write NAME_codes.tif as well, class codes as grey in a plain pyramid that more viewers read."""
     enlargement: Enlargement = "bilinear"
     """Slides: interpolate between the network's cells of 8 pixels; or `nearest`, each cell a square, as the
     paper does with patches."""

@@ -16,14 +16,15 @@ OVERLAY_SIDE = 2000
 """Longest side of the overlay, in pixels."""
 
 
-def output_paths(out: Path, name: str, entropy: bool) -> dict[str, Path]:
+def output_paths(out: Path, name: str, entropy: bool = False, grey_map: bool = False) -> dict[str, Path]:
     """The files of one slide, beside its record (`record_path`) and its row in areas.csv."""
     paths = {
         "class map": out / f"{name}.ome.tif",
         "outlines": out / f"{name}.geojson",
         "overlay": out / f"{name}_overlay.png",
     }
-    return paths | ({"entropy": out / f"{name}_entropy.ome.tif"} if entropy else {})
+    paths |= {"entropy": out / f"{name}_entropy.ome.tif"} if entropy else {}
+    return paths | ({"grey map": out / f"{name}_codes.tif"} if grey_map else {})
 
 
 def record_path(out: Path, name: str) -> Path:
@@ -33,9 +34,17 @@ def record_path(out: Path, name: str) -> Path:
 
 def write_class_map(path: Path, codes: RowFile, mpp: float, name: str, classes: Classes) -> None:
     """Writes class codes as OME-TIFF in the classes' colours; the description says which code is which."""
+    write_pyramid(path, codes, mpp, name=name, description=_codes_text(classes), palette=classes.colours)
+
+
+def write_grey_map(path: Path, codes: RowFile, mpp: float, name: str, classes: Classes) -> None:
+    """Writes class codes as a plain grey TIFF, its levels as pages: the form that most readers know."""
+    write_pyramid(path, codes, mpp, name=name, description=_codes_text(classes), pages=True)
+
+
+def _codes_text(classes: Classes) -> str:
     listed = ", ".join(f"{code} {title}" for code, title in enumerate(classes.names))
-    text = f"class codes: {listed}; {IGNORE_PIXEL} no class"
-    write_pyramid(path, codes, mpp, name=name, description=text, palette=classes.colours)
+    return f"class codes: {listed}; {IGNORE_PIXEL} no class"
 
 
 def write_entropy(path: Path, entropy: RowFile, mpp: float, name: str, classes: Classes) -> None:

@@ -20,6 +20,7 @@ from l2s_jax.prediction.slides.outputs import (
     record_path,
     write_class_map,
     write_entropy,
+    write_grey_map,
     write_overlay,
 )
 from l2s_jax.prediction.slides.quality import COLUMNS, QUALITY, append_quality, quality_of
@@ -130,7 +131,7 @@ def predict_slide(
         slide, predictor.identity, predictor.classes, predictor.tiling, mpp, options, marked.settings()
     )
     name, about = path.stem, record_path(out, path.stem)
-    done = finished(about, settings["key"], output_paths(out, name, options.entropy))
+    done = finished(about, settings["key"], output_paths(out, name, options.entropy, options.grey_map))
     if done is not None:
         say(f"{title}: finished before")
         return done
@@ -144,7 +145,7 @@ def predict_slide(
         say(f"{title}: predicted before with other options or by another run; predicted anew")
     start = time.monotonic()
     with publishing(out, sources, key=settings["key"], last=[about.name]) as stage:
-        outputs = output_paths(stage, name, options.entropy)
+        outputs = output_paths(stage, name, options.entropy, options.grey_map)
         result = _predict(slide, outputs, predictor, options, mpp, marked, settings["key"], title, say)
         if predictor.unfinished:
             result["unfinished"] = predictor.unfinished
@@ -189,6 +190,8 @@ def _predict(
         write_class_map(outputs["class map"], codes, mpp, name, classes)
         if entropy is not None:
             write_entropy(outputs["entropy"], entropy, mpp, name, classes)
+        if options.grey_map:
+            write_grey_map(outputs["grey map"], codes, mpp, name, classes)
         written = write_outlines(
             outputs["outlines"], codes, probabilities, grid, slide, mpp, classes, options.simplify, key
         )

@@ -76,6 +76,7 @@ def settings_of(
         "enlargement": options.enlargement,
         "simplify": options.simplify,
     } | dict(marked or {})
+    settings |= {"grey_map": True} if options.grey_map else {}
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
     return settings | {"key": key}
 

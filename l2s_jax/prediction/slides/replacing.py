@@ -12,7 +12,8 @@ from l2s_jax.system.outputs import Source, read_record, refuse_foreign, require_
 
 def slide_outputs(path: Path, out: Path, options: SlideOptions) -> list[Path]:
     """All files that are named after a slide."""
-    return [*output_paths(out, path.stem, options.entropy).values(), record_path(out, path.stem)]
+    paths = output_paths(out, path.stem, options.entropy, options.grey_map)
+    return [*paths.values(), record_path(out, path.stem)]
 
 
 def require_free(slides: Sequence[Path], out: Path, options: SlideOptions) -> None:
