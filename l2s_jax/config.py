@@ -153,7 +153,7 @@ class ValidationOptions:
 
 @dataclass(frozen=True)
 class ResourceOptions:
-    """Memory, threads and checkpoints: they do not change what is learned."""
+    """Memory, threads, checkpoints, tracker: they do not change what is learned."""
 
     checkpoint_minutes: Annotated[float, Range(0, 1_000_000)] = 10.0
     """Within an epoch that takes longer than this, a checkpoint every so many minutes."""
@@ -161,6 +161,9 @@ class ResourceOptions:
     """Threads that decode and gather batches; the batches do not depend on it."""
     memory_gib: Annotated[float, Range(0, 1_000_000)] = 2.0
     """Pictures are decoded once into memory when they fit this many GiB, else at every epoch."""
+    tracker: Literal["tensorboard", "mlflow"] = "tensorboard"
+    """`mlflow`: a run of MLflow beside TensorBoard's events, at MLFLOW_TRACKING_URI, else in mlflow.db in the
+    working folder (needs the extra mlflow). With --resume it may be another than before."""
 
 
 # A dataclass takes the fields of its last base first.
@@ -255,12 +258,16 @@ def _no_release(config: TrainConfig) -> list[str]:
     ]
 
 
+OUTSIDE = ("tracker",)
+"""Options that are told to others and no part of what is run: a run goes on with other ones."""
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """A config as a plain dict without the options that are None, which TOML cannot hold."""
     return {key: value for key, value in dataclasses.asdict(config).items() if value is not None}
 
 
 def config_hash(config: Any) -> str:
-    """Twelve hexadecimal digits that change when any option does."""
-    text = repr(sorted(to_dict(config).items()))
+    """Twelve hexadecimal digits that change when any option does, but for those `OUTSIDE`."""
+    text = repr(sorted((key, value) for key, value in to_dict(config).items() if key not in OUTSIDE))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
