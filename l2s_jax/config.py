@@ -41,9 +41,10 @@ class NetworkOptions:
     """The network and the weights that it begins from."""
 
     weights: str = "auto"
-    """Encoder weights: `auto` (ImageNet, from the cache folder or a download), `random`, or a torchvision
-    ResNet-18 file (.safetensors, or .pth with the torch extra). Or the folder of a run, to start from its
-    network; from its encoder alone where the classes or the head differ."""
+    """Encoder weights: `auto` (ImageNet) or `histology` (self-supervised on histopathology, TCGA among it),
+    from the cache folder or a download; `random`; or the file of a ResNet-18 (.safetensors, or .pth and .ckpt
+    with the torch extra). Or the folder of a run, to start from its network; from its encoder alone where the
+    classes or the head differ."""
     head: Literal["a3", "max"] = "a3"
     """Classifier: `a3` is Table A.3; `max` is the release's spatial maximum of the low-resolution logits."""
 
@@ -132,8 +133,10 @@ class AugmentationOptions:
     the paper: few masks would teach the network in which part of a patch things lie."""
     colour_jitter: bool = True
     """Brightness 0.25, contrast 0.75, saturation 0.25, hue 0.04, the release's values."""
-    norm: Literal["imagenet", "dataset"] = "imagenet"
-    """Channel mean and standard deviation: ImageNet's, or those of the chosen mask patches."""
+    norm: Literal["weights", "imagenet", "half", "dataset"] = "weights"
+    """Channel mean and standard deviation: those that the initial weights were trained with (ImageNet's, but
+    for `histology` and runs that began there), ImageNet's, 0.5 for both, or those of the chosen mask
+    patches."""
     norm_eval: Literal["same", "imagenet"] = "same"
     """At validation and prediction. `imagenet` with norm=dataset is the release's mismatch on BACH."""
 
@@ -196,6 +199,16 @@ PRESETS: dict[Preset, TrainConfig] = {
         cls_weight=0.5, set_weight=0.5, presence_weight=0.5, composition="balanced", mask_share=0.5
     ),
 }
+
+
+Scaling = Literal["imagenet", "half", "dataset"]
+
+
+def scaling(config: TrainConfig) -> Scaling:
+    """What the option `norm` comes to, where the weights are no run's."""
+    if config.norm != "weights":
+        return config.norm
+    return "half" if config.weights == "histology" else "imagenet"
 
 
 def selection_split(config: TrainConfig) -> Split:

@@ -41,7 +41,7 @@ PYTHON
   "$folder/tools/bin/uv" venv --quiet --seed --python "$python" "$here/extras"
   "$here/extras/bin/python" -m pip install --quiet "$wheel[torch,dask,onnx,mlflow]"
   "$here/extras/bin/l2s" doctor
-  "$here/extras/bin/l2s" export demo/run exported --formats onnx onnx-float16 torchscript
+  "$here/extras/bin/l2s" export demo/run exported --formats safetensors onnx onnx-float16 torchscript
   "$here/extras/bin/l2s" verify-export exported demo/data/example.png
   "$here/extras/bin/python" -c 'import distributed'
   "$here/extras/bin/l2s" train demo/data --out tracked --weights random --steps 2 --tracker mlflow 2>&1 | tee tracked.log

@@ -20,6 +20,7 @@ from l2s_jax.training.loop import fit
 from l2s_jax.training.plan import describe_splits
 from l2s_jax.training.program import Devices, StrategyOption, compile_ahead
 from l2s_jax.training.run import TrainingRun
+from l2s_jax.training.scaling import with_scaling
 from l2s_jax.training.setup import RunSetup, set_up_runs, write_setup
 from l2s_jax.training.tracking import tracked
 from l2s_jax.training.validation import read_validation
@@ -112,6 +113,7 @@ def train_together(
     _require_one_program(named)
     writes = is_first_process()
     say = say if writes else _silent
+    named = [(folder, with_scaling(config, folder, say)) for folder, config in named]
     contents = _read_manifest(manifest, allow_outside, say)
     config = named[0][1]
     patches = load_patches(contents.of_split("train"), contents.classes, config.memory_gib)

@@ -22,6 +22,7 @@ PROGRAM = os.environ.get("MLFLOW_PROGRAM") or ""
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(3600),
     pytest.mark.skipif(importlib.util.find_spec("mlflow") is None, reason="needs the extra mlflow"),
 ]
 
@@ -62,7 +63,7 @@ def l2s(folder, *words, **more):
     """A command as a process of its own, which imports MLflow without the tests' rules on warnings."""
     command = [sys.executable, "-c", "from l2s_jax.cli.app import main; main()", *map(str, words)]
     return subprocess.run(
-        command, cwd=folder, env=environment(folder, **more), capture_output=True, text=True, timeout=500
+        command, cwd=folder, env=environment(folder, **more), capture_output=True, text=True, timeout=1500
     )
 
 
@@ -91,7 +92,7 @@ def server(tmp_path_factory):
         )
     address = f"http://127.0.0.1:{port}"
     try:
-        end = time.monotonic() + 240
+        end = time.monotonic() + 600
         while True:
             assert process.poll() is None and time.monotonic() < end, (folder / "log").read_text()
             try:
