@@ -6,15 +6,11 @@ DEMO ?= demo
 
 MINUTES ?= 10
 
-.PHONY: demo test test-all test-versions soak bench lint findings docs clean
+.PHONY: demo test test-all test-versions test-wheel soak bench lint findings docs clean
 
 demo: $(VENV)/core
 	rm -rf $(DEMO)
-	$(BIN)/l2s prepare phantom $(DEMO)/data --patch-size 64 --overlap 0
-	$(BIN)/l2s train $(DEMO)/data --config experiments/demo.toml --out $(DEMO)/run
-	$(BIN)/l2s evaluate $(DEMO)/run $(DEMO)/data
-	$(BIN)/l2s predict $(DEMO)/run $(DEMO)/data/example.png --out $(DEMO)/predictions
-	@echo "Look at $(DEMO)/run/report.html, $(DEMO)/run/evaluation/test and $(DEMO)/predictions."
+	$(BIN)/l2s demo $(DEMO)
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
@@ -24,6 +20,9 @@ test-all: test
 
 test-versions:
 	tests/versions.sh
+
+test-wheel:
+	tests/wheel.sh
 
 soak: $(VENV)/dev
 	$(BIN)/python -m soak --minutes $(MINUTES)

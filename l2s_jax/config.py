@@ -41,9 +41,10 @@ class NetworkOptions:
     """The network and the weights that it begins from."""
 
     weights: str = "auto"
-    """Encoder weights: `auto` (ImageNet, from the cache folder or a download), `random`, or a torchvision
-    ResNet-18 file (.safetensors, or .pth with the torch extra). Or the folder of a run, to start from its
-    network; from its encoder alone where the classes or the head differ."""
+    """Encoder weights: `auto` (ImageNet) or `histology` (self-supervised on histopathology, TCGA among it),
+    from the cache folder or a download; `random`; or the file of a ResNet-18 (.safetensors, or .pth and .ckpt
+    with the torch extra). Or the folder of a run, to start from its network; from its encoder alone where the
+    classes or the head differ."""
     head: Literal["a3", "max"] = "a3"
     """Classifier: `a3` is Table A.3; `max` is the release's spatial maximum of the low-resolution logits."""
 
@@ -132,8 +133,10 @@ class AugmentationOptions:
     the paper: few masks would teach the network in which part of a patch things lie."""
     colour_jitter: bool = True
     """Brightness 0.25, contrast 0.75, saturation 0.25, hue 0.04, the release's values."""
-    norm: Literal["imagenet", "dataset"] = "imagenet"
-    """Channel mean and standard deviation: ImageNet's, or those of the chosen mask patches."""
+    norm: Literal["weights", "imagenet", "half", "dataset"] = "weights"
+    """Channel mean and standard deviation: those that the initial weights were trained with (ImageNet's, but
+    for `histology` and runs that began there), ImageNet's, 0.5 for both, or those of the chosen mask
+    patches."""
     norm_eval: Literal["same", "imagenet"] = "same"
     """At validation and prediction. `imagenet` with norm=dataset is the release's mismatch on BACH."""
 
@@ -153,7 +156,7 @@ class ValidationOptions:
 
 @dataclass(frozen=True)
 class ResourceOptions:
-    """Memory, threads and checkpoints: they do not change what is learned."""
+    """Memory, threads, checkpoints, tracker: they do not change what is learned."""
 
     checkpoint_minutes: Annotated[float, Range(0, 1_000_000)] = 10.0
     """Within an epoch that takes longer than this, a checkpoint every so many minutes."""
@@ -161,6 +164,9 @@ class ResourceOptions:
     """Threads that decode and gather batches; the batches do not depend on it."""
     memory_gib: Annotated[float, Range(0, 1_000_000)] = 2.0
     """Pictures are decoded once into memory when they fit this many GiB, else at every epoch."""
+    tracker: Literal["tensorboard", "mlflow"] = "tensorboard"
+    """`mlflow`: a run of MLflow beside TensorBoard's events, at MLFLOW_TRACKING_URI, else in mlflow.db in the
+    working folder (needs the extra mlflow). With --resume it may be another than before."""
 
 
 # A dataclass takes the fields of its last base first.
@@ -193,6 +199,16 @@ PRESETS: dict[Preset, TrainConfig] = {
         cls_weight=0.5, set_weight=0.5, presence_weight=0.5, composition="balanced", mask_share=0.5
     ),
 }
+
+
+Scaling = Literal["imagenet", "half", "dataset"]
+
+
+def scaling(config: TrainConfig) -> Scaling:
+    """What the option `norm` comes to, where the weights are no run's."""
+    if config.norm != "weights":
+        return config.norm
+    return "half" if config.weights == "histology" else "imagenet"
 
 
 def selection_split(config: TrainConfig) -> Split:
@@ -255,12 +271,16 @@ def _no_release(config: TrainConfig) -> list[str]:
     ]
 
 
+OUTSIDE = ("tracker",)
+"""Options that are told to others and no part of what is run: a run goes on with other ones."""
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """A config as a plain dict without the options that are None, which TOML cannot hold."""
     return {key: value for key, value in dataclasses.asdict(config).items() if value is not None}
 
 
 def config_hash(config: Any) -> str:
-    """Twelve hexadecimal digits that change when any option does."""
-    text = repr(sorted(to_dict(config).items()))
+    """Twelve hexadecimal digits that change when any option does, but for those `OUTSIDE`."""
+    text = repr(sorted((key, value) for key, value in to_dict(config).items() if key not in OUTSIDE))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -187,7 +187,7 @@ def _safetensors(folder: Path) -> Path:
 
 
 def _weights(path: Path) -> Any:
-    from l2s_jax.runs.pretrained import read_weights
+    from l2s_jax.runs.weights_file import read_weights
 
     return read_weights(path)
 

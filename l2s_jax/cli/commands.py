@@ -92,6 +92,10 @@ _TABLE = {
         "results.Plan",
         "How many masks are needed: the share that reaches 90, 95 and 99% of the full-mask score.",
     ),
+    "demo": (
+        "demo.Demo",
+        "Draw a phantom data set, train on it, evaluate and predict: a few minutes, offline.",
+    ),
     "doctor": (
         "checks.Doctor",
         "Look at this installation: versions, devices, OpenSlide, weights, memory; say what to mend.",

@@ -11,14 +11,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TextIO
 
-from l2s_jax.runs.pretrained import (
+from l2s_jax.runs.published import (
+    HISTOLOGY,
     PUBLISHED,
-    TORCH_EXTRA,
     find_cached,
-    has_torch,
     how_to_provide,
     weights_folder,
+    what_is_cached,
 )
+from l2s_jax.runs.weights_file import TORCH_EXTRA, has_torch
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import cache_folder
 from l2s_jax.system.jax_setup import require_device
@@ -47,6 +48,8 @@ def diagnose() -> list[Finding]:
         check_devices,
         check_openslide,
         check_weights,
+        check_histology_weights,
+        check_cached_weights,
         check_cache,
         check_memory,
         check_disk,
@@ -168,6 +171,22 @@ def check_weights() -> list[Finding]:
         return [Finding("ok", f"ImageNet weights: {found}")]
     first = "The first training downloads them (47 MB); without a network:\n"
     return [Finding("warning", f"no ImageNet weights in {folder}", first + how_to_provide(folder, PUBLISHED))]
+
+
+def check_histology_weights() -> list[Finding]:
+    """Whether `--weights histology` would find its file; nothing is wrong where it would not."""
+    folder = weights_folder()
+    found = find_cached(folder, HISTOLOGY)
+    if found:
+        return [Finding("ok", f"histology weights: {found}")]
+    first = "The first training with --weights histology downloads them (46 MB); without a network:\n"
+    advice = first + how_to_provide(folder, HISTOLOGY)
+    return [Finding("ok", f"no histology weights in {folder}; only --weights histology needs them", advice)]
+
+
+def check_cached_weights() -> list[Finding]:
+    """What lies in the folder of weights, file by file."""
+    return [Finding("ok", f"cached: {path.name}: {what}") for path, what in what_is_cached(weights_folder())]
 
 
 def check_cache() -> list[Finding]:

@@ -18,6 +18,9 @@ StateDict = Mapping[str, np.ndarray]
 ENCODER_TENSORS = 75
 """15 convolutions (stem, 3 stages of 4, 2 projections), and 15 batch norms of 4 tensors each."""
 
+MOST_LISTED = 100
+"""Faults that a message lists: all of a file that lacks something, not all of another network's."""
+
 _LEAVES = {
     "kernel": "weight",
     "scale": "weight",
@@ -79,7 +82,7 @@ def load_encoder(
       New variables, and the keys that were not used.
 
     Raises:
-      UserError: listing every missing and unexpected key, wrong shape and wrong dtype.
+      UserError: listing missing and unexpected keys, wrong shapes and wrong dtypes.
     """
     variables, loaded, unused = _load(
         variables, state_dict, source, lambda path: path[1] == "encoder", _NOT_BUILT + _OURS
@@ -120,9 +123,11 @@ def _load(
         else:
             new[paths[key]] = jnp.asarray(_from_torch(value.astype(np.float32)))
     if faults:
+        shown = faults[:MOST_LISTED]
+        shown += [f"and {len(faults) - MOST_LISTED} more"] if len(faults) > MOST_LISTED else []
         raise UserError(
             "\n  ".join(
-                [f"{source} does not hold the weights of a ResNet-18 as torchvision names them:", *faults]
+                [f"{source} does not hold the weights of a ResNet-18 as torchvision names them:", *shown]
             )
         )
     return unflatten_dict(new), len(taken), unused

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
-from l2s_jax.config import PRESETS, TrainConfig, selection_split, to_dict
+from l2s_jax.config import OUTSIDE, PRESETS, TrainConfig, selection_split, to_dict
 from l2s_jax.data.fingerprint import (
     COLUMNS,
     PICTURES,
@@ -114,7 +114,7 @@ def open_run(folder: Path, config: TrainConfig, manifest: Manifest, *, resume: b
     before, now = to_dict(read_run_config(folder)), to_dict(config)
     changed = [
         f"{key}: {before.get(key)!r} then, {now.get(key)!r} now"
-        for key in sorted(before.keys() | now.keys())
+        for key in sorted((before.keys() | now.keys()) - {*OUTSIDE})
         if before.get(key) != now.get(key)
     ]
     if changed:

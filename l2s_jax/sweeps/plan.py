@@ -26,6 +26,7 @@ NO_MATTER = (
     "loader_threads",
     "memory_gib",
     "checkpoint_minutes",
+    "tracker",
 )
 """Options that change nothing once the patches are picked."""
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from l2s_jax.config import TrainConfig
 from l2s_jax.data.fingerprint import PICTURES, fingerprint, fingerprint_text, require_same_pictures
 from l2s_jax.data.manifest import Manifest, read_manifest
 from l2s_jax.data.patch_set import PatchSet, load_patches
@@ -40,6 +41,7 @@ from l2s_jax.sweeps.plan import (
 )
 from l2s_jax.sweeps.results_row import result_columns, result_row
 from l2s_jax.sweeps.sweep_file import SweepFile, read_sweep
+from l2s_jax.sweeps.tracking import only_of_tracker, tell_of_test, tracked_sweep
 from l2s_jax.system.children import require_main_guard
 from l2s_jax.system.csv_rows import append_rows, complete_rows, require_appendable
 from l2s_jax.system.csv_text import table_text
@@ -132,8 +134,10 @@ def sweep(
             say(line)
         failed = set() if retry_failed else failed_runs(folder)
         left = [run for run in planned if run.run not in finished | failed]
-        _run_all(folder, experiment, data, left, jobs, allow_outside, stop, say)
-        _say_failures(folder, planned, say)
+        with tracked_sweep(folder, experiment, left, (SWEEP, PLAN, RESULTS, FAILURES), say) as told:
+            work = partial(run_one, folder, experiment, data, allow_outside, told)
+            _run_all(folder, data, work, left, jobs, allow_outside, stop, say)
+            _say_failures(folder, planned, say)
     say(f"done: {folder / RESULTS} (next: l2s report {folder})")
     return folder
 
@@ -154,8 +158,8 @@ def _planned(experiment: SweepFile, data: SweepData) -> list[PlannedRun]:
 
 def _run_all(
     folder: Path,
-    experiment: SweepFile,
     data: SweepData,
+    work: Callable[[PlannedRun], Any],
     left: Sequence[PlannedRun],
     jobs: int,
     allow_outside: bool,
@@ -172,7 +176,6 @@ def _run_all(
             + (f" ({run.run})" if jobs > 1 else "")
         )
 
-    work = partial(run_one, folder, experiment, data, allow_outside)
     if jobs == 1:
         outcomes = in_turn(work, left, begin)
     else:
@@ -213,9 +216,12 @@ def _end_if_it_concerns_all(error: Exception | None) -> None:
 
 
 def run_one(
-    folder: Path, experiment: SweepFile, data: SweepData, allow_outside: bool, run: PlannedRun
+    folder: Path, experiment: SweepFile, data: SweepData, allow_outside: bool, told: bool, run: PlannedRun
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Trains (or resumes, or finds finished) one run and measures it once on the test split."""
+    """Trains (or resumes, or finds finished) one run and measures it once on the test split.
+
+    `told`: whether its tracker is told of it, where it has one.
+    """
     contents = data.folds[run.fold]
     silent = lambda line: None  # noqa: E731
     run_folder, config = folder / RUNS / run.run, run.config
@@ -229,8 +235,17 @@ def run_one(
             source.option: str(_finished_run(folder, source.run)) for source in run.takes_from
         }
         config = dataclasses.replace(config, **named)
+    config = dataclasses.replace(config, tracker=run.config.tracker if told else TrainConfig.tracker)
     if not (run_folder / FINISHED).exists():
-        train(contents.folder, run_folder, config, resume=begun, allow_outside=allow_outside, say=silent)
+        train(
+            contents.folder,
+            run_folder,
+            config,
+            resume=begun,
+            allow_outside=allow_outside,
+            part_of=folder,
+            say=only_of_tracker,
+        )
     with stop_requests() as stop:  # those of the sweep, which can have come while the run's report was drawn
         _end_if_asked(stop)
     # Of a sitting that was cut off before its row; with the data in another place they would be refused.
@@ -240,6 +255,8 @@ def run_one(
     # Runs of before it stood in finished.json have the first sitting's.
     environment = finished["environment"] or (read_sittings(run_folder) or [{}])[-1]
     row = result_row(experiment, run, figures, finished, environment, contents.sha256)
+    if told:
+        tell_of_test(run_folder, row, run)
     shutil.rmtree(run_folder / LAST, ignore_errors=True)  # Adam's moments are of no more use
     by_group = complete_rows(run_folder / "evaluation" / "test" / "per_group.csv")[0]
     return row, [{"run": run.run, **record} for record in by_group.to_dict("records")]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from l2s_jax.config import TrainConfig
-from l2s_jax.models.network import L2S
+from l2s_jax.models.network import L2S, init_variables
 from l2s_jax.models.state_dict import load_encoder
 from l2s_jax.train_step.step import Task, TrainState, init_state, make_optimizer
 
@@ -34,6 +34,13 @@ def _random(model: L2S, learning_rate: float, task: Task, key: jax.Array) -> Tra
 def state_shapes(config: TrainConfig, model: L2S, task: Task) -> TrainState:
     """Shapes and dtypes of a run's state."""
     return _random.eval_shape(model, config.learning_rate, task, jax.random.key(config.seed))
+
+
+def require_encoder(state_dict: dict[str, np.ndarray], source: str) -> None:
+    """Raises `UserError` where weights are not those of a ResNet-18: before anything is begun with them."""
+    model = L2S(classes=2)
+    shapes = jax.eval_shape(lambda: init_variables(model, jax.random.key(0)))
+    load_encoder(shapes, state_dict, source)
 
 
 def first_state(config: TrainConfig, model: L2S, task: Task, weights: InitialWeights = RANDOM) -> TrainState:

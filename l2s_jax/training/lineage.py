@@ -19,9 +19,10 @@ from l2s_jax.runs.folder import (
 from l2s_jax.runs.leaks import HELD_OUT, held_out_groups, near_groups, require_unseen, warn_of_near
 from l2s_jax.runs.network import load_network
 from l2s_jax.runs.pretrained import encoder_weights
+from l2s_jax.runs.published import SOURCES
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import expanded
-from l2s_jax.training.initial_weights import RANDOM, InitialWeights
+from l2s_jax.training.initial_weights import RANDOM, InitialWeights, require_encoder
 from l2s_jax.training.plan import RunPlan
 from l2s_jax.training.pseudo_masks import (
     PseudoMasks,
@@ -85,7 +86,7 @@ def read_weights(
     else the encoder alone.
 
     Args:
-      named: `auto`, `random`, a file or a run's folder.
+      named: `auto`, `histology`, `random`, a file or a run's folder.
       head: the new run's.
       manifest: what the new run is going to learn from.
       say: receives progress messages.
@@ -95,8 +96,11 @@ def read_weights(
       Leak: that run has learned from patients or slides of this manifest's validation or test split.
     """
     folder = expanded(named)
-    if named in ("auto", "random") or not folder.is_dir():
-        return InitialWeights(encoder=encoder_weights(named, say=say)), None
+    if named in ("random", *SOURCES) or not folder.is_dir():
+        encoder = encoder_weights(named, say=say)
+        if encoder is not None:
+            require_encoder(encoder, named)
+        return InitialWeights(encoder=encoder), None
     network, facts = load_network(folder)
     classes = read_run_classes(folder).names
     whole = (classes, facts.head) == (manifest.classes.names, head)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from l2s_jax.config import TrainConfig
+from l2s_jax.config import TrainConfig, scaling
 from l2s_jax.data.loader import Schedule, balanced_schedule, shuffled_schedule
 from l2s_jax.data.manifest import Classes, Manifest
 from l2s_jax.data.patch_set import PatchSet, channel_statistics, routed, strata
@@ -17,6 +17,7 @@ from l2s_jax.types import IGNORE_LABEL, SPLITS
 
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
+HALF = np.array([0.5, 0.5, 0.5], np.float32)
 
 
 class RunPlan(NamedTuple):
@@ -65,7 +66,9 @@ def plan_run(config: TrainConfig, patches: PatchSet, classes: Classes) -> RunPla
         schedule = shuffled_schedule(rows, config.batch_size, config.seed)
     steps = config.steps or config.epochs * schedule.steps_per_epoch
     mean, std = IMAGENET_MEAN, IMAGENET_STD
-    if config.norm == "dataset":
+    if scaling(config) == "half":
+        mean = std = HALF
+    elif scaling(config) == "dataset":
         with_mask = np.flatnonzero(chosen.has_mask)
         mean, std = channel_statistics(patches, with_mask if len(with_mask) else label_rows)
     task = Task(

@@ -10,6 +10,7 @@ from l2s_jax.data.loader import batches
 from l2s_jax.runs import checkpoints
 from l2s_jax.runs.events import EventFile
 from l2s_jax.runs.folder import BEST, LAST, read_metrics, write_finished, write_metrics
+from l2s_jax.runs.mlflow_run import MlflowRun
 from l2s_jax.system.errors import UserError
 from l2s_jax.train_step.step import TrainState
 from l2s_jax.training.initial_weights import first_state
@@ -54,6 +55,7 @@ class TrainingRun:
       number: steps taken.
       resumed: whether it goes on from a checkpoint.
       failure: why the run cannot go on, None as long as it can.
+      tracker: what is told of each epoch beside TensorBoard, if anything is.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class TrainingRun:
         self.rows = [row for row in read_metrics(setup.folder) if row["step"] <= self.number]
         self.saved_step = self.number if self.resumed else None
         self.failure: NotFinite | None = None
+        self.tracker: MlflowRun | None = None
         self.began = self.saved = self.written = time.monotonic()
 
     @property
@@ -183,6 +186,8 @@ class TrainingRun:
             self.write_rows()
         if self.writes:
             events.add({name: row[name] for name in row if name not in ("epoch", "step")}, self.number)
+        if self.tracker is not None:
+            self.tracker.add(row)
         if now is not None:
             self.save(now)
             events.flush()

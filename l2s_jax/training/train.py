@@ -10,6 +10,7 @@ from l2s_jax.data.check import check_manifest, require_valid
 from l2s_jax.data.manifest import Manifest
 from l2s_jax.data.patch_set import load_patches
 from l2s_jax.runs.folder import open_run
+from l2s_jax.runs.mlflow_run import require_mlflow
 from l2s_jax.runs.sittings import begin_sitting
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import locked
@@ -19,7 +20,9 @@ from l2s_jax.training.loop import fit
 from l2s_jax.training.plan import describe_splits
 from l2s_jax.training.program import Devices, StrategyOption, compile_ahead
 from l2s_jax.training.run import TrainingRun
+from l2s_jax.training.scaling import with_scaling
 from l2s_jax.training.setup import RunSetup, set_up_runs, write_setup
+from l2s_jax.training.tracking import tracked
 from l2s_jax.training.validation import read_validation
 
 IN_THE_PROGRAM = (
@@ -37,6 +40,7 @@ def train(
     devices: Devices = 1,
     resume: bool = False,
     allow_outside: bool = False,
+    part_of: Path | None = None,
     say: Callable[[str], None] = print,
 ) -> Path:
     """Trains a network on a manifest and leaves everything in a run folder.
@@ -48,6 +52,7 @@ def train(
       devices: how many to spread each batch over, or all of them; see docs/scale_out.md.
       resume: go on from the last checkpoint. On CPU the result is bit for bit that of an unbroken run.
       allow_outside: accept paths in the manifest that lead out of its folder.
+      part_of: with the tracker mlflow, folder of a sweep whose MLflow run is to have this one below it.
       say: receives progress messages.
 
     Returns:
@@ -59,7 +64,13 @@ def train(
     """
     runs = [(out, config or TrainConfig())]
     return train_together(
-        manifest, runs, devices=devices, resume=resume, allow_outside=allow_outside, say=say
+        manifest,
+        runs,
+        devices=devices,
+        resume=resume,
+        allow_outside=allow_outside,
+        part_of=part_of,
+        say=say,
     )[0]
 
 
@@ -71,6 +82,7 @@ def train_together(
     devices: Devices = 1,
     resume: bool = False,
     allow_outside: bool = False,
+    part_of: Path | None = None,
     say: Callable[[str], None] = print,
 ) -> list[Path]:
     """Trains several networks on one manifest as one program, each into a run folder of its own.
@@ -86,6 +98,7 @@ def train_together(
       devices: how many to spread the runs and their batches over, or all of them; see docs/scale_out.md.
       resume: go on from each run's last checkpoint; runs that are finished are left alone.
       allow_outside: accept paths in the manifest that lead out of its folder.
+      part_of: see `train`.
       say: receives progress messages.
 
     Returns:
@@ -100,6 +113,7 @@ def train_together(
     _require_one_program(named)
     writes = is_first_process()
     say = say if writes else _silent
+    named = [(folder, with_scaling(config, folder, say)) for folder, config in named]
     contents = _read_manifest(manifest, allow_outside, say)
     config = named[0][1]
     patches = load_patches(contents.of_split("train"), contents.classes, config.memory_gib)
@@ -120,7 +134,8 @@ def train_together(
             if writes and run.going:
                 begin_sitting(setup.folder, run.number, say)
             training_runs.append(run)
-        fit(training_runs, strategy, devices, say, ahead)
+        with tracked(training_runs, part_of, say):
+            fit(training_runs, strategy, devices, say, ahead)
     for setup in setups:
         say(f"done: {setup.folder} (open {setup.folder / 'report.html'})")
     return [setup.folder for setup in setups]
@@ -215,6 +230,8 @@ def _require_one_program(runs: Sequence[tuple[Path, TrainConfig]]) -> None:
     for _, config in runs:
         validate(config)
         require_teacher(config)
+        if config.tracker == "mlflow":
+            require_mlflow()
     if len({folder.resolve() for folder, _ in runs}) < len(runs):
         raise UserError("two runs have the same folder: " + ", ".join(str(folder) for folder, _ in runs))
     for name in (*IN_THE_PROGRAM, "select"):

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from l2s_jax.cli import doctor
 from l2s_jax.cli.doctor import Finding, diagnose, print_diagnosis
-from l2s_jax.runs.pretrained import PUBLISHED
+from l2s_jax.runs.published import PUBLISHED
 
 Memory = namedtuple("Memory", "available")
 Disk = namedtuple("Disk", "free")

@@ -1,13 +1,9 @@
-import contextlib
 import functools
 import hashlib
-import http.server
 import json
 import re
-import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -16,19 +12,18 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save, save_file
 
-from l2s_jax.runs import pretrained as weights
-from l2s_jax.runs.pretrained import (
-    KINDS,
+from helpers.web import Web, nothing_listens
+from l2s_jax.runs import published, weights_file
+from l2s_jax.runs.pretrained import encoder_weights
+from l2s_jax.runs.published import (
     PUBLISHED,
     Published,
     Unavailable,
     download,
-    encoder_weights,
     find_cached,
-    read_weights,
     weights_folder,
-    write_safetensors,
 )
+from l2s_jax.runs.weights_file import KINDS, read_weights, write_safetensors
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import cache_folder
 
@@ -43,49 +38,21 @@ def torch():
     return pytest.importorskip("torch", reason="needs the torch extra")
 
 
+def torch_is_there(monkeypatch, answer):
+    for module in (published, weights_file):
+        monkeypatch.setattr(module, "has_torch", lambda: answer)
+
+
 @pytest.fixture
 def without_torch(monkeypatch):
-    monkeypatch.setattr(weights, "has_torch", lambda: False)
+    torch_is_there(monkeypatch, False)
     monkeypatch.setitem(sys.modules, "torch", None)  # an import would fail
 
 
 @pytest.fixture
 def with_torch(torch, monkeypatch):
-    monkeypatch.setattr(weights, "has_torch", lambda: True)
+    torch_is_there(monkeypatch, True)
     return torch
-
-
-class Web:
-    """A loopback server of bytes by path; `cut` sends only half of what it announces."""
-
-    def __init__(self):
-        self.files, self.asked, self.cut, self.delay = {}, [], False, 0.0
-        web = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                web.asked.append(self.path)
-                time.sleep(web.delay)
-                content = web.files.get(self.path)
-                if content is None:
-                    self.send_error(404)
-                    return
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                with contextlib.suppress(BrokenPipeError):  # the test that gives up is gone by now
-                    self.wfile.write(content[: len(content) // 2] if web.cut else content)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def publish(self, name, content, sha256=None):
-        self.files[f"/{name}"] = content
-        url = f"http://127.0.0.1:{self.server.server_port}/{name}"
-        return Published(name, url, sha256 or hashlib.sha256(content).hexdigest())
 
 
 @pytest.fixture
@@ -95,12 +62,6 @@ def web(monkeypatch):
     yield web
     web.server.shutdown()
     web.server.server_close()
-
-
-def nothing_listens():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
 
 
 def pth_bytes(torch, tmp_path, state_dict=STATE_DICT):
@@ -218,10 +179,30 @@ def test_truncated_safetensors(tmp_path):
         read_weights(path)
 
 
-def test_a_checkpoint_is_not_a_state_dict(tmp_path, with_torch):
-    with_torch.save({"state_dict": {"a": with_torch.ones(1)}, "epoch": 3}, tmp_path / "checkpoint.pth")
+@pytest.mark.parametrize("under", ["state_dict", "model_state_dict", "model"])
+def test_a_checkpoint_has_a_state_dict(under, tmp_path, with_torch):
+    with_torch.save({under: {"a": with_torch.ones(1)}, "epoch": 3}, tmp_path / "checkpoint.ckpt")
+    assert_same(read_weights(tmp_path / "checkpoint.ckpt"), {"a": np.ones(1, np.float32)})
+
+
+@pytest.mark.parametrize("content", [{"weights": {"a": 1}, "epoch": 3}, [1, 2], {"state_dict": {"a": 1}}])
+def test_other_content_is_no_state_dict(content, tmp_path, with_torch):
+    with_torch.save(content, tmp_path / "other.pth")
     with pytest.raises(UserError, match="holds no state dict"):
-        read_weights(tmp_path / "checkpoint.pth")
+        read_weights(tmp_path / "other.pth")
+
+
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2", "complex64"])
+def test_torch_tensors_of_types_that_are_no_weights(dtype, tmp_path, with_torch):
+    with_torch.save({"a": with_torch.ones(3).to(getattr(with_torch, dtype))}, tmp_path / "other.pth")
+    with pytest.raises(UserError, match=f"holds tensors of the type {dtype}; known are F64"):
+        read_weights(tmp_path / "other.pth")
+
+
+def test_sparse_tensors_are_named(tmp_path, with_torch):
+    with_torch.save({"a": with_torch.eye(3).to_sparse()}, tmp_path / "sparse.pth")
+    with pytest.raises(UserError, match="holds tensors of the type torch.sparse_coo"):
+        read_weights(tmp_path / "sparse.pth")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -261,7 +242,7 @@ def test_a_downloaded_pth_is_converted_so_that_torch_is_needed_once(web, tmp_pat
     folder = tmp_path / "cache"
     assert_same(fetch(folder=folder, published=[file]))
     assert_same(load_file(folder / "resnet18.safetensors"))
-    monkeypatch.setattr(weights, "has_torch", lambda: False)
+    torch_is_there(monkeypatch, False)
     assert find_cached(folder, [file]) == folder / "resnet18.safetensors"
     assert_same(fetch(folder=folder, published=[file]))
     assert web.asked == ["/resnet18.pth"]
