@@ -105,7 +105,7 @@ def interrupts_repeated() -> Iterator[None]:
     """Repeats a Ctrl-C that Python could not hand on until somebody receives it.
 
     `KeyboardInterrupt` is raised wherever the main thread is. In a finaliser or in a callback of the garbage
-    collector, such as some versions of JAX have, Python prints and forgets it.
+    collector, of which JAX has one, Python prints and forgets it.
     """
     before = sys.unraisablehook
 

@@ -62,7 +62,7 @@ def test_after_its_end():
 
 
 def test_within_what_python_cannot_hand_it_on_from():
-    """A callback of the garbage collector, of which some versions of JAX have one."""
+    """A callback of the garbage collector, of which JAX has one."""
     body = """
         import gc
         def callback(phase, info):
