@@ -5,12 +5,14 @@ each, took 0.79 of the time of one after the other (benchmarks/README.md). Nothi
 process takes its share before JAX looks for cores.
 """
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, get_context
+from threading import Thread
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from l2s_jax.system.children import (
@@ -25,6 +27,9 @@ from l2s_jax.system.stopping import Stopped, stop_requests
 
 LOOK_SECONDS = 0.2
 """Between two looks at whether to stop."""
+
+END_IF_IDLE = getattr(signal, "SIGUSR1", None)
+"""Windows has none, and needs none: there SIGTERM ends a process whatever it does."""
 
 
 class Queued(Protocol):
@@ -104,6 +109,7 @@ def at_a_time(
     going: dict[Future[Outcome], R] = {}
     pool = ProcessPoolExecutor(jobs, context, _settle, (shares,))
     started: list[Any] = []
+    broken = False
     told = False  # once: a run in training obeys a second signal at once
     with stop_requests() as stop:
         try:
@@ -124,6 +130,7 @@ def at_a_time(
                     if not (stop.is_set() and isinstance(outcome.error, Stopped)):
                         yield outcome
         except BrokenProcessPool as error:
+            broken = True
             if not stop.is_set():
                 raise_for_guard([process for process in started if not process.is_alive()])
                 raise ProcessKilled(jobs) from error
@@ -134,7 +141,7 @@ def at_a_time(
         finally:
             if not told:
                 _ask_to_stop(others)
-            pool.shutdown(cancel_futures=True)
+            _shut(pool, started if broken else ())
         if stop.is_set():
             raise Stopped()
 
@@ -161,6 +168,8 @@ def _settle(shares: Any) -> None:
     else:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _Asked())
+    if END_IF_IDLE is not None:
+        signal.signal(END_IF_IDLE, _end_if_idle)
     signals_come()
     cores = shares.get()
     if cores is not None:
@@ -199,6 +208,28 @@ def _attempt(work: Callable[[R], Any], run: R) -> Outcome:
         return Outcome(run, error=RuntimeError(str(error) or type(error).__name__))
     finally:
         signal.signal(signal.SIGTERM, asked)
+
+
+def _shut(pool: ProcessPoolExecutor, idle_ones_end: Collection[Any]) -> None:
+    """Waits for a pool's processes to end.
+
+    When one was killed, `concurrent.futures` sends the others SIGTERM and waits. That lets a run save its
+    state; but a process without a run only remembers it, and from Python 3.12 on nothing else ends it.
+    """
+    closing = Thread(target=pool.shutdown, kwargs={"cancel_futures": True})
+    closing.start()
+    while closing.is_alive():
+        for process in idle_ones_end:
+            with contextlib.suppress(ProcessLookupError):
+                if END_IF_IDLE is not None and process.is_alive():
+                    os.kill(process.pid, END_IF_IDLE)
+        closing.join(LOOK_SECONDS)
+
+
+def _end_if_idle(number: int, frame: Any) -> None:
+    """Ends a process that has no run: its handler for SIGTERM is the one that remembers."""
+    if isinstance(signal.getsignal(signal.SIGTERM), _Asked):
+        os._exit(0)
 
 
 def _interrupt(number: int, frame: Any) -> None:

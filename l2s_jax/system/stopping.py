@@ -113,7 +113,7 @@ def interrupts_repeated() -> Iterator[None]:
         if not issubclass(unraisable.exc_type, KeyboardInterrupt):
             before(unraisable)
             return
-        again = threading.Timer(REPEAT_S, _thread.interrupt_main)
+        again = threading.Timer(REPEAT_S, _interrupt_main)
         again.daemon = True
         again.start()
 
@@ -122,6 +122,14 @@ def interrupts_repeated() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = before
+
+
+def _interrupt_main() -> None:
+    """Ctrl-C once more; a system call that waits is woken, where the system can do that."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
 
 
 def _ignored(number: int) -> bool:

@@ -39,6 +39,10 @@ def toil(folder, toy):
         except KeyboardInterrupt:
             (Path(folder) / f"{toy.run}.saved").touch()
             raise
+    if toy.does.startswith("meets "):
+        other = Path(folder) / f"{toy.does.removeprefix('meets ')}.begun"
+        while not other.exists() and time.monotonic() - began < 120:
+            time.sleep(0.01)
     time.sleep(0.5)
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     return began, time.monotonic(), cores

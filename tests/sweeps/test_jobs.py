@@ -72,9 +72,9 @@ def test_each_process_has_as_many_cores(monkeypatch):
 
 def test_two_at_a_time_in_their_order_and_a_failure_is_one_run_alone(tmp_path):
     toys = [
-        Toy("teacher"),
+        Toy("teacher", "meets other"),  # a process may take longer to start than a run
         Toy("pupil", waits_for=("teacher",)),
-        Toy("other"),
+        Toy("other", "meets teacher"),
         Toy("unlucky", "fails"),
         Toy("last"),
     ]
