@@ -2,6 +2,8 @@
 
 import shlex
 
+import pytest
+
 from helpers.commands import l2s
 from l2s_jax.cli import demo
 from l2s_jax.cli.commands import COMMANDS
@@ -21,6 +23,7 @@ def printed(out):
     return [line.removeprefix("$ ") for line in out.splitlines() if line.startswith("$ ")]
 
 
+@pytest.mark.slow
 def test_its_commands_are_printed_run_and_gone_on_with(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo, "STEPS", small_steps())
     monkeypatch.chdir(tmp_path)

@@ -37,6 +37,7 @@ def file(tmp_path):
     return tmp_path / "small.toml"
 
 
+@pytest.mark.slow
 def test_a_sweep_is_a_run_with_one_below_it_for_each_of_its_runs(server, file, phantom, tmp_path):
     out = sweep(file, tmp_path / "out", manifest=phantom, say=quiet)
     (parent,) = [run for run in server.runs.values() if run.name == "small"]

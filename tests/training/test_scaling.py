@@ -84,6 +84,7 @@ def test_histology_weights_are_taken_whole_and_with_their_scaling(
         assert json.loads(file.metadata()["mean"]) == json.loads(file.metadata()["std"]) == [0.5] * 3
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_scaling_and_hands_it_on(histology, phantom, tmp_path):
     two = replace(ONE_STEP, epochs=2, steps=None)
     first = train(phantom, tmp_path / "first", two, say=quiet)
@@ -106,6 +107,7 @@ def test_the_file_of_an_export_brings_its_scaling(means, norm, warned, tensors, 
     assert len(said) == warned
 
 
+@pytest.mark.slow
 def test_what_is_asked_for_wins(histology, phantom, tmp_path):
     asked = replace(ONE_STEP, norm="imagenet")
     assert scaled(train(phantom, tmp_path / "asked", asked, say=quiet)) == IMAGENETS
@@ -115,6 +117,7 @@ def test_what_is_asked_for_wins(histology, phantom, tmp_path):
     assert scaled(train(phantom, tmp_path / "default", default, say=quiet)) == IMAGENETS
 
 
+@pytest.mark.slow
 def test_a_scaling_by_a_data_set_is_not_taken_over_without_a_word(phantom, tmp_path):
     own = replace(ONE_STEP, weights="random", norm="dataset")
     first = train(phantom, tmp_path / "first", own, say=quiet)

@@ -105,6 +105,7 @@ def stopped_after(epochs, monkeypatch):
     monkeypatch.setattr(training_run.TrainingRun, "end_epoch", once)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_in_the_same_mlflow_run(server, phantom, trained, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         stopped_after(2, patch)
