@@ -28,13 +28,12 @@ from l2s_jax.exports.description import (
 from l2s_jax.exports.guide import SCRIPT, guide
 from l2s_jax.exports.network_graph import OUTPUTS, network_graph
 from l2s_jax.exports.onnx_file import onnx_file
-from l2s_jax.exports.runners import softmax
+from l2s_jax.exports.runners import pixel_probabilities
 from l2s_jax.exports.sample import Shown, shown_of
 from l2s_jax.exports.stablehlo import lower, make_predict
 from l2s_jax.exports.stains import stains_of
 from l2s_jax.exports.torchscript import torchscript_file
 from l2s_jax.exports.wsinfer import CONFIG, wsinfer_files
-from l2s_jax.models.decoder import SCALE
 from l2s_jax.models.forward import Network, make_forward
 from l2s_jax.models.network import L2S
 from l2s_jax.models.state_dict import variables_to_state_dict
@@ -47,8 +46,8 @@ from l2s_jax.runs.folder import (
     unfinished,
 )
 from l2s_jax.runs.network import load_network
-from l2s_jax.runs.pretrained import write_safetensors
 from l2s_jax.runs.records import has_kept
+from l2s_jax.runs.weights_file import write_safetensors
 from l2s_jax.stain.reference_file import load_reference
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import atomic_path, json_text, parse_json, write_text
@@ -265,7 +264,7 @@ def _probabilities(variables: Mapping[str, Any], about: Described, sample: np.nd
     model = L2S(len(about.classes), about.head)  # type: ignore[arg-type]
     mean, std = (np.asarray(values, np.float32) for values in (about.mean, about.std))
     coarse, _ = make_forward(Network(model, variables, mean, std), 1)(sample[None])
-    return softmax(coarse[0]).repeat(SCALE, axis=0).repeat(SCALE, axis=1)
+    return pixel_probabilities(coarse[0])
 
 
 def network_sha256(variables: Mapping[str, Any]) -> str:

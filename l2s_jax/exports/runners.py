@@ -11,6 +11,7 @@ import numpy as np
 
 from l2s_jax.exports.network_graph import INPUT, OUTPUTS, STAIN_INPUT
 from l2s_jax.exports.torchscript import METADATA, require_torch
+from l2s_jax.models.decoder import SCALE
 from l2s_jax.system.errors import UserError
 
 Answers = tuple[np.ndarray | None, np.ndarray | None]
@@ -27,6 +28,11 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities over the last axis."""
     powers = np.exp(logits - logits.max(-1, keepdims=True))
     return np.asarray(powers / powers.sum(-1, keepdims=True))
+
+
+def pixel_probabilities(coarse: np.ndarray) -> np.ndarray:
+    """Of low-resolution logits f32[...,h,w,C], f32[...,8h,8w,C]: each cell a square."""
+    return softmax(coarse).repeat(SCALE, axis=-3).repeat(SCALE, axis=-2)
 
 
 def stablehlo_runner(path: Path) -> Runner:

@@ -101,7 +101,7 @@ def _paint_band(sheet: AnnotatedSlide, number: int) -> np.ndarray:
     size = (min(rows, height - top), width)
     area = shapely.box(0, top * down[0], width * down[1], (top + size[0]) * down[0])
     chosen = np.sort(sheet.tree.query(area))
-    near = Annotations(tuple(sheet.annotations.regions[number] for number in chosen))
+    near = Annotations(tuple(sheet.annotations.regions[one] for one in chosen))
     return paint(near, size, down, origin=(top, 0), background=sheet.undrawn)
 
 

@@ -4,8 +4,6 @@ import queue
 import threading
 from collections.abc import Callable
 
-Task = Callable[[], None]
-
 
 class Background:
     """Tasks in the order in which they are given; after the first that fails, no more are begun.
@@ -20,7 +18,7 @@ class Background:
           failed: told once, by whichever thread finds it, why nothing more is done.
         """
         self._failed, self._told = failed, threading.Lock()
-        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, daemon=True, name="background")
         self._over = False
         self._thread.start()
@@ -30,7 +28,7 @@ class Background:
         """Whether tasks are still begun."""
         return not self._over
 
-    def add(self, task: Task) -> None:
+    def add(self, task: Callable[[], None]) -> None:
         """Adds a task, and returns at once."""
         if self.going:
             self._tasks.put(task)

@@ -9,16 +9,18 @@ import pytest
 from PIL import Image
 
 from helpers.runs import TINY, quiet
+from l2s_jax.config import PRESETS
 from l2s_jax.data.fingerprint import fingerprint
-from l2s_jax.data.manifest import read_manifest
+from l2s_jax.data.manifest import read_manifest, write_patches
 from l2s_jax.runs import sittings
-from l2s_jax.runs.folder import FINISHED
+from l2s_jax.runs.folder import FINISHED, read_metrics
 from l2s_jax.runs.sittings import ENVIRONMENT, differences, read_sittings
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import read_json
 from l2s_jax.system.stopping import Stopped
 from l2s_jax.training import run as training_run
 from l2s_jax.training.train import train
+from l2s_jax.types import IGNORE_LABEL
 
 
 @pytest.fixture
@@ -27,9 +29,8 @@ def data(phantom, tmp_path):
     return tmp_path / "data"
 
 
-@pytest.fixture
-def begun(data, tmp_path, monkeypatch):
-    """A run that was stopped after its first validation."""
+def stopped_once(data, run, config, monkeypatch):
+    """A run that is stopped after its first validation."""
     write_rows, asked = training_run.TrainingRun.write_rows, []
 
     def stop(self):
@@ -41,8 +42,13 @@ def begun(data, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(training_run.TrainingRun, "write_rows", stop)
         with pytest.raises(Stopped):
-            train(data, tmp_path / "run", TINY, say=quiet)
-    return tmp_path / "run"
+            train(data, run, config, say=quiet)
+    return run
+
+
+@pytest.fixture
+def begun(data, tmp_path, monkeypatch):
+    return stopped_once(data, tmp_path / "run", TINY, monkeypatch)
 
 
 def exchange(path):
@@ -154,3 +160,27 @@ def test_what_a_fingerprint_costs(tmp_path, capsys):
     assert len(found) == 100
     with capsys.disabled():
         print(f"fingerprint of 1,000 patches: {took:.2f} s, decoding them {decoded:.2f} s")
+
+
+@pytest.mark.slow
+def test_what_was_seen_of_wholes_is_gone_on_with(data, tmp_path, monkeypatch):
+    """Presence in wholes remembers how sure the network was of each patch; the bits show whether it did."""
+    manifest = read_manifest(data)
+    background = manifest.classes.background
+
+    def part(row):
+        if row.mask or row.label in (IGNORE_LABEL, background):
+            return row
+        whole = {"bag": f"{row.group} {row.label}", "bag_label": row.label}
+        return replace(row, label=IGNORE_LABEL, allowed=tuple(sorted((row.label, background))), **whole)
+
+    rows = [part(row) for row in manifest.patches]
+    assert any(row.bag for row in rows if row.split == "train")
+    write_patches(data, manifest.classes, rows)
+    config = replace(PRESETS["labelset"], weights="random", batch_size=8, epochs=3, learning_rate=1e-3)
+    whole = train(data, tmp_path / "whole", config, say=quiet)
+    broken = stopped_once(data, tmp_path / "broken", config, monkeypatch)
+    train(data, broken, config, resume=True, say=quiet)
+    columns = ("step", "loss", "loss_seg", "val_score")
+    figures = [[[row[name] for name in columns] for row in read_metrics(run)] for run in (whole, broken)]
+    assert figures[0] == figures[1] and len(figures[0]) == 3
