@@ -28,6 +28,10 @@ OUT_OF_MEMORY = (
 )
 
 
+OUT_OF_MEMORY_ELSEWHERE = ("RESOURCE_EXHAUSTED", "can't start new thread")
+"""How XLA, on GPUs above all, and Python's threads say it."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs `l2s` and ends the process.
 
@@ -91,7 +95,7 @@ def run(arguments: list[str]) -> int:
         print(f"l2s: {OUT_OF_MEMORY}", file=sys.stderr)
         return 1
     except (RuntimeError, AssertionError) as error:
-        if "RESOURCE_EXHAUSTED" in str(error):  # XLA's way of saying it, on GPUs above all
+        if any(words in str(error) for words in OUT_OF_MEMORY_ELSEWHERE):
             print(f"l2s: {OUT_OF_MEMORY}", file=sys.stderr)
             return 1
         if _no_device():
