@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.ranges import Range, out_of_range
-from l2s_jax.types import PATCH_MULTIPLE, Setting, Split
+from l2s_jax.types import CLASSIFICATION_SETTINGS, Setting, Split
 
-Preset = Literal["paper", "release", "labelset"]
+Preset = Literal["paper", "release", "labelset", "few-masks"]
 
 MOST = 2**31 - 1
 """Steps, seeds and pixels are int32 on the device."""
@@ -55,21 +55,26 @@ class TeacherOptions:
 
     teacher: str = ""
     """Folder of a run whose network makes pseudo-masks for the image-level patches, of the classes that can
-    occur in each: the new run learns from them as from masks (self-training). Not in the paper."""
+    occur in each: the new run learns from them as from masks (self-training). Or `labelset`: a phase of this
+    run trains such a network first, with that preset's losses. Not in the paper."""
+    masks_only_phase: bool = False
+    """A phase of this run trains S on the same masks too; where that scores higher on the validation split,
+    its network is the run's."""
     teacher_confidence: Annotated[float, Range(0, 1)] = 0.0
     """Pixels of pseudo-masks whose class has less than this share of the probability of the classes that can
     occur in the patch are ignored, 0 to 1."""
-    teacher_background: Literal["likeliest", "share"] = "likeliest"
+    teacher_background: Literal["likeliest", "share", "share-if-fair"] = "likeliest"
     """Which pixels of a pseudo-mask are background: `likeliest`, where the teacher takes it for likelier than
     the other classes that can occur; `share`, where it takes it for likeliest, in as much of the patches of a
-    label as the chosen masks of that label show."""
+    label as the chosen masks of that label show; `share-if-fair`, the same where those masks are a fair
+    sample of their patches and show background, else `likeliest`."""
     teacher_keep: Annotated[float, Range(0, 1, open_low=True)] = 1.0
     """With `share`: how much of a pseudo-mask's background, and of the rest of it, is kept, the pixels of
     which the teacher is surest; the others are ignored. Above 0, to 1."""
-    teacher_shift: Annotated[int, Range(0, MOST, multiple_of=PATCH_MULTIPLE)] = 0
-    """The teacher's test-time augmentation: the mean over 25 views of a patch, shifted each way by this many
-    pixels, half as many and none; a multiple of 16. What it believes of a pixel for where in the patch it
-    lies then cancels. 0: the mean over the patch's eight turns and flips."""
+    teacher_shift: Annotated[float, Range(0, 1, open_high=True)] = 0.0
+    """The teacher's test-time augmentation: the mean over 25 views of a patch, shifted each way by this share
+    of its side (the nearest multiple of 16 pixels, at least 16), half as much and none. What it believes of a
+    pixel for where in the patch it lies then cancels. 0: the mean over the patch's eight turns and flips."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,8 @@ class OptimiserOptions:
     """Passes over the chosen patches (section 2.3)."""
     steps: Annotated[int | None, Range(1, MOST)] = None
     """Train for this many steps instead of `epochs`: runs with few and many patches then cost the same."""
+    least_steps: Annotated[int, Range(0, MOST)] = 0
+    """At least so many steps, where few patches make short epochs; no matter where `steps` is given."""
     precision: Literal["default", "float32", "tf32", "bfloat16"] = "default"
     """Arithmetic of the training step. `default` is JAX's: float32 on CPUs, TensorFloat-32 in the products on
     GPUs that have it. `float32` and `tf32` ask for one of them; `bfloat16` has the activations of encoder and
@@ -128,9 +135,9 @@ class AugmentationOptions:
 
     augment: Literal["none", "rotate", "dihedral"] = "dihedral"
     """Image and mask together: quarter turns (`rotate`, the release), flips too (`dihedral`), or none."""
-    augment_shift: Annotated[int, Range(0, MOST)] = 0
-    """Image and mask together are shifted by up to this many pixels each way, mirrored at the edge. Not in
-    the paper: few masks would teach the network in which part of a patch things lie."""
+    augment_shift: Annotated[float, Range(0, 1, open_high=True)] = 0.0
+    """Image and mask together are shifted by up to this share of the patch's side each way, mirrored at the
+    edge. Not in the paper: few masks would teach the network in which part of a patch things lie."""
     colour_jitter: bool = True
     """Brightness 0.25, contrast 0.75, saturation 0.25, hue 0.04, the release's values."""
     norm: Literal["weights", "imagenet", "half", "dataset"] = "weights"
@@ -198,7 +205,22 @@ PRESETS: dict[Preset, TrainConfig] = {
     "labelset": TrainConfig(
         cls_weight=0.5, set_weight=0.5, presence_weight=0.5, composition="balanced", mask_share=0.5
     ),
+    "few-masks": TrainConfig(
+        teacher="labelset",
+        masks_only_phase=True,
+        teacher_background="share-if-fair",
+        cls_weight=0.0,
+        learning_rate=3e-4,
+        epochs=20,
+        least_steps=1000,
+        validate_steps=50,
+    ),
 }
+
+OWN_TEACHER: Preset = "labelset"
+"""The value of `teacher` that asks for one of the run's own, and the preset of that one's losses."""
+OF_OWN_TEACHER = ("cls_weight", "set_weight", "presence_weight", "composition")
+"""The options in which it follows that preset; the others are the run's."""
 
 
 Scaling = Literal["imagenet", "half", "dataset"]
@@ -225,7 +247,14 @@ def validate(config: TrainConfig) -> None:
         )
     if config.routing == "all" and config.teacher:
         faults.append("teacher needs routing = 'split': with 'all' every patch has a mask")
-    if config.teacher_keep < 1 and config.teacher_background != "share":
+    if (
+        config.teacher == OWN_TEACHER or config.masks_only_phase
+    ) and config.setting in CLASSIFICATION_SETTINGS:
+        faults.append(
+            f"teacher = {OWN_TEACHER!r} and masks_only_phase are for S, S+C and S+C*; setting = "
+            f"{config.setting!r} is of the classification study"
+        )
+    if config.teacher_keep < 1 and config.teacher_background == "likeliest":
         faults.append("teacher_keep needs teacher_background = 'share', which ranks the places")
     if config.select == "test-maximum":
         faults += _no_release(config)
@@ -235,7 +264,16 @@ def validate(config: TrainConfig) -> None:
         raise UserError("\n".join(["options that make no sense:", *faults]))
 
 
-TEACHING = tuple(field.name for field in dataclasses.fields(TeacherOptions) if field.name != "teacher")
+def shift_pixels(share: float, side: int, multiple: int = 1) -> int:
+    """A shift in pixels: 0 for 0, else the multiple that is nearest to a share of the side, at least one."""
+    return max(round(share * side / multiple), 1) * multiple if share else 0
+
+
+TEACHING = tuple(
+    field.name
+    for field in dataclasses.fields(TeacherOptions)
+    if field.name not in ("teacher", "masks_only_phase")
+)
 """Options that say how a teacher makes pseudo-masks."""
 
 

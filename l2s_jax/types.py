@@ -31,6 +31,8 @@ def fits_network(*sides: int) -> bool:
 
 
 Setting = Literal["S", "S+C", "S+C*", "S2+C2", "S2+C2*", "S2*+C2"]
+CLASSIFICATION_SETTINGS = ("S2+C2", "S2+C2*", "S2*+C2")
+"""The second study of section 3.3: what do masks do for the classifier? `percent` is c, 0 to 50."""
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 Enlargement = Literal["nearest", "bilinear"]

@@ -50,6 +50,9 @@ a thing was begun."""
 
 CASES = (
     Case("train", lambda w, out: ["train", w.patches, "--out", out, "--resume", "--epochs", "4", *TRAIN]),
+    Case("train in phases",
+         lambda w, out: ["train", w.patches, "--out", out, "--resume", "--preset", "few-masks",
+                         "--setting", "S+C", "--percent", "40", "--steps", "12", *TRAIN]),
     Case("sweep", lambda w, out: ["sweep", w.sweep, "--out", out, "--manifest", w.patches]),
     Case("prepare bach",
          lambda w, out: ["prepare", "bach", w.slides, out, "--patch-size", "32", "--workers", "2"]),

@@ -5,10 +5,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from l2s_jax.system.errors import UserError
-from l2s_jax.types import IGNORE_LABEL, Setting
-
-CLASSIFICATION_SETTINGS = ("S2+C2", "S2+C2*", "S2*+C2")
-"""The second study of section 3.3: what do masks do for the classifier? `percent` is c, 0 to 50."""
+from l2s_jax.types import CLASSIFICATION_SETTINGS, IGNORE_LABEL, Setting
 
 
 class Subset(NamedTuple):

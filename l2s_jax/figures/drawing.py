@@ -177,20 +177,19 @@ def compact(count: float) -> str:
     return f"{count:.0f}"
 
 
-def png_of(picture: np.ndarray | Figure, dpi: int = 120) -> bytes:
-    """A picture u8[H,W,3] or a figure as PNG bytes."""
-    buffer = io.BytesIO()
-    if isinstance(picture, Figure):
-        with plain_texts(picture):
-            picture.savefig(buffer, format="png", dpi=dpi)
-    else:
-        Image.fromarray(picture).save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
 def inline_png(png: bytes, alt: str) -> str:
     """An HTML image element that holds its picture, so that a page opens without a network."""
     return f'<img alt="{escape(alt)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+
+
+def inline_jpeg(picture: np.ndarray, side: int, alt: str) -> str:
+    """The same of a picture u8[H,W,3], made smaller than `side` pixels a side and small in bytes."""
+    shown = Image.fromarray(picture)
+    shown.thumbnail((side, side))
+    buffer = io.BytesIO()
+    shown.save(buffer, format="JPEG", quality=85)
+    encoded = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img loading="lazy" alt="{escape(alt)}" src="data:image/jpeg;base64,{encoded}">'
 
 
 def spread_evenly(n: int, most: int) -> list[int]:

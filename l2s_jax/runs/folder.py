@@ -43,6 +43,10 @@ CONFIG, NETWORK, FINISHED = "config.toml", "network.json", "finished.json"
 METRICS, SUBSET, MANIFEST = "metrics.csv", "subset.csv", "manifest.json"
 EARLIER_RUNS = "earlier_runs.json"
 LAST, BEST = "checkpoints/last", "checkpoints/best"
+PHASES = "phases"
+"""Folder of the runs that are earlier phases of a run."""
+EARLIER_PHASES = ("masks_only", "teacher")
+"""Their folders in it, in the order in which they are trained."""
 SUBSET_COLUMNS = ("index", "image", "group", "mask_used", "label_used")
 METRIC_COLUMNS = (
     "epoch", "step", "seconds", "loss", "loss_seg", "loss_cls",
@@ -147,9 +151,9 @@ def write_finished(folder: Path, steps: int, seconds: float, best: Mapping[str, 
 
     Args:
       folder: of the run.
-      steps: that it took.
-      seconds: of training, all sittings together.
-      best: epoch and score, None where there is no such figure.
+      steps: that it took, all phases together.
+      seconds: of training, all sittings and phases together.
+      best: epoch and score, None where there is no such figure; `phase` where that is an earlier one's.
     """
     sittings = read_sittings(folder)
     environment = sittings[-1] if sittings else None
@@ -158,14 +162,18 @@ def write_finished(folder: Path, steps: int, seconds: float, best: Mapping[str, 
 
 
 def read_finished(folder: Path) -> dict[str, Any]:
-    """`finished.json`: steps, seconds, best (epoch and score) and environment, see `write_finished`.
+    """`finished.json`: steps, seconds, best (epoch, score, phase) and environment, see `write_finished`.
 
     Raises:
       UserError: it is missing or damaged.
     """
     hints = {"steps": int, "seconds": float, "best": dict[str, Any], "environment": dict[str, Any] | None}
     facts = read_record(folder, FINISHED, hints)
-    best = checked_record(facts["best"], {"epoch": int | None, "score": float | None}, folder / FINISHED)
+    best = checked_record(
+        facts["best"], {"epoch": int | None, "score": float | None, "phase": str | None}, folder / FINISHED
+    )
+    if best["phase"] not in (None, *EARLIER_PHASES):
+        raise UserError(f"{folder / FINISHED} is damaged: phase = {shown(best['phase'])}. {RESTORE}")
     if not all(map(math.isfinite, (facts["seconds"], best["score"] or 0.0))):
         raise UserError(f"{folder / FINISHED} is damaged: seconds and score must be finite. {RESTORE}")
     return facts | {"best": best}

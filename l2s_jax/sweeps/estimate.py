@@ -14,6 +14,7 @@ from l2s_jax.data.patch_set import PatchSet
 from l2s_jax.models.network import L2S
 from l2s_jax.sweeps.plan import PlannedRun
 from l2s_jax.system.csv_rows import complete_rows
+from l2s_jax.system.progress import duration
 from l2s_jax.train_step.step import jit_train_step, step_function
 from l2s_jax.training.initial_weights import first_state
 from l2s_jax.training.plan import plan_run
@@ -93,10 +94,3 @@ def measure_step(run: PlannedRun, patches: PatchSet, contents: Manifest) -> floa
         jax.block_until_ready(metrics)
         times.append(time.perf_counter() - start)
     return sorted(times[1:])[MEASURED_STEPS // 2]
-
-
-def duration(seconds: float) -> str:
-    """A time for people."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from l2s_jax.config import TrainConfig
+from l2s_jax.config import TEACHING, TrainConfig, shift_pixels
 from l2s_jax.data.classes import Classes
 from l2s_jax.data.patch_set import PatchSet
 from l2s_jax.sweeps.sweep_file import SweepFile, Variant, config_of
 from l2s_jax.system.errors import UserError
+from l2s_jax.training.phases import phases_of
 from l2s_jax.training.plan import RunPlan, plan_run
-from l2s_jax.types import Setting
+from l2s_jax.types import PATCH_MULTIPLE, Setting
 
 NO_MATTER = (
     "setting",
@@ -38,6 +39,9 @@ OF_LABELS = (
     "labels_from",
     "composition",
     "mask_share",
+    "teacher",
+    "masks_only_phase",
+    *TEACHING,
 )
 """Options that change nothing where no label is used."""
 
@@ -75,7 +79,7 @@ class PlannedRun:
     run: str  # 12 hexadecimal digits
     preset: str
     config: TrainConfig
-    steps: int
+    steps: int  # of all its phases
     batch: int  # patches a step: fewer than `batch_size` where there are fewer to learn from
     n_mask: int
     n_label: int
@@ -133,7 +137,7 @@ def plan_sweep(
                 run=name,
                 preset=variant.preset,
                 config=config,
-                steps=plan.steps,
+                steps=plan.steps + _steps_before(config, plan, patches, classes),
                 batch=plan.schedule.batch,
                 n_mask=int(plan.chosen.has_mask.sum()),
                 n_label=int(plan.chosen.has_label.sum()),
@@ -144,6 +148,11 @@ def plan_sweep(
         listed = "\n".join(faults[:10])
         raise UserError(f"{len(faults)} cell(s) of the sweep cannot be run; leave them out:\n{listed}")
     return list(runs.values())
+
+
+def _steps_before(config: TrainConfig, plan: RunPlan, patches: PatchSet, classes: Classes) -> int:
+    """Steps of a run's earlier phases."""
+    return sum(plan_run(phase, patches, classes).steps for phase in phases_of(config, plan).values())
 
 
 def in_turn_of_draws(sweep: SweepFile, of_folds: Sequence[Sequence[PlannedRun]]) -> list[PlannedRun]:
@@ -178,6 +187,11 @@ def run_name(config: TrainConfig, plan: RunPlan, manifest_sha256: str) -> str:
         for field in fields(config)
         if field.name not in ignored and getattr(config, field.name) != field.default
     }
+    # In pixels, as they were given before they were shares: committed results keep their runs' names.
+    side = plan.patches.size[0]
+    for name, multiple in (("augment_shift", 1), ("teacher_shift", PATCH_MULTIPLE)):
+        if name in options:
+            options[name] = shift_pixels(options[name], side, multiple)
     seen = np.packbits(np.stack([*plan.subset, *plan.chosen])).tobytes()
     weights = b"".join(
         np.asarray(part, np.float32).tobytes() for part in (plan.task.seg_weights, plan.task.cls_weights)

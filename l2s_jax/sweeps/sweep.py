@@ -29,7 +29,7 @@ from l2s_jax.runs.folder import (
 )
 from l2s_jax.runs.sittings import read_sittings
 from l2s_jax.sweeps.data import SweepData, read_data
-from l2s_jax.sweeps.estimate import duration, estimate
+from l2s_jax.sweeps.estimate import estimate
 from l2s_jax.sweeps.jobs import at_a_time, in_turn
 from l2s_jax.sweeps.plan import (
     PlannedRun,
@@ -48,7 +48,7 @@ from l2s_jax.system.csv_text import table_text
 from l2s_jax.system.errors import Unwritable, UserError
 from l2s_jax.system.files import locked, read_json, remove_leftovers, write_json, write_text
 from l2s_jax.system.outputs import refuse
-from l2s_jax.system.progress import track
+from l2s_jax.system.progress import duration, track
 from l2s_jax.system.stopping import Stopped, stop_requests
 from l2s_jax.training.train import train
 

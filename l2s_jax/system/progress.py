@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def track(
-    items: Iterable[T], description: str, total: int | None = None, unit: str = "it"
+    items: Iterable[T], description: str, total: int | None = None, unit: str = "it", done: int = 0
 ) -> Generator[T, None, None]:
     """Yields `items`, drawing a bar on standard error where that is a terminal and L2S_NO_BARS is not set.
 
@@ -18,6 +18,7 @@ def track(
       description: shown before the bar.
       total: the number of items, where `items` has no length.
       unit: what one item is, for the rate ("patches").
+      done: how many of the total were done before these.
     """
     if not sys.stderr.isatty() or os.environ.get("L2S_NO_BARS"):
         yield from items
@@ -34,11 +35,18 @@ def track(
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         length = total if total is not None else len(items) if isinstance(items, Sized) else None
-        task = bar.add_task(description, total=length, rate="")
+        task = bar.add_task(description, total=length, completed=done, rate="")
         for item in items:
             yield item
             speed = bar.tasks[0].speed
             bar.update(task, advance=1, rate=_rate(speed, unit) if speed else "")
+
+
+def duration(seconds: float) -> str:
+    """A time for people."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _rate(speed: float, unit: str) -> str:

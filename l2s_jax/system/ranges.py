@@ -18,18 +18,16 @@ class Range:
     """`low` itself makes no sense."""
     open_high: bool = False
     """`high` itself makes no sense."""
-    multiple_of: int | None = None
 
     def __contains__(self, value: float) -> bool:
         above = self.low < value if self.open_low else self.low <= value
         below = value < self.high if self.open_high else value <= self.high
-        return above and below and not (self.multiple_of and value % self.multiple_of)
+        return above and below
 
     def __str__(self) -> str:
         low = f"above {self.low:,}" if self.open_low else f"at least {self.low:,}"
         high = f"below {self.high:,}" if self.open_high else f"at most {self.high:,}"
-        ends = f"{low} and {high}" if self.open_low or self.open_high else f"{self.low:,} to {self.high:,}"
-        return f"a multiple of {self.multiple_of}, {ends}" if self.multiple_of else ends
+        return f"{low} and {high}" if self.open_low or self.open_high else f"{self.low:,} to {self.high:,}"
 
 
 def out_of_range(options: Any) -> list[str]:

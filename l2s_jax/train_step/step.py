@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Float32, Int32, UInt8
 
-from l2s_jax.config import TrainConfig
+from l2s_jax.config import TrainConfig, shift_pixels
 from l2s_jax.models.decoder import SCALE
 from l2s_jax.models.network import L2S, Outputs, init_variables, normalise
 from l2s_jax.train_step.augment import colour_jitter, random_dihedral, random_shift, row_keys
@@ -107,7 +107,9 @@ def prepare_inputs(
     if config.augment_shift:
         # A third key, so that turns and colours are those of a run without the option.
         shift_keys = jax.vmap(lambda key: jax.random.fold_in(key, 2))(keys)
-        image, mask = random_shift(shift_keys, image, mask, config.augment_shift)
+        image, mask = random_shift(
+            shift_keys, image, mask, shift_pixels(config.augment_shift, image.shape[1])
+        )
     scaled = image.astype(jnp.float32) / 255
     if config.colour_jitter:
         scaled = colour_jitter(jitter_keys, scaled)

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from l2s_jax.config import TrainConfig
+from l2s_jax.config import OWN_TEACHER, TrainConfig
 from l2s_jax.data.manifest import Manifest
 from l2s_jax.models.forward import Network
 from l2s_jax.prediction.scales import scale_warning
@@ -23,6 +23,7 @@ from l2s_jax.runs.published import SOURCES
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import expanded
 from l2s_jax.training.initial_weights import RANDOM, InitialWeights, require_encoder
+from l2s_jax.training.phases import phase_folder, pseudo_masked
 from l2s_jax.training.plan import RunPlan
 from l2s_jax.training.pseudo_masks import (
     PseudoMasks,
@@ -49,7 +50,7 @@ class Teacher(NamedTuple):
     run: EarlierRun
 
 
-def lineage_reader(manifest: Manifest, say: Say) -> Callable[[TrainConfig, RunPlan], Lineage]:
+def lineage_reader(manifest: Manifest, say: Say) -> Callable[[Path, TrainConfig, RunPlan], Lineage]:
     """A function that reads what a new run takes, each earlier network once however many runs take from it.
 
     It reads and computes, and writes nothing: a missing file must not leave a half-begun run behind.
@@ -59,18 +60,19 @@ def lineage_reader(manifest: Manifest, say: Say) -> Callable[[TrainConfig, RunPl
       say: receives progress messages.
 
     Returns:
-      A function of a run's options and its plan without pseudo-masks. It raises `UserError` where weights or
-      a run cannot be read, or do not fit the network or the manifest.
+      A function of a run's folder, its options and its plan without pseudo-masks. It raises `UserError` where
+      weights or a run cannot be read, or do not fit the network or the manifest.
     """
     weights_of = cache(lambda named, head: read_weights(named, head, manifest, say))
     teacher_of = cache(lambda named: read_teacher(named, manifest, say))
 
-    def read(config: TrainConfig, plan: RunPlan) -> Lineage:
+    def read(folder: Path, config: TrainConfig, plan: RunPlan) -> Lineage:
         weights, run = weights_of(config.weights, config.head)
         runs = (run,) if run is not None else ()
-        if not config.teacher:
+        own = config.teacher == OWN_TEACHER
+        if not config.teacher or (own and not pseudo_masked(plan)):
             return Lineage(weights, None, runs)
-        teacher = teacher_of(config.teacher)
+        teacher = teacher_of(str(phase_folder(folder, "teacher")) if own else config.teacher)
         masks = make_pseudo_masks(teacher.network, teacher.run.folder, plan, manifest.classes, config, say)
         return Lineage(weights, masks, (*runs, teacher.run))
 
@@ -160,10 +162,11 @@ def write_lineage(folder: Path, lineage: Lineage) -> None:
         write_pseudo_masks(folder, lineage.pseudo_masks)
 
 
-def lineage_of_begun(folder: Path, config: TrainConfig) -> Lineage:
+def lineage_of_begun(folder: Path, config: TrainConfig, plan: RunPlan) -> Lineage:
     """What a run that is resumed still needs of earlier ones: its weights are in its checkpoint.
 
     Raises:
       UserError: its pseudo-masks are gone or damaged.
     """
-    return Lineage(pseudo_masks=read_pseudo_masks(folder) if config.teacher else None)
+    without = not config.teacher or (config.teacher == OWN_TEACHER and not pseudo_masked(plan))
+    return Lineage(pseudo_masks=None if without else read_pseudo_masks(folder))

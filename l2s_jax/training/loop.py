@@ -1,20 +1,23 @@
 """The loop over steps: all runs through one program, each until its last step or its failure."""
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from l2s_jax.models.network import count_parameters
 from l2s_jax.runs.events import EVENTS, EventFile, events
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.processes import agreed
-from l2s_jax.system.progress import track
+from l2s_jax.system.progress import duration, track
 from l2s_jax.system.stopping import Stopped, stop_requests
 from l2s_jax.train_step.seeds import Apart, Seeds
 from l2s_jax.train_step.step import TrainState
+from l2s_jax.training.phases import Stretch
 from l2s_jax.training.program import Devices, Program, StrategyOption, batch_of, choose_program
 from l2s_jax.training.run import NotFinite, TrainingRun
 from l2s_jax.types import Batch
@@ -42,6 +45,7 @@ def fit(
     devices: Devices,
     say: Callable[[str], None],
     ahead: Program | None,
+    stretch: Stretch,
 ) -> None:
     """Trains all runs until each has taken its last step or has failed.
 
@@ -51,6 +55,7 @@ def fit(
       devices: how many to spread them over.
       say: receives progress messages.
       ahead: the program, where it is known and compiling already.
+      stretch: where these steps lie among those of all phases.
 
     Raises:
       NotFinite: the run's loss is not finite.
@@ -65,7 +70,9 @@ def fit(
         if not going[0].resumed:
             say(f"{count_parameters(going[0].state.params):,} parameters on {jax.devices()[0].device_kind}")
         program = ahead if ahead is not None else _chosen(going, strategy, devices, say)
-        _take_steps(going, program, say)
+        if stretch.phases > 1 and jax.process_count() == 1:
+            say(_time_to_come(going, program, stretch))
+        _take_steps(going, program, stretch, say)
     for run in runs:
         if run.failure is None and (run not in going or jax.process_count() > 1):
             run.finish()
@@ -85,7 +92,35 @@ def _chosen(
     return choose_program(setup.model, setup.config, states, batches, strategy, devices, say)
 
 
-def _take_steps(runs: Sequence[TrainingRun], program: Program, say: Callable[[str], None]) -> None:
+TIMED_STEPS = 3
+
+
+def _time_to_come(runs: Sequence[TrainingRun], program: Program, stretch: Stretch) -> str:
+    """Says how long this phase and those after it take, from some steps on copies of the states."""
+    plans = [run.setup.plan for run in runs]
+    states: Seeds = Apart(tuple(jax.tree.map(jnp.copy, run.state) for run in runs))
+    batches = Apart(tuple(batch_of(plan, run.number) for plan, run in zip(plans, runs, strict=True)))
+    times = []
+    for _ in range(TIMED_STEPS + 1):  # the first waits for the compiler
+        start = time.perf_counter()
+        states, metrics = program.step(states, batches)
+        jax.block_until_ready(metrics)
+        times.append(time.perf_counter() - start)
+    a_step, here = sorted(times[1:])[TIMED_STEPS // 2], stretch.number
+    steps = [*stretch.steps[here:]]
+    steps[0] -= min(run.number for run in runs)
+    # A step of fewer patches is quicker.
+    sized = [a_step * size / stretch.batches[here] for size in stretch.batches[here:]]
+    seconds = sum(number * one for number, one in zip(steps, sized, strict=True))
+    return (
+        f"phase {here + 1} of {stretch.phases}: about {duration(seconds)} for {sum(steps):,} steps, as "
+        f"{TIMED_STEPS} of them took {a_step:.2g} s each; validation comes on top"
+    )
+
+
+def _take_steps(
+    runs: Sequence[TrainingRun], program: Program, stretch: Stretch, say: Callable[[str], None]
+) -> None:
     """The loop over steps. Runs that have ended stay in the program, with a batch that counts for nothing."""
     states: Seeds = Apart(tuple(run.give_up_state() for run in runs))
     alone = jax.process_count() == 1
@@ -97,7 +132,11 @@ def _take_steps(runs: Sequence[TrainingRun], program: Program, say: Callable[[st
         if alone and stop.is_set():  # asked for while the runs were made ready
             raise _stopped(runs)
         files = [stack.enter_context(events(run.setup.folder / EVENTS, run.number)) for run in runs]
-        for _ in track(range(most), "training", most, "steps"):
+        title, total, done = "training", most, 0
+        if stretch.phases > 1:
+            title = f"phase {stretch.number + 1} of {stretch.phases}"
+            total, done = sum(stretch.steps), stretch.done + min(run.number for run in runs)
+        for _ in track(range(most), title, total, "steps", done):
             for i, run in enumerate(runs):
                 if run in going:
                     latest[i] = run.next_batch()

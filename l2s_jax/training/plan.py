@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from l2s_jax.config import TrainConfig, scaling
+from l2s_jax.config import TrainConfig, scaling, shift_pixels
 from l2s_jax.data.loader import Schedule, balanced_schedule, shuffled_schedule
 from l2s_jax.data.manifest import Classes, Manifest
 from l2s_jax.data.patch_set import PatchSet, channel_statistics, routed, strata
@@ -13,7 +13,7 @@ from l2s_jax.data.subsets import Subset, choose
 from l2s_jax.system.errors import UserError
 from l2s_jax.train_step import losses
 from l2s_jax.train_step.step import Objective, Task
-from l2s_jax.types import IGNORE_LABEL, SPLITS
+from l2s_jax.types import IGNORE_LABEL, PATCH_MULTIPLE, SPLITS
 
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -64,7 +64,7 @@ def plan_run(config: TrainConfig, patches: PatchSet, classes: Classes) -> RunPla
     else:
         rows = np.union1d(mask_rows, label_rows)
         schedule = shuffled_schedule(rows, config.batch_size, config.seed)
-    steps = config.steps or config.epochs * schedule.steps_per_epoch
+    steps = config.steps or max(config.epochs * schedule.steps_per_epoch, config.least_steps)
     mean, std = IMAGENET_MEAN, IMAGENET_STD
     if scaling(config) == "half":
         mean = std = HALF
@@ -128,10 +128,12 @@ def objective_weights(config: TrainConfig) -> Objective:
 
 def check_shifts(config: TrainConfig, side: int) -> None:
     """Refuses shifts by more than mirroring at a patch's edge can fill."""
-    for name in ("augment_shift", "teacher_shift"):
-        if getattr(config, name) >= side:
+    for name, multiple in (("augment_shift", 1), ("teacher_shift", PATCH_MULTIPLE)):
+        pixels = shift_pixels(getattr(config, name), side, multiple)
+        if pixels >= side:
             raise UserError(
-                f"{name} = {getattr(config, name)}: the patches have sides of {side} pixels, it must be less"
+                f"{name} = {getattr(config, name)} comes to {pixels} pixels: the patches have sides of "
+                f"{side}, it must be less"
             )
 
 

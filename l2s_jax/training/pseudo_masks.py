@@ -10,12 +10,12 @@ import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
 
-from l2s_jax.config import TrainConfig
+from l2s_jax.config import TrainConfig, shift_pixels
 from l2s_jax.data.manifest import Classes
 from l2s_jax.data.patch_set import PatchSet, strata
 from l2s_jax.data.subsets import Subset
@@ -26,7 +26,7 @@ from l2s_jax.prediction.views import mean_over_shifts, mean_over_turns
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import atomic_path
 from l2s_jax.training.plan import RunPlan, segmentation_weights, used_bags
-from l2s_jax.types import IGNORE_LABEL, IGNORE_PIXEL
+from l2s_jax.types import IGNORE_LABEL, IGNORE_PIXEL, PATCH_MULTIPLE
 
 PSEUDO_MASKS = "pseudo_masks.npz"
 
@@ -39,6 +39,7 @@ class PseudoMasks(NamedTuple):
 
     rows: np.ndarray  # i64[K], rows of the training split
     codes: np.ndarray  # u8[K,H/8,W/8], classes at the network's resolution, 255 where it is not sure
+    doubt: np.ndarray  # f32[K], 0..1, mean probability that a pixel is of another class than its code
 
 
 def make_pseudo_masks(
@@ -55,6 +56,7 @@ def make_pseudo_masks(
     test-time augmentation: over the patch's eight turns and flips, or over shifted views (`teacher_shift`).
     It is the likeliest, or what `codes_by_share` says (`teacher_background`); 255, which no loss counts,
     where its share of the probability of those classes is below `teacher_confidence`.
+    With `share-if-fair` it is said why the likeliest is taken, where it is.
 
     Args:
       network: the teacher's.
@@ -71,12 +73,14 @@ def make_pseudo_masks(
     forward = make_forward(network, BATCH)
     side = plan.patches.size[0] // SCALE
     probabilities = np.zeros((len(rows), side, side, len(classes)), np.float32)
+    shift = shift_pixels(config.teacher_shift, plan.patches.size[0], PATCH_MULTIPLE)
     for start in range(0, len(rows), BATCH):
         batch = slice(start, start + BATCH)
-        probabilities[batch] = _probabilities(forward, plan.patches, rows[batch], config.teacher_shift)
+        probabilities[batch] = _probabilities(forward, plan.patches, rows[batch], shift)
     codes = probabilities.argmax(-1)
-    if config.teacher_background == "share":
-        shares, background = background_shares(plan, classes)
+    found = _shares(plan, classes, config.teacher_background, say)
+    if found is not None:
+        shares, background = found
         # Where no label says that a class is there, it has no share to keep to.
         with_label = np.flatnonzero(plan.patches.label[rows] != IGNORE_LABEL)
         label = plan.patches.label[rows[with_label]]
@@ -85,7 +89,8 @@ def make_pseudo_masks(
     # What is left out already, 255, is of no class; which one is looked up for it does not matter.
     of_code = np.take_along_axis(probabilities, np.minimum(codes, len(classes) - 1)[..., None], -1)[..., 0]
     confident = of_code >= config.teacher_confidence
-    masks = PseudoMasks(rows, np.where(confident, codes, IGNORE_PIXEL).astype(np.uint8))
+    doubt = 1 - of_code.mean((1, 2), dtype=np.float32)
+    masks = PseudoMasks(rows, np.where(confident, codes, IGNORE_PIXEL).astype(np.uint8), doubt)
     parts = count_classes(masks.codes, len(classes)) / max(masks.codes.size, 1)
     named = [*zip(classes.names, parts, strict=True)]
     left_out = config.teacher_confidence > 0 or config.teacher_keep < 1
@@ -103,23 +108,81 @@ def _probabilities(forward: Forward, patches: PatchSet, rows: np.ndarray, shift:
     return total / np.maximum(total.sum(-1, keepdims=True), np.finfo(np.float32).tiny)
 
 
-def background_shares(plan: RunPlan, classes: Classes) -> tuple[np.ndarray, int]:
+KNOWN_WHOLE = 0.95
+"""A mask is a whole one where at least this share of its pixels is known."""
+FAIR = 0.5
+"""Masks are a fair sample of their patches where at least this share of them is whole."""
+
+
+def _shares(
+    plan: RunPlan,
+    classes: Classes,
+    rule: Literal["likeliest", "share", "share-if-fair"],
+    say: Callable[[str], None],
+) -> tuple[np.ndarray, int] | None:
+    """What `background_shares` gives, where it is asked for and, with `share-if-fair`, says something."""
+    if rule == "likeliest":
+        return None
+    if rule == "share-if-fair":
+        why = why_no_shares(plan, classes)
+        if why:
+            say(f"pseudo-masks take each pixel's likeliest class, since {why}")
+            return None
+        return background_shares(plan, classes, whole_masks(plan))
+    return background_shares(plan, classes)
+
+
+def whole_masks(plan: RunPlan) -> np.ndarray:
+    """Chosen masks of which (nearly) every pixel is known, bool[N]: others say nothing of shares."""
+    known = plan.patches.pixels.sum(1) / np.prod(plan.patches.size)
+    return plan.chosen.has_mask & (known >= KNOWN_WHOLE)
+
+
+def why_no_shares(plan: RunPlan, classes: Classes) -> str:
+    """Why a run's masks do not tell how much of a patch is background; "" where they do.
+
+    Regions that were drawn each for itself tell nothing: what lies in a patch beside them is unknown, and a
+    patch inside of one is of one class throughout, background or not.
+    """
+    if classes.background is None:
+        return "classes.toml names no background"
+    whole = whole_masks(plan)
+    drawn = int(plan.chosen.has_mask.sum())
+    if whole.sum() < FAIR * drawn or not drawn:
+        return (
+            f"the masks are no fair sample of their patches ({int(whole.sum())} of {drawn} have at least "
+            f"{KNOWN_WHOLE:.0%} of their pixels drawn)"
+        )
+    pixels = plan.patches.pixels[whole]
+    mixed = (pixels[:, classes.background] > 0) & (pixels.sum(1) > pixels[:, classes.background])
+    return "" if mixed.any() else "no mask has background beside another class"
+
+
+def background_shares(
+    plan: RunPlan, classes: Classes, among: np.ndarray | None = None
+) -> tuple[np.ndarray, int]:
     """How much of the chosen masks of each label is background, f64[C], 0 to 1, and the background's code.
 
     Of a label without a mask: how much of all chosen masks.
 
+    Args:
+      plan: of the run.
+      classes: the manifest's classes.
+      among: bool[N], which of the chosen masks; all by default.
+
     Raises:
       UserError: there is no background, or no chosen mask with a pixel of any class.
     """
+    has_mask = plan.chosen.has_mask if among is None else among
     if classes.background is None:
         raise UserError("teacher_background = 'share' needs a background; classes.toml names none")
-    pixels = plan.patches.pixels[plan.chosen.has_mask]
+    pixels = plan.patches.pixels[has_mask]
     if not pixels.any():
         raise UserError(
             "teacher_background = 'share' takes the share of background from the run's masks, and it has "
             "none: use teacher_background = 'likeliest'"
         )
-    label = strata(plan.patches, classes.background)[plan.chosen.has_mask]
+    label = strata(plan.patches, classes.background)[has_mask]
     shares = np.full(len(classes), pixels[:, classes.background].sum() / pixels.sum())
     for code in range(len(classes)):
         of_label = pixels[label == code]
@@ -204,7 +267,7 @@ def read_pseudo_masks(folder: Path) -> PseudoMasks:
     path = folder / PSEUDO_MASKS
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return PseudoMasks(arrays["rows"], arrays["codes"])
+            return PseudoMasks(arrays["rows"], arrays["codes"], arrays["doubt"])
     except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise UserError(
             f"{path}, the pseudo-masks that the run learns from, cannot be read: {error}"

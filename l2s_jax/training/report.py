@@ -16,7 +16,6 @@ from l2s_jax.figures.drawing import (
     draw_samples,
     inline_png,
     overlay,
-    png_of,
     save_figure,
     spread_evenly,
 )
@@ -25,6 +24,8 @@ from l2s_jax.prediction.judging import Picture, figures, judge
 from l2s_jax.prediction.tiles import default_tiling, predict_pictures
 from l2s_jax.runs.folder import (
     CONFIG,
+    FINISHED,
+    PHASES,
     read_finished,
     read_metrics,
     read_run_classes,
@@ -35,6 +36,8 @@ from l2s_jax.runs.folder import (
 from l2s_jax.runs.network import load_network
 from l2s_jax.runs.sittings import read_sittings
 from l2s_jax.system.files import write_text
+from l2s_jax.training.phases import EARLIER, LAST_PHASE, WORDS, phase_folder
+from l2s_jax.training.pseudo_mask_page import PAGE
 
 SAMPLES = 6
 FIGURES = {
@@ -56,18 +59,27 @@ def write_run_report(folder: Path, pictures: Sequence[Picture], batch_size: int 
     rows = read_metrics(folder)
     on_test = selection_split(read_run_config(folder)) == "test"
     judged_on = "test split, on which epochs were chosen" if on_test else "validation"
+    finished, kept_rows = read_finished(folder), rows
+    if finished["best"]["phase"]:
+        kept_rows = read_metrics(folder / PHASES / finished["best"]["phase"])
     curves = draw_curves(rows, judged_on)
     save_figure(curves, folder / "curves.png")
     sections = [
-        ("Result", _result(read_finished(folder), rows, on_test)),
+        ("Result", _result(finished, kept_rows, on_test)),
+        *_phases(folder),
         ("Data", _data(folder, pictures, judged_on)),
-        ("Training", inline_png(png_of(curves), f"losses and figures by epoch, {judged_on}")),
+        ("Training", _shown(folder / "curves.png", f"losses and figures by epoch, {judged_on}")),
     ]
     if pictures:
         sections += _judged(folder, pictures, batch_size, judged_on)
     sections.append((f"Options ({CONFIG})", html.preformatted((folder / CONFIG).read_text(encoding="utf-8"))))
     sections.append(("Environment", "".join(map(_environment, read_sittings(folder)))))
     write_text(folder / "report.html", html.page(f"Run {folder.resolve().name}", sections))
+
+
+def _shown(picture: Path, alt: str) -> str:
+    """A picture that was written already, in the page: drawing it again takes longer than reading it."""
+    return inline_png(picture.read_bytes(), alt)
 
 
 def _result(finished: dict, rows: Sequence[dict[str, float]], on_test: bool) -> str:
@@ -92,6 +104,40 @@ def _result(finished: dict, rows: Sequence[dict[str, float]], on_test: bool) -> 
     split = "test" if on_test else "validation"
     text += f"Best epoch {best['epoch']}, {split} score {best['score']:.4f}."
     return html.paragraph(text) + html.table(("figure", "value"), values) + html.paragraph(note, "note")
+
+
+def _phases(folder: Path) -> list[tuple[str, str]]:
+    """The earlier phases of a run, where it has any, and its pseudo-masks, where it learned from such."""
+    parts: list[str] = []
+    own = read_finished(folder)["best"]
+    earlier = [name for name in EARLIER if (phase_folder(folder, name) / FINISHED).is_file()]
+    if earlier:
+        scored = [row for row in read_metrics(folder) if not math.isnan(row["val_score"])]
+        last = max((row["val_score"] for row in scored), default=math.nan)
+        lines: list[tuple[object, ...]] = []
+        for name in earlier:
+            facts = read_finished(phase_folder(folder, name))
+            score = facts["best"]["score"]
+            named = html.Html(f'<a href="{PHASES}/{name}/report.html">{html.escape(WORDS[name])}</a>')
+            lines.append((named, facts["steps"], facts["seconds"], math.nan if score is None else score))
+        whole = read_finished(folder)
+        steps = whole["steps"] - sum(int(str(line[1])) for line in lines)
+        seconds = whole["seconds"] - sum(float(str(line[2])) for line in lines)
+        lines.append((LAST_PHASE, steps, seconds, last))
+        header = ("phase", "steps", "seconds", "best score, validation")
+        parts.append(html.table(header, lines))
+        if own["phase"] is None:
+            text = "The network that is kept is the last phase's."
+        else:
+            text = (
+                "S, which saw the masks alone, scored higher on the validation split than what learned from "
+                "pseudo-masks too, so its network is kept. The labels did not help here."
+            )
+        parts.append(html.paragraph(text))
+    if (folder / PAGE).is_file():
+        link = f'<a href="{PAGE}">The pseudo-masks that it learned from</a>'
+        parts.append(f"<p>{link}, the most doubtful first.</p>")
+    return [("Phases" if earlier else "Pseudo-masks", "".join(parts))] if parts else []
 
 
 def _data(folder: Path, pictures: Sequence[Picture], judged_on: str) -> str:
@@ -159,7 +205,7 @@ def _judged(
     ]
     header = ("class", "pixels", "precision", "recall", "F1", "IoU")
     return [
-        (f"Samples ({judged_on})", inline_png(png_of(samples), "pictures, truth and prediction")),
+        (f"Samples ({judged_on})", _shown(folder / "samples.png", "pictures, truth and prediction")),
         (f"By class ({judged_on})", html.table(header, per_class)),
-        (f"Confusion matrix ({judged_on})", inline_png(png_of(confusion), "confusion matrix")),
+        (f"Confusion matrix ({judged_on})", _shown(folder / "confusion.png", "confusion matrix")),
     ]

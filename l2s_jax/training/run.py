@@ -9,8 +9,16 @@ from typing import Any
 from l2s_jax.data.loader import batches
 from l2s_jax.runs import checkpoints
 from l2s_jax.runs.events import EventFile
-from l2s_jax.runs.folder import BEST, LAST, read_metrics, write_finished, write_metrics
+from l2s_jax.runs.folder import (
+    BEST,
+    LAST,
+    read_finished,
+    read_metrics,
+    write_finished,
+    write_metrics,
+)
 from l2s_jax.runs.mlflow_run import MlflowRun
+from l2s_jax.runs.network import load_network
 from l2s_jax.system.errors import UserError
 from l2s_jax.train_step.step import TrainState
 from l2s_jax.training.initial_weights import first_state
@@ -226,11 +234,32 @@ class TrainingRun:
         checkpoints.save(self.setup.folder / LAST, self.number, items, note)
         self.saved, self.saved_step = time.monotonic(), self.number
 
+    def take_better_phase(self) -> None:
+        """Makes the network of S the run's, where it scores higher on the validation split.
+
+        It is kept as one of a step after the last, so that a run which is cut off here takes it up again.
+        """
+        folder, own = self.setup.earlier.get("masks_only"), self.note["best"]
+        if folder is None or own is None:
+            return
+        best = read_finished(folder)["best"]
+        if None in (best["score"], own["score"]) or not best["score"] > own["score"]:
+            return
+        variables = load_network(folder)[0].variables
+        self.note["best"] = {**best, "phase": "masks_only"}
+        checkpoints.save(
+            self.setup.folder / BEST, self.number + 1, {"variables": variables}, self.note["best"]
+        )
+
     def finish(self) -> None:
         """Writes what came out, after the last step, and the report."""
+        self.take_better_phase()
         best = self.note["best"] or {"epoch": None, "score": None}
         if self.writes:
-            write_finished(self.setup.folder, self.setup.plan.steps, self.seconds(), best)
+            before = [read_finished(phase) for phase in self.setup.earlier.values()]
+            steps = self.setup.plan.steps + sum(facts["steps"] for facts in before)
+            seconds = self.seconds() + sum(facts["seconds"] for facts in before)
+            write_finished(self.setup.folder, steps, seconds, best)
             # Not before the first step: it takes a second.
             from l2s_jax.training.report import write_run_report
 

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
-from l2s_jax.config import TrainConfig, require_teacher, validate
+from l2s_jax.config import OWN_TEACHER, TrainConfig, require_teacher, validate
 from l2s_jax.data.check import check_manifest, require_valid
 from l2s_jax.data.manifest import Manifest
 from l2s_jax.data.patch_set import load_patches
@@ -16,14 +17,22 @@ from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import locked
 from l2s_jax.system.processes import agreed, is_first_process
 from l2s_jax.train_step.device_mesh import make_mesh
+from l2s_jax.training.lineage import read_teacher
 from l2s_jax.training.loop import fit
+from l2s_jax.training.phases import (
+    Stretch,
+    describe_phases,
+    earlier_phases,
+    stretches_of,
+    warning_of_one_label,
+)
 from l2s_jax.training.plan import describe_splits
 from l2s_jax.training.program import Devices, StrategyOption, compile_ahead
 from l2s_jax.training.run import TrainingRun
 from l2s_jax.training.scaling import with_scaling
-from l2s_jax.training.setup import RunSetup, set_up_runs, write_setup
+from l2s_jax.training.setup import RunSetup, forget_last_state, set_up_runs, stage_of, write_setup
 from l2s_jax.training.tracking import tracked
-from l2s_jax.training.validation import read_validation
+from l2s_jax.training.validation import Validation, read_validation
 
 IN_THE_PROGRAM = (
     "head", "step", "augment", "augment_shift", "colour_jitter", "presence_share", "learning_rate",
@@ -117,28 +126,65 @@ def train_together(
     contents = _read_manifest(manifest, allow_outside, say)
     config = named[0][1]
     patches = load_patches(contents.of_split("train"), contents.classes, config.memory_gib)
-    setups = set_up_runs(named, contents, patches, resume, say)
-    make_mesh(len(setups), devices)  # refuses devices that there are not, before a folder is made
-    with _open_folders(setups, contents, resume):
-        all_new = all(setup.stage == "new" for setup in setups)
-        ahead = compile_ahead(setups, strategy, devices) if all_new else None
-        validation = read_validation(config, contents, patches.size[0], say)
-        training_runs = []
-        for setup in setups:
-            if setup.stage == "finished":
-                say(f"{setup.folder} is finished")
-                continue
-            if writes:
-                write_setup(setup, contents)
-            run = TrainingRun(setup, validation, 1 / len(setups), writes, agreed)
-            if writes and run.going:
-                begin_sitting(setup.folder, run.number, say)
-            training_runs.append(run)
-        with tracked(training_runs, part_of, say):
-            fit(training_runs, strategy, devices, say, ahead)
+    validation = cache(lambda: read_validation(config, contents, patches.size[0], say))
+    # What a run that is begun takes from its earlier phases is in its folder.
+    new = [(folder, each) for folder, each in named if stage_of(folder, resume) == "new"]
+    earlier = earlier_phases(new, patches, contents.classes)
+    if new and describe_phases(config, earlier):
+        say(describe_phases(config, earlier))
+    make_mesh(len(named), devices)  # refuses devices that there are not, before a folder is made
+    if earlier:
+        warning = warning_of_one_label(earlier[-1].plans[0], contents.classes)
+        if warning:
+            say(f"warning: {warning}")
+        for teacher in {each.teacher for _, each in new} - {"", OWN_TEACHER}:
+            read_teacher(teacher, contents, _silent)  # refuses what would be refused after the first phase
+    stretches = stretches_of(earlier, named, patches, contents.classes)
+    with ExitStack() as folders:
+        for phase, stretch in zip(earlier, stretches, strict=False):
+            setups = set_up_runs(phase.runs, contents, patches, resume, say, phase.labels)
+            if phase is earlier[0]:
+                folders.enter_context(_open_folders(named, contents, resume))
+            with _open_folders(phase.runs, contents, resume):
+                _train(setups, contents, validation, strategy, devices, None, stretch, say)
+            for setup in setups:
+                forget_last_state(setup.folder)
+        setups = set_up_runs(named, contents, patches, resume, say)
+        if not earlier:
+            folders.enter_context(_open_folders(named, contents, resume))
+        _train(setups, contents, validation, strategy, devices, part_of, stretches[-1], say)
     for setup in setups:
         say(f"done: {setup.folder} (open {setup.folder / 'report.html'})")
     return [setup.folder for setup in setups]
+
+
+def _train(
+    setups: Sequence[RunSetup],
+    contents: Manifest,
+    validation: Callable[[], Validation],
+    strategy: StrategyOption,
+    devices: Devices,
+    part_of: Path | None,
+    stretch: Stretch,
+    say: Callable[[str], None],
+) -> None:
+    """Trains runs whose folders are open, or goes on with them."""
+    writes = is_first_process()
+    all_new = all(setup.stage == "new" for setup in setups)
+    ahead = compile_ahead(setups, strategy, devices) if all_new else None
+    training_runs = []
+    for setup in setups:
+        if setup.stage == "finished":
+            say(f"{setup.folder} is finished")
+            continue
+        if writes:
+            write_setup(setup, contents)
+        run = TrainingRun(setup, validation(), 1 / len(setups), writes, agreed)
+        if writes and run.going:
+            begin_sitting(setup.folder, run.number, say)
+        training_runs.append(run)
+    with tracked(training_runs, part_of, say):
+        fit(training_runs, strategy, devices, say, ahead, stretch)
 
 
 def train_many(
@@ -194,14 +240,16 @@ def _silent(line: str) -> None:
 
 
 @contextmanager
-def _open_folders(setups: Sequence[RunSetup], manifest: Manifest, resume: bool) -> Iterator[None]:
+def _open_folders(
+    runs: Sequence[tuple[Path, TrainConfig]], manifest: Manifest, resume: bool
+) -> Iterator[None]:
     """Makes or checks the run folders and keeps other processes out of them; one process does it for all."""
     with ExitStack() as locks:
         if is_first_process():
             with _told_to_others():
-                for setup in setups:
-                    locks.enter_context(locked(setup.folder))
-                    open_run(setup.folder, setup.config, manifest, resume=resume)
+                for folder, config in runs:
+                    locks.enter_context(locked(folder))
+                    open_run(folder, config, manifest, resume=resume)
         else:
             _wait_for_first()
         yield

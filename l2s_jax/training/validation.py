@@ -8,7 +8,6 @@ import jax
 
 from l2s_jax.config import TrainConfig, selection_split
 from l2s_jax.data.manifest import Manifest
-from l2s_jax.data.subsets import CLASSIFICATION_SETTINGS
 from l2s_jax.models.forward import Network, make_forward
 from l2s_jax.prediction.judging import Picture, judge, label_matrix, pooled_matrix, read_pictures
 from l2s_jax.prediction.metrics import summary
@@ -16,6 +15,7 @@ from l2s_jax.prediction.tiles import Tiling, default_tiling
 from l2s_jax.system.errors import UserError
 from l2s_jax.train_step.step import TrainState
 from l2s_jax.training.setup import RunSetup
+from l2s_jax.types import CLASSIFICATION_SETTINGS
 
 VALIDATION = ("val_score", "val_macro_f1", "val_accuracy", "val_label_accuracy")
 

@@ -169,7 +169,7 @@ def test_the_readme_as_printed(reader):
 def test_training_as_printed(reader):
     runs = reader("docs/training.md") / "runs"
     config = tomllib.loads((runs / "taught" / "config.toml").read_text())
-    assert config["teacher_shift"] == 16 and config["cls_weight"] == 0
+    assert config["teacher_shift"] == 0.5 and config["cls_weight"] == 0
     assert tomllib.loads((runs / "teacher" / "config.toml").read_text())["presence_weight"] > 0
 
 

@@ -115,6 +115,7 @@ def test_the_documentation_says_what_must_be_known(package):
         assert said in text, said
 
 
+@pytest.mark.slow
 def test_both_programs_are_verified(package, shown, tmp_path):
     from l2s_jax.data.pictures import write_png
 

@@ -1,3 +1,4 @@
+import base64
 import io
 
 import numpy as np
@@ -10,9 +11,9 @@ from l2s_jax.figures.drawing import (
     draw_confusion,
     draw_curves,
     draw_samples,
+    inline_jpeg,
     inline_png,
     overlay,
-    png_of,
     save_figure,
     spread_evenly,
 )
@@ -60,7 +61,7 @@ def lines(figure, axes):
     return [line.get_label() for line in figure.axes[axes].get_lines() if len(line.get_xdata()) > 2]
 
 
-def test_curves_show_what_there_is():
+def test_curves_show_what_there_is(tmp_path):
     rows = [row(k, loss=1 / k, loss_seg=0.5 / k, loss_cls=0.5 / k, val_score=0.1 * k, val_macro_f1=0.1 * k,
                 val_accuracy=0.2, val_label_accuracy=0.3) for k in range(1, 5)]  # fmt: skip
     both = draw_curves(rows)
@@ -69,7 +70,7 @@ def test_curves_show_what_there_is():
     masks_only = draw_curves([{**one, "loss_cls": float("nan")} for one in rows])
     assert lines(masks_only, 0) == ["segmentation"]
     assert "classifier accuracy" not in lines(masks_only, 1)
-    png_of(draw_curves([row(1, loss=1.0)]))
+    save_figure(draw_curves([row(1, loss=1.0)]), tmp_path / "curves.png")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
@@ -94,9 +95,12 @@ def test_counts_in_few_characters():
 
 
 def test_pages_hold_their_pictures_and_escape_their_text():
-    png = png_of(np.zeros((2, 2, 3), np.uint8))
-    assert Image.open(io.BytesIO(png)).size == (2, 2)
-    text = page("a < b", [("part", inline_png(png, "alt") + table(("name", "n"), [("<x>", 1234567)]))])
+    shown = inline_jpeg(np.full((8, 4, 3), 200, np.uint8), 4, "alt")
+    decoded = Image.open(io.BytesIO(base64.b64decode(shown.split("base64,")[1][:-2])))
+    assert decoded.format == "JPEG" and decoded.size == (2, 4)
+    text = page(
+        "a < b", [("part", inline_png(b"png", "alt") + shown + table(("name", "n"), [("<x>", 1234567)]))]
+    )
     assert "a &lt; b" in text and "&lt;x&gt;" in text and "1,234,567" in text
     assert 'src="data:image/png;base64,' in text and "://" not in text
 

@@ -105,6 +105,7 @@ def test_winograd_is_exact_in_float64():
         assert_close(tiled, plain, tolerance=1e-13)
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None)
 @given(st.integers(1, 13), st.integers(1, 13), st.integers(1, 3))
 def test_winograd_at_any_size(height, width, batch):

@@ -631,6 +631,7 @@ def test_slides_that_cannot_be_judged_cost_no_other(trained, annotated, tmp_path
     assert "NAME=CLASS" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_is_not_drawn_is_scored_only_where_it_is_known(trained, annotated, tmp_path, capsys):
     shutil.copy(annotated / "two.svs", tmp_path / "two.svs")
     square = [[(100, 100), (500, 100), (500, 500), (100, 500)]]

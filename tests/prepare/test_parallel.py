@@ -80,6 +80,7 @@ def test_processes_make_the_same_files(serial, tmp_path):
     assert digests(tmp_path / "o") == serial[1]
 
 
+@pytest.mark.slow
 def test_processes_normalise_stains_alike(serial, tmp_path):
     for workers in (1, 2):
         options = replace(OPTIONS, stain="macenko")
@@ -173,6 +174,7 @@ print(prepare_gleason({data!r}, {out!r}, options, WorkOptions(workers=2)))
 """
 
 
+@pytest.mark.slow
 def test_a_script_without_a_main_guard_is_one_short_message(serial, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(UNGUARDED.format(data=str(serial[0]), out=str(tmp_path / "out")))

@@ -13,6 +13,7 @@ OTHERS = ("layer4.0.conv1.weight", "layer4.1.bn2.bias", "fc.weight", "fc.bias", 
 WHOLE = {name: np.full(1, number, np.float32) for number, name in enumerate((*ENCODER_NAMES, *OTHERS))}
 
 
+@pytest.mark.slow
 def test_the_names_are_those_of_the_encoder():
     variables = init_variables(L2S(2), jax.random.key(0))
     encoder = {kind: {"encoder": tree["encoder"]} for kind, tree in variables.items()}

@@ -33,6 +33,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("outlines")
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(
     st.integers(0, 10**6),

@@ -145,6 +145,7 @@ def test_folds_that_were_edited_are_refused(file, folds, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_dry_run_trains_nothing(file, folds, tmp_path, capsys):
     assert l2s("sweep", file, "--manifest", folds, "--out", tmp_path / "out", "--dry-run") == 0
     said = capsys.readouterr().out

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from helpers.runs import quiet
 from helpers.sweep_work import PASSING
 from l2s_jax.cli.app import run
 from l2s_jax.data.manifest import read_manifest, write_classes, write_patches
@@ -63,6 +64,7 @@ def table(folder):
     return pd.read_csv(folder / "results.csv").drop(columns=PASSING)
 
 
+@pytest.mark.slow
 def test_one_row_a_run_and_one_run_for_cells_that_are_the_same(done, phantom):
     out, lines = done
     rows, plan = pd.read_csv(out / "results.csv"), pd.read_csv(out / "plan.csv")
@@ -85,6 +87,7 @@ def test_one_row_a_run_and_one_run_for_cells_that_are_the_same(done, phantom):
     assert len(read_results(out).cells) == 8
 
 
+@pytest.mark.slow
 def test_started_again_it_repeats_nothing(done, file, phantom):
     before, lines = (done[0] / "results.csv").read_bytes(), []
     sweep(file, done[0], manifest=phantom, say=lines.append)
@@ -126,6 +129,7 @@ def test_killed_it_goes_on_and_gives_the_same_table(done, file, phantom, tmp_pat
     pd.testing.assert_frame_equal(table(out), table(done[0]), check_exact=True)
 
 
+@pytest.mark.slow
 def test_a_second_sweep_in_the_folder_is_told(done, file, phantom):
     with locked(done[0]), pytest.raises(UserError, match="another process is working on"):
         sweep(file, done[0], manifest=phantom)
@@ -167,6 +171,7 @@ def test_the_estimate_knows_that_small_batches_are_quick(phantom, tmp_path, monk
     assert "100 steps to go: about 50 s" in said and "from 1 finished run," in said and len(measured) == 2
 
 
+@pytest.mark.slow
 def test_other_data_do_not_go_into_the_same_table(done, file, phantom, tmp_path, capsys):
     out = tmp_path / "results"
     shutil.copytree(done[0], out, ignore=shutil.ignore_patterns("runs"))
@@ -188,6 +193,7 @@ def last_row_missing(done, phantom, tmp_path):
     return tmp_path / "results", tmp_path / "data"
 
 
+@pytest.mark.slow
 def test_groups_of_a_run_stand_in_the_table_once(last_row_missing, done, file):
     out, data = last_row_missing
     sweep(file, out, manifest=data, say=lambda line: None)
@@ -290,6 +296,28 @@ def test_the_classification_study_runs_equal_experiments_once(phantom, tmp_path,
     assert sum(line.startswith("| S2") for line in lines) == 6  # three settings, two metrics
 
 
+@pytest.mark.slow
+def test_a_variant_in_phases_is_one_row(phantom, tmp_path):
+    path = tmp_path / "s.toml"
+    path.write_text(
+        "draws = 1\npercents = [60, 100]\n[options]\nweights = 'random'\nbatch_size = 8\nsteps = 4\n"
+        "[[variant]]\nname = 'few'\npreset = 'few-masks'\nsettings = ['S', 'S+C']\n"
+    )
+    lines = []
+    sweep(path, tmp_path / "out", manifest=phantom, dry_run=True, say=lines.append)
+    # S at both percents and S+C at 100%, which is S there, have one phase, S+C at 60% has three.
+    assert any("4 cells of the tables, 3 runs (0 finished), 20 steps to go" in line for line in lines)
+    sweep(path, tmp_path / "out", manifest=phantom, say=quiet)
+    rows = pd.read_csv(tmp_path / "out" / "results.csv")
+    assert len(rows) == 3
+    phases = rows[(rows["setting"] == "S+C") & (rows["percent"] == 60)].iloc[0]
+    assert phases["steps"] == 12 and phases["preset"] == "few-masks"
+    folder = tmp_path / "out" / "runs" / phases["run"]
+    of_phases = [read_json(folder / "phases" / name / "finished.json") for name in ("masks_only", "teacher")]
+    assert phases["seconds"] > sum(one["seconds"] for one in of_phases)
+    assert not list(folder.rglob("checkpoints/last"))
+
+
 def test_rows_are_appended_whole_and_only_to_their_own_columns(tmp_path):
     path = tmp_path / "rows.csv"
     append_rows(path, [{"run": "a", "score": 0.5}])
@@ -340,6 +368,7 @@ def test_asked_to_stop_while_a_runs_report_is_written_it_begins_no_other(
     assert len(begun) == 1 and len(table(out)) == 1
 
 
+@pytest.mark.slow
 def test_pictures_that_are_exchanged_between_runs_are_noticed(last_row_missing, file):
     out, data = last_row_missing
     sweep(file, out, manifest=data, say=lambda line: None)

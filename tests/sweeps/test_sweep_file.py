@@ -73,7 +73,7 @@ FAULTS = {
     "[[variant]]\nname = 'a'\n[[variant]]\nname = 'b'\npercents = [0, 3]\nstart_from = 'a S'": "at 0, 3%",
     "[[variant]]\nname = 'a'\nstart_from = 'a S'\noptions = { weights = 'random' }": "leave one out",
     "[[variant]]\nname = 'a'\nteacher = 'b S'": "variant 'a': teacher = 'b S', and no variant before it",
-    "[[variant]]\nname = 'a'\noptions = { teacher_shift = 16 }": "variant 'a': teacher_shift: how",
+    "[[variant]]\nname = 'a'\noptions = { teacher_shift = 0.5 }": "variant 'a': teacher_shift: how",
     "variant = 5": "variant must be tables",
     "a = ": "is not valid TOML",
 }

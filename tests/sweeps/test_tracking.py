@@ -57,6 +57,7 @@ def test_a_sweep_is_a_run_with_one_below_it_for_each_of_its_runs(server, file, p
     assert len(server.asked) == asked
 
 
+@pytest.mark.slow
 def test_of_a_server_that_does_not_answer_is_told_once(server, file, phantom, tmp_path, capsys):
     def fail(name):
         raise mlflow_stand_in.MlflowException("no route to host")

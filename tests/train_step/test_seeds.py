@@ -76,7 +76,8 @@ def leaves(state):
     return [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
 
 
-@pytest.mark.parametrize("form", [pytest.param(as_it_is, marks=pytest.mark.slow), stacked])
+@pytest.mark.slow
+@pytest.mark.parametrize("form", [as_it_is, stacked])
 def test_unrolled_seeds_have_the_bits_of_single_ones(fresh, alone, form):
     for (state, metrics), (single, single_metrics) in zip(
         together(fresh, "unroll", form), alone, strict=True
@@ -105,6 +106,7 @@ def test_other_strategies_agree_but_for_rounding(fresh, alone, strategy):
             np.testing.assert_allclose(a, b, rtol=2e-2, atol=2e-2)
 
 
+@pytest.mark.slow
 def test_seeds_do_not_see_each_other(fresh, alone):
     a, b = (single[1][0]["loss"] for single in alone)
     assert abs(a - b) > 0.02 * a

@@ -63,6 +63,7 @@ def changed(before, after):
     return any((a != b).any() for a, b in zip(before, after, strict=True))
 
 
+@pytest.mark.slow
 def test_one_compilation_serves_every_setting(plain_step, rng):
     on, off, half = [True] * B, [False] * B, [True, False] * (B // 2)
     other = [False, True] * (B // 2)
@@ -155,6 +156,7 @@ def test_head_max_trains_without_a_classifier(rng):
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 def test_augmentation_is_keyed_by_seed_epoch_and_index(rng):
     config = TrainConfig()
     step = jax.jit(make_train_step(L2S(C), make_optimizer(1e-4), config))
@@ -173,7 +175,7 @@ def test_patches_are_shifted_with_their_masks_and_only_when_asked(rng):
     batch = jax.tree.map(jnp.asarray, batch._replace(mask=batch.image[..., 0] % C))
     images, masks = prepare_inputs(PLAIN, state, batch)
     np.testing.assert_array_equal(masks, batch.mask)
-    shifted, shifted_masks = prepare_inputs(replace(PLAIN, augment_shift=8), state, batch)
+    shifted, shifted_masks = prepare_inputs(replace(PLAIN, augment_shift=8 / SIZE), state, batch)
     as_bytes = np.rint((np.asarray(shifted) * 0.25 + 0.5) * 255).astype(np.uint8)
     np.testing.assert_array_equal(as_bytes[..., 0] % C, shifted_masks)
     moved = [changed([one], [other]) for one, other in zip(np.array(images), np.array(shifted), strict=True)]
@@ -181,7 +183,7 @@ def test_patches_are_shifted_with_their_masks_and_only_when_asked(rng):
     # The turns are those without the option.
     turned = replace(PLAIN, augment="dihedral")
     plain, _ = prepare_inputs(turned, state, batch)
-    by_one, _ = prepare_inputs(replace(turned, augment_shift=1), state, batch)
+    by_one, _ = prepare_inputs(replace(turned, augment_shift=1 / SIZE), state, batch)
     inner = np.array(plain)[:, 1:-1, 1:-1]
     for row in range(B):
         windows = [

@@ -33,6 +33,7 @@ def same(a, b):
     return [np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)]
 
 
+@pytest.mark.slow
 def test_the_whole_network_where_it_fits_else_its_encoder(trained, phantom):
     manifest, said = read_manifest(phantom), []
     theirs = load_network(trained)[0].variables

@@ -8,7 +8,7 @@ import pytest
 
 from helpers.runs import TINY, quiet, take_out_sum
 from l2s_jax.cli.app import run
-from l2s_jax.config import validate
+from l2s_jax.config import shift_pixels, validate
 from l2s_jax.data.loader import make_batch
 from l2s_jax.data.manifest import read_manifest
 from l2s_jax.data.patch_set import load_patches
@@ -220,14 +220,15 @@ def test_shifted_views_average_out_where_in_a_patch_a_pixel_lies(rng):
 
 
 def test_shifted_views_are_an_option_of_a_run(plan, pseudo_masks, manifest):
-    as_it_is, moved = pseudo_masks(plan), pseudo_masks(plan, teacher_shift=16)
+    as_it_is, moved = pseudo_masks(plan), pseudo_masks(plan, teacher_shift=0.5)
     assert moved.codes.shape == as_it_is.codes.shape
     assert 0.5 < (moved.codes == as_it_is.codes).mean() < 1
-    with pytest.raises(UserError, match="must be a multiple of 16"):
-        validate(replace(CONFIG, teacher_shift=8))
+    assert [shift_pixels(share, 128, 16) for share in (0, 0.01, 0.25, 0.5)] == [0, 16, 32, 64]
     for name in ("teacher_shift", "augment_shift"):
-        with pytest.raises(UserError, match=f"{name} = 32: the patches have sides of 32 pixels"):
-            plan_run(replace(CONFIG, **{name: 32}), plan.patches, manifest.classes)
+        with pytest.raises(UserError, match=f"{name} = 1.0 must be at least 0 and below 1"):
+            validate(replace(CONFIG, **{name: 1.0}))
+        with pytest.raises(UserError, match=rf"{name} = 0\.99 comes to 32 pixels: .* sides of 32"):
+            plan_run(replace(CONFIG, **{name: 0.99}), plan.patches, manifest.classes)
 
 
 def test_shares_that_nothing_tells_are_refused(plan, pseudo_masks, manifest):
@@ -315,7 +316,7 @@ def test_a_teacher_that_does_not_fit_is_refused(trained, manifest, tmp_path):
 
 
 def test_a_teachers_options_without_a_teacher_are_refused(phantom, tmp_path):
-    idle = replace(CONFIG, teacher_shift=16, teacher_background="share")
+    idle = replace(CONFIG, teacher_shift=0.5, teacher_background="share")
     with pytest.raises(UserError, match="teacher_background and teacher_shift: how .* no teacher is named"):
         train(phantom, tmp_path / "run", idle, say=quiet)
     assert not (tmp_path / "run").exists()

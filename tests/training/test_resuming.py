@@ -120,6 +120,7 @@ def test_what_a_kill_left_in_the_first_moments_is_no_other_file(phantom, tmp_pat
         assert (run / FINISHED).is_file() and not list(run.glob(".partial-*"))
 
 
+@pytest.mark.slow
 def test_a_request_to_stop_while_the_report_is_written_is_heeded(phantom, tmp_path, monkeypatch):
     """The run is finished, and nothing comes after it."""
     from l2s_jax.training import report

@@ -57,6 +57,7 @@ HALVES = ([0.5] * 6, "half")
 IMAGENETS = ([*map(float, IMAGENET_MEAN), *map(float, IMAGENET_STD)], "imagenet")
 
 
+@pytest.mark.slow
 def test_histology_weights_are_taken_whole_and_with_their_scaling(
     histology, tensors, phantom, tmp_path, monkeypatch
 ):

@@ -73,6 +73,7 @@ def test_all_of_a_run_is_told(server, phantom, trained, tmp_path):
     assert_same_run(folder, trained)
 
 
+@pytest.mark.slow
 def test_the_network_of_the_artefacts_is_used_as_a_run(server, phantom, tmp_path):
     train(phantom, tmp_path / "run", TRACKED, say=quiet)
     (run,) = server.runs.values()
@@ -123,6 +124,7 @@ def test_a_resumed_run_goes_on_in_the_same_mlflow_run(server, phantom, trained, 
     assert_same_run(folder, trained)
 
 
+@pytest.mark.slow
 def test_a_tracker_may_be_taken_up_or_left_at_resume(server, phantom, trained, tmp_path, monkeypatch):
     """What was trained without it is told then."""
     assert config_hash(TRACKED) == config_hash(TINY) != config_hash(replace(TINY, seed=7))
@@ -155,6 +157,7 @@ def test_a_tracker_that_fails_costs_one_warning(request_name, server, phantom, t
     assert (folder / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_a_tracker_that_is_silent_holds_nothing_up(server, phantom, trained, tmp_path, monkeypatch):
     forever = threading.Event()
     server.act = lambda name: forever.wait()
@@ -168,6 +171,7 @@ def test_a_tracker_that_is_silent_holds_nothing_up(server, phantom, trained, tmp
     forever.set()
 
 
+@pytest.mark.slow
 def test_an_unknown_run_is_begun_anew(server, phantom, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         stopped_after(2, patch)
@@ -182,6 +186,7 @@ def test_an_unknown_run_is_begun_anew(server, phantom, tmp_path, monkeypatch):
     assert [step for step, _ in metrics_of(server.runs[new])["loss"]] == [4, 8, 12]
 
 
+@pytest.mark.slow
 def test_a_damaged_record_is_a_warning(server, phantom, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         stopped_after(2, patch)
@@ -205,6 +210,7 @@ def test_the_address_and_the_experiment_are_mlflows_own(server, phantom, tmp_pat
     assert json.loads((folder / RECORD).read_text())["tracking_uri"] == "http://127.0.0.1:1/base"
 
 
+@pytest.mark.slow
 def test_several_seeds_are_a_run_each(server, phantom, tmp_path):
     folders = train_many(
         phantom, tmp_path / "seeds", replace(TRACKED, epochs=1), (0, 1), strategy="unroll", say=quiet

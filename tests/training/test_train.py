@@ -106,6 +106,7 @@ def test_killed_runs_resume_to_the_same_bits(phantom, tmp_path, rng):
     assert finished[0] == finished[1]
 
 
+@pytest.mark.slow
 def test_cut_off_between_the_best_network_and_the_state(trained, phantom, tmp_path, monkeypatch):
     """The best network is there already when the run comes that way again: it is kept, not written anew."""
     save, written = checkpoints.save, []
