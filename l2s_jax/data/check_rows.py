@@ -1,5 +1,6 @@
 """What a check finds in the files of single rows, without keeping their pixels."""
 
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -80,6 +81,10 @@ def _look(row: PatchRow, classes: Classes) -> Seen:
         )
     if not mask.pixels.any():
         doubts.append(f"{row.mask} has nothing but ignored pixels: it teaches nothing")
-    elif row.label != IGNORE_LABEL and not mask.pixels[row.label]:
+    elif (
+        row.label != IGNORE_LABEL
+        and not mask.pixels[row.label]
+        and mask.pixels.sum() == math.prod(mask.size)  # a partial mask need not show it
+    ):
         doubts.append(f"label {classes.names[row.label]!r} has no pixel in {row.mask}")
     return Seen(row, tuple(faults), tuple(doubts), image, mask.pixels)

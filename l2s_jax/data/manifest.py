@@ -24,8 +24,9 @@ import hashlib
 import io
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -117,10 +118,10 @@ def parse_manifest(path: str | Path, *, allow_outside: bool = False) -> tuple[Ma
     folder = path.parent if path.name == PATCHES else path
     patches_bytes, classes_bytes = (_read_bytes(folder / name) for name in (PATCHES, CLASSES))
     classes = parse_classes(classes_bytes, folder / CLASSES)
-    root = None if allow_outside else root_of(folder)
+    outside = _nowhere if allow_outside else _outside_of(root_of(folder))
     rows, problems = [], []
     for line, record in _records(patches_bytes, folder / PATCHES):
-        row, faults = _parse_row(record, line, folder, classes, root)
+        row, faults = _parse_row(record, line, folder, classes, outside)
         problems += [f"{PATCHES} line {line}: {fault}" for fault in faults]
         if row is not None:
             rows.append(row)
@@ -192,7 +193,7 @@ def _require_columns(path: Path, header: Sequence[str]) -> None:
 
 
 def _parse_row(
-    record: dict[str, Any], line: int, folder: Path, classes: Classes, root: Path | None
+    record: dict[str, Any], line: int, folder: Path, classes: Classes, outside: Callable[[Path], bool]
 ) -> tuple[PatchRow | None, list[str]]:
     """One CSV record as a `PatchRow`, or the faults that stop it from being one."""
     value = {key: (text or "").strip() for key, text in record.items() if isinstance(key, str)}
@@ -219,7 +220,9 @@ def _parse_row(
     mpp = _parse_mpp(value.get("mpp", ""), faults)
     allowed = _parse_allowed(value.get(ALLOWED, ""), label, classes, faults)
     bag = _parse_bag(value, label, allowed, classes, faults)
-    paths = {column: _parse_path(folder, column, value[column], root, faults) for column in ("image", "mask")}
+    paths = {
+        column: _parse_path(folder, column, value[column], outside, faults) for column in ("image", "mask")
+    }
     if faults:
         return None, faults
     image = cast(Path, paths["image"])
@@ -298,20 +301,38 @@ def _torn_bags(rows: Sequence[PatchRow]) -> list[str]:
     return faults
 
 
-def _parse_path(folder: Path, column: str, name: str, root: Path | None, faults: list[str]) -> Path | None:
+def _parse_path(
+    folder: Path, column: str, name: str, outside: Callable[[Path], bool], faults: list[str]
+) -> Path | None:
     if not name:
         return None
-    if root is not None and _leads_outside(root, folder / name):
+    if outside(folder / name):
         faults.append(f"{column} {name!r} leads out of the manifest's folder (--allow-outside permits it)")
     return folder / name
 
 
-def _leads_outside(root: Path, path: Path) -> bool:
-    """Whether a path of the manifest, links followed, ends up outside the folder that it may not leave."""
-    try:
-        return not path.resolve().is_relative_to(root.resolve())
-    except (OSError, ValueError, RuntimeError):
-        return True
+def _outside_of(root: Path) -> Callable[[Path], bool]:
+    """Whether a path of the manifest, links followed, ends up outside the folder that it may not leave.
+
+    A folder's own links are followed once, however many of its files are named: that was the longest part of
+    reading a large manifest.
+    """
+    top, inside = root.resolve(), cache(lambda folder: folder.resolve().is_relative_to(top))
+
+    def outside(path: Path) -> bool:
+        try:
+            if ".." not in path.parts and inside(path.parent) and not path.is_symlink():
+                return False
+            return not path.resolve().is_relative_to(top)
+        except (OSError, ValueError, RuntimeError):
+            return True
+
+    return outside
+
+
+def _nowhere(path: Path) -> bool:
+    """Every path is accepted."""
+    return False
 
 
 def write_patches(

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
-from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from l2s_jax.prepare.extraction import (
@@ -135,6 +134,9 @@ def sampled(pixels: int, count: int, options: ExtractionOptions) -> np.ndarray |
 
 def cluster_centres(points: np.ndarray, count: int, options: ExtractionOptions) -> np.ndarray:
     """float64[K,2]: K-means centres, in pixel edges, of int64[N,2] pixels; `count` where N allows."""
+    # Not with the module: scikit-learn takes as long to import as a slide to cut, in processes that cut none.
+    from sklearn.cluster import KMeans
+
     kmeans = KMeans(min(count, len(points)), n_init=1, random_state=options.seed)
     return kmeans.fit(points.astype(np.float64)).cluster_centers_ + 0.5
 

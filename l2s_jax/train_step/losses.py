@@ -58,24 +58,42 @@ def classification_loss(
     return -(weight * log_p).sum() / jnp.where(total > 0, total, 1.0)
 
 
-def label_set_loss(
-    coarse_logits: Float[Array, "b h w c"], allowed: Bool[Array, "b c"], rows: Bool[Array, " b"]
-) -> Float[Array, ""]:
-    """L_set: marginal cross entropy, the mean of -log(sum of p over the allowed classes); 0 without rows.
+def unknown_shares(
+    counts: Float[Array, "b h w c"], has_mask: Bool[Array, " b"], cell: int
+) -> Float[Array, "b h w"]:
+    """Which share of each cell's pixels no mask knows, 0 to 1: all of them in patches without a mask.
 
-    What an image-level label says of every pixel: it is of one of the classes that the patch can hold, by
-    default its label and the background (Fidon et al. 2021, "Label-set loss functions for partial
-    supervision", whose sets are for each pixel). Alone it is least where all is background; `presence_loss`
-    stands against that.
+    Args:
+      counts: `cell_counts` of the masks.
+      has_mask: patches whose mask counts.
+      cell: pixels a side of a cell.
+    """
+    return jnp.where(has_mask[:, None, None], 1 - counts.sum(-1) / cell**2, 1.0)
+
+
+def label_set_loss(
+    coarse_logits: Float[Array, "b h w c"],
+    allowed: Bool[Array, "b c"],
+    unknown: Float[Array, "b h w"],
+    rows: Bool[Array, " b"],
+) -> Float[Array, ""]:
+    """L_set: marginal cross entropy, the mean of -log(sum of p over the allowed classes); 0 without any.
+
+    What an image-level label says of every pixel that no mask knows: it is of one of the classes that the
+    patch can hold, by default its label and the background (Fidon et al. 2021, "Label-set loss functions for
+    partial supervision"). Alone it is least where all is background; `presence_loss` stands against that.
+    The mean is over the unknown pixels of all rows, exactly, though it is computed on the cells.
 
     Args:
       coarse_logits: low-resolution logits.
       allowed: classes that can occur in each patch, at least one in each.
+      unknown: `unknown_shares`.
       rows: patches that take part.
     """
     possible = jnp.where(allowed[:, None, None, :], coarse_logits, -jnp.inf)
     log_p = jax.nn.logsumexp(possible, axis=-1) - jax.nn.logsumexp(coarse_logits, axis=-1)
-    return -_mean_of_rows(log_p.mean((1, 2)), rows)
+    total = jnp.where(rows, unknown.mean((1, 2)), 0.0).sum()
+    return -jnp.where(rows, (unknown * log_p).mean((1, 2)), 0.0).sum() / jnp.where(total > 0, total, 1.0)
 
 
 def presence_loss(

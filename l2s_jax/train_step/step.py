@@ -22,6 +22,7 @@ from l2s_jax.train_step.losses import (
     label_set_loss,
     presence_loss,
     segmentation_loss,
+    unknown_shares,
 )
 from l2s_jax.types import IGNORE_LABEL, Batch
 
@@ -69,7 +70,8 @@ class TrainState(NamedTuple):
 
 Metrics = dict[str, jax.Array]
 """Scalars of one step: loss, the weighted sum; loss_seg, loss_cls, loss_set, loss_presence, each before its
-weight; n_mask, n_label (rows that the first two saw), n_set (rows with a label and no mask, the last two)."""
+weight; n_mask, n_label (rows that the first two saw), n_set (rows with a label and pixels that no mask knows,
+the last two)."""
 
 StepFunction = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
@@ -122,24 +124,25 @@ def make_train_step(model: L2S, optimizer: optax.GradientTransformation, config:
     def losses(
         outputs: Outputs,
         counts: Float[Array, "b h w c"],
+        unknown: Float[Array, "b h w"],
         batch: Batch,
         has_label: Bool[Array, " b"],
         state: TrainState,
     ) -> tuple[LossParts, Float[Array, " n"] | None]:
         task, evidence = state.task, state.evidence
-        coarse, only_label = outputs.coarse_logits, has_label & ~batch.has_mask
+        coarse, not_known = outputs.coarse_logits, has_label & (unknown > 0).any((1, 2))
         # Of some patches only what can occur in them is known, and not what does.
         named = has_label & (batch.label != IGNORE_LABEL)
         segmentation = segmentation_loss(coarse, counts, task.seg_weights)
         classification = classification_loss(outputs.class_logits, batch.label, named, task.cls_weights)
-        label_set = label_set_loss(coarse, batch.allowed, only_label)
+        label_set = label_set_loss(coarse, batch.allowed, unknown, not_known)
         share = config.presence_share
         if task.bags is None or evidence is None:
-            presence = presence_loss(coarse, batch.label, only_label & named, share)
+            presence = presence_loss(coarse, batch.label, not_known & named, share)
         else:
-            parts = only_label & ~named & (task.bags.of_row[batch.index] >= 0)
+            parts = not_known & ~batch.has_mask & ~named & (task.bags.of_row[batch.index] >= 0)
             presence, evidence = bag_presence_loss(
-                coarse, batch.label, only_label & named, parts, batch.index, task.bags, evidence, share
+                coarse, batch.label, not_known & named, parts, batch.index, task.bags, evidence, share
             )
         return LossParts(segmentation, classification, label_set, presence), evidence
 
@@ -148,6 +151,7 @@ def make_train_step(model: L2S, optimizer: optax.GradientTransformation, config:
         batch: Batch,
         image: Float[Array, "b s s 3"],
         counts: Float[Array, "b h w c"],
+        unknown: Float[Array, "b h w"],
         has_mask: Bool[Array, " b"],
         has_label: Bool[Array, " b"],
     ) -> tuple[TrainState, LossParts]:
@@ -159,7 +163,7 @@ def make_train_step(model: L2S, optimizer: optax.GradientTransformation, config:
             outputs, updated = model.apply(
                 variables, image, has_mask | has_label, has_label, train=True, mutable=["batch_stats"]
             )
-            parts, evidence = losses(outputs, counts, batch, has_label, state)
+            parts, evidence = losses(outputs, counts, unknown, batch, has_label, state)
             return weighted_sum(parts, state.task.objective), (parts, updated["batch_stats"], evidence)
 
         gradient_of = jax.grad(loss_function, has_aux=True)
@@ -173,15 +177,16 @@ def make_train_step(model: L2S, optimizer: optax.GradientTransformation, config:
         batch = batch._replace(has_label=batch.has_label & (state.step >= state.task.labels_from))
         image, mask = prepare_inputs(config, state, batch)
         counts = cell_counts(mask, model.classes, SCALE)
+        unknown = unknown_shares(counts, batch.has_mask, SCALE)
         if config.step == "alternate":
             none = jnp.zeros_like(batch.has_mask)
-            after, of_masks = update(state, batch, image, counts, batch.has_mask, none)
+            after, of_masks = update(state, batch, image, counts, unknown, batch.has_mask, none)
             state = _select(batch.has_mask.any(), after, state)
-            after, of_labels = update(state, batch, image, counts, none, batch.has_label)
+            after, of_labels = update(state, batch, image, counts, unknown, none, batch.has_label)
             state = _select(batch.has_label.any(), after, state)
             parts = of_labels._replace(segmentation=of_masks.segmentation)
         else:
-            state, parts = update(state, batch, image, counts, batch.has_mask, batch.has_label)
+            state, parts = update(state, batch, image, counts, unknown, batch.has_mask, batch.has_label)
         metrics = {
             "loss": weighted_sum(parts, state.task.objective),
             "loss_seg": parts.segmentation,
@@ -190,7 +195,7 @@ def make_train_step(model: L2S, optimizer: optax.GradientTransformation, config:
             "loss_presence": parts.presence,
             "n_mask": batch.has_mask.sum(dtype=jnp.int32),
             "n_label": batch.has_label.sum(dtype=jnp.int32),
-            "n_set": (batch.has_label & ~batch.has_mask).sum(dtype=jnp.int32),
+            "n_set": (batch.has_label & (unknown > 0).any((1, 2))).sum(dtype=jnp.int32),
         }
         return state._replace(step=state.step + 1), metrics
 

@@ -57,6 +57,11 @@ def plan_run(config: TrainConfig, patches: PatchSet, classes: Classes) -> RunPla
         counts=config.counts,
         stratified=config.stratified,
     )
+    if chosen.has_mask.any() and not patches.pixels[chosen.has_mask].any():
+        raise UserError(
+            f"the {int(chosen.has_mask.sum())} masks that would be learned from have not one known pixel: "
+            "all are of the ignore value. Draw something in them, or leave them out"
+        )
     seen, subset = routed(patches, chosen, config.routing, config.setting, classes.background)
     mask_rows, label_rows = (np.flatnonzero(flags) for flags in subset)
     if config.composition == "balanced":

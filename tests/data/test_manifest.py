@@ -1,3 +1,4 @@
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from l2s_jax.data.manifest import (
     Classes,
     Manifest,
     PatchRow,
+    _outside_of,
     parse_classes,
     parse_manifest,
     read_manifest,
@@ -401,3 +403,31 @@ def test_a_message_does_not_list_two_hundred_classes(tmp_path):
     with pytest.raises(UserError, match="class9 and 240 more") as error:
         read_manifest(folder_with(tmp_path, HEADER + "i.png,,c,g,train\n", classes))
     assert len(str(error.value)) < 400
+
+
+def test_paths_are_outside_where_their_resolved_form_is(tmp_path):
+    """Links of folders are followed once; the plain definition is asked for each path."""
+    root, other = tmp_path / "root", tmp_path / "other"
+    for folder in (root / "a" / "b", other):
+        folder.mkdir(parents=True)
+    for file in (root / "a" / "f.png", root / "f.png", other / "f.png"):
+        file.write_bytes(b"x")
+    (root / "out").symlink_to(other)
+    (root / "in").symlink_to(root / "a")
+    (root / "a" / "up").symlink_to(tmp_path)
+    (root / "out.png").symlink_to(other / "f.png")
+    (root / "in.png").symlink_to(root / "a" / "f.png")
+    (root / "loop").symlink_to(root / "loop")
+    outside = _outside_of(root)
+    parts = ["a", "b", "in", "out", "up", "..", ".", "f.png", "out.png", "in.png", "loop", "missing", "root"]
+    names = [*parts, *("/".join(pair) for pair in product(parts, repeat=2))]
+    names += ["/".join(three) for three in product(parts, repeat=3)]
+    seen = set()
+    for name in [*names, str(other / "f.png"), str(root / "f.png")]:
+        try:
+            expected = not (root / name).resolve().is_relative_to(root.resolve())
+        except (OSError, RuntimeError):
+            expected = True
+        assert outside(root / name) == expected, name
+        seen.add(expected)
+    assert seen == {True, False}

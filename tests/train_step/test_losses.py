@@ -11,6 +11,7 @@ from l2s_jax.train_step.losses import (
     label_set_loss,
     presence_loss,
     segmentation_loss,
+    unknown_shares,
 )
 from l2s_jax.types import IGNORE_PIXEL
 
@@ -100,7 +101,7 @@ def test_label_set_loss_by_hand():
     # p = (1/2, 1/3, 1/6) everywhere, classes 0 and 2 allowed: -ln(2/3). A second row takes no part.
     logits = jnp.broadcast_to(jnp.log(jnp.asarray([3.0, 2.0, 1.0])), (2, 4, 4, 3))
     allowed = jnp.asarray([[True, False, True], [True, False, False]])
-    loss = label_set_loss(logits, allowed, jnp.asarray([True, False]))
+    loss = label_set_loss(logits, allowed, jnp.ones((2, 4, 4)), jnp.asarray([True, False]))
     np.testing.assert_allclose(loss, -np.log(2 / 3), rtol=1e-6)
 
 
@@ -110,7 +111,35 @@ def test_label_set_loss_with_one_class_is_the_cross_entropy_of_a_filled_mask(rng
     allowed = jnp.asarray(np.eye(4, dtype=bool)[label])
     mask = jnp.asarray(np.broadcast_to(label[:, None, None], (3, 16, 16)), jnp.uint8)
     filled = segmentation_loss(logits, cell_counts(mask, 4, 8), jnp.ones(4))
-    np.testing.assert_allclose(label_set_loss(logits, allowed, jnp.ones(3, bool)), filled, rtol=1e-6)
+    loss = label_set_loss(logits, allowed, jnp.ones((3, 2, 2)), jnp.ones(3, bool))
+    np.testing.assert_allclose(loss, filled, rtol=1e-6)
+
+
+def test_label_set_loss_of_partial_masks_is_that_of_their_unknown_pixels(rng):
+    """Against the definition on pixels: a mean over those that no mask knows, of all rows that take part."""
+    b, c, cell, side = 4, 5, 8, 24
+    logits = rng.normal(size=(b, side // cell, side // cell, c)).astype(np.float32)
+    mask = rng.integers(0, c, (b, side, side)).astype(np.uint8)
+    mask[rng.random(mask.shape) < 0.6] = IGNORE_PIXEL
+    mask[0] = 1  # a whole one
+    has_mask, rows = np.array([True, True, False, True]), np.array([True, True, True, False])
+    allowed = rng.random((b, c)) < 0.5
+    allowed[:, 0] = True
+    p = np.exp(logits.astype(np.float64))
+    p = np.repeat(np.repeat(p / p.sum(-1, keepdims=True), cell, 1), cell, 2)
+    found = [
+        -np.log(p[i, y, x, allowed[i]].sum())
+        for i in np.flatnonzero(rows)
+        for y in range(side)
+        for x in range(side)
+        if not has_mask[i] or mask[i, y, x] == IGNORE_PIXEL
+    ]
+    unknown = unknown_shares(cell_counts(jnp.asarray(mask), c, cell), jnp.asarray(has_mask), cell)
+    loss = label_set_loss(jnp.asarray(logits), jnp.asarray(allowed), unknown, jnp.asarray(rows))
+    np.testing.assert_allclose(loss, np.mean(found), rtol=1e-6)
+    assert not unknown[0].any() and (unknown[2] == 1).all()
+    whole = label_set_loss(jnp.asarray(logits), jnp.asarray(allowed), 0 * unknown, jnp.asarray(rows))
+    assert whole == 0
 
 
 def test_presence_loss_looks_where_the_label_is_likeliest(rng):
@@ -131,8 +160,9 @@ def test_label_losses_agree_with_torch_in_value_and_gradient(rng, allowed_rows):
     rows = np.array(allowed_rows)
 
     def ours(x):
-        args = jnp.asarray(allowed), jnp.asarray(rows)
-        return 0.7 * label_set_loss(x, *args) + 0.3 * presence_loss(x, jnp.asarray(label), args[1], 0.25)
+        taking_part = jnp.asarray(rows)
+        of_sets = label_set_loss(x, jnp.asarray(allowed), jnp.ones(x.shape[:3]), taking_part)
+        return 0.7 * of_sets + 0.3 * presence_loss(x, jnp.asarray(label), taking_part, 0.25)
 
     x = torch.tensor(logits, dtype=torch.float64, requires_grad=True)
     loss, p = torch.zeros((), dtype=torch.float64), x.softmax(-1)

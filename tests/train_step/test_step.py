@@ -215,6 +215,19 @@ def test_only_patches_without_a_mask_have_label_sets(plain_step, rng):
     assert changed(before, values(after.params))
 
 
+def test_a_partial_mask_teaches_by_its_label_too(plain_step, rng):
+    """Its known pixels by cross entropy, the others by what can occur there; whole masks as before."""
+    batch = make_batch(rng, [True] * B, [True] * B)
+    partial = batch._replace(mask=batch.mask.copy())
+    partial.mask[0, : SIZE // 2] = IGNORE_PIXEL
+    told = task(objective=WITHOUT_CLASSIFIER)
+    metrics = plain_step(fresh(the_task=told), partial)[1]
+    assert metrics["n_set"] == 1 and metrics["loss_set"] > 0 and metrics["loss_presence"] > 0
+    assert metrics["loss_seg"] > 0 and metrics["n_mask"] == B
+    without = partial._replace(has_label=np.zeros(B, bool))
+    assert plain_step(fresh(the_task=told), without)[1]["n_set"] == 0
+
+
 def test_without_label_patches_every_objective_is_the_papers(plain_step, rng):
     batch = make_batch(rng, [True] * B, [False] * B)
     paper, _ = plain_step(fresh(), batch)

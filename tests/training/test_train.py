@@ -12,6 +12,7 @@ import pytest
 
 from helpers.runs import TINY, last_state, quiet
 from l2s_jax.data.manifest import read_manifest, write_classes, write_patches
+from l2s_jax.data.patch_set import load_patches
 from l2s_jax.runs import checkpoints
 from l2s_jax.runs.config_file import read_config, write_config
 from l2s_jax.runs.folder import BEST, FINISHED, LAST
@@ -20,6 +21,7 @@ from l2s_jax.system.files import read_json
 from l2s_jax.train_step import step as train_step
 from l2s_jax.train_step.step import make_train_step
 from l2s_jax.training import plan as run_plan
+from l2s_jax.training.plan import plan_run
 from l2s_jax.training.train import train
 
 
@@ -234,6 +236,14 @@ def test_thin_data_trains_and_says_so(case, phantom, tmp_path):
     run = train(folder, tmp_path / "run", replace(TINY, epochs=1), allow_outside=True, say=lines.append)
     assert np.isfinite(pd.read_csv(run / "metrics.csv")["loss"]).all()
     assert any(line.startswith("warning") for line in lines), lines
+
+
+def test_masks_without_a_known_pixel_are_refused(phantom):
+    manifest = read_manifest(phantom)
+    patches = load_patches(manifest.of_split("train"), manifest.classes, 1)
+    nothing = replace(patches, pixels=np.zeros_like(patches.pixels))
+    with pytest.raises(UserError, match="15 masks that would be learned from have not one known pixel"):
+        plan_run(TINY, nothing, manifest.classes)
 
 
 def test_setting_s_without_masks_is_refused(phantom, tmp_path):
