@@ -16,6 +16,7 @@ from l2s_jax.runs.sittings import begin_sitting
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import locked
 from l2s_jax.system.processes import agreed, is_first_process
+from l2s_jax.system.stopping import Stopped
 from l2s_jax.train_step.device_mesh import make_mesh
 from l2s_jax.training.lineage import read_teacher
 from l2s_jax.training.loop import fit
@@ -145,14 +146,15 @@ def train_together(
             setups = set_up_runs(phase.runs, contents, patches, resume, say, phase.labels)
             if phase is earlier[0]:
                 folders.enter_context(_open_folders(named, contents, resume))
-            with _open_folders(phase.runs, contents, resume):
+            with _open_folders(phase.runs, contents, resume), _stopped_as_a_whole(named, stretch):
                 _train(setups, contents, validation, strategy, devices, None, stretch, say)
             for setup in setups:
                 forget_last_state(setup.folder)
         setups = set_up_runs(named, contents, patches, resume, say)
         if not earlier:
             folders.enter_context(_open_folders(named, contents, resume))
-        _train(setups, contents, validation, strategy, devices, part_of, stretches[-1], say)
+        with _stopped_as_a_whole(named, stretches[-1]):
+            _train(setups, contents, validation, strategy, devices, part_of, stretches[-1], say)
     for setup in setups:
         say(f"done: {setup.folder} (open {setup.folder / 'report.html'})")
     return [setup.folder for setup in setups]
@@ -233,6 +235,21 @@ def train_many(
         allow_outside=allow_outside,
         say=say,
     )
+
+
+@contextmanager
+def _stopped_as_a_whole(runs: Sequence[tuple[Path, TrainConfig]], stretch: Stretch) -> Iterator[None]:
+    """What stops in one of several phases has stopped among the steps of all, and in the runs' own folder."""
+    try:
+        yield
+    except Stopped as stopped:
+        first, total = runs[0][0], sum(stretch.steps)
+        # Without a step it came when the last was taken.
+        step = stretch.steps[stretch.number] if stopped.step is None else stopped.step
+        if stretch.phases == 1 or stretch.done + step == total:
+            raise
+        folder = first if len(runs) == 1 else first.parent
+        raise Stopped(folder, stretch.done + step, total) from None
 
 
 def _silent(line: str) -> None:

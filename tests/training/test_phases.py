@@ -193,8 +193,11 @@ def test_a_stop_in_any_phase_is_gone_on_from_to_the_same_bits(after, taught, pha
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(training_run.TrainingRun, "write_rows", stop)
-        with pytest.raises(Stopped):
+        with pytest.raises(Stopped) as stopped:
             train(phantom, folder, CONFIG, say=quiet)
+    # What is gone on with is the run, not its phase.
+    assert stopped.value.folder == folder
+    assert 0 < stopped.value.step < stopped.value.steps == read_finished(taught[0])["steps"]
     assert not (folder / FINISHED).exists()
     with pytest.raises(UserError, match="already holds a run"):
         train(phantom, folder, CONFIG, say=quiet)
