@@ -321,6 +321,7 @@ print((kib("VmHWM") - before) / 1024)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells the most memory held")
 def test_three_pictures_that_unfold_to_79_megapixels_take_the_memory_of_one(tmp_path):
     """Six took 4.9 GB once. Pillow keeps four bytes a pixel of RGB, 302 MiB of one; threads keep the rest."""

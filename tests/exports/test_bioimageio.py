@@ -164,6 +164,7 @@ def test_without_the_library_the_extra_is_named(shown, monkeypatch, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_run_is_packed_with_a_picture_of_its_data(needed, trained, phantom, tmp_path, capsys):
     named = ("--formats", "bioimageio", "--author", "A", "--licence", "CC0-1.0")
     assert l2s("export", trained, tmp_path / "out", *named) == 0

@@ -202,6 +202,7 @@ def test_weights_beyond_float16_are_refused_and_nothing_is_written(network, tmp_
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_activations_beyond_float16_are_found_by_verifying(network, tissue, tmp_path):
     from l2s_jax.data.pictures import write_png
 

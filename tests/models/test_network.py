@@ -61,6 +61,7 @@ def test_bilinear_has_aligned_corners():
     np.testing.assert_allclose(up[0, [0, 0, -1, -1], [0, -1, 0, -1]], x.reshape(4, 2), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_evaluation_is_independent_of_the_rest_of_the_batch(variables, rng):
     model = L2S(4)
     images = jnp.asarray(rng.normal(size=(3, 32, 32, 3)), jnp.float32)
@@ -70,6 +71,7 @@ def test_evaluation_is_independent_of_the_rest_of_the_batch(variables, rng):
         np.testing.assert_allclose(together.coarse_logits[k], alone.coarse_logits[0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_padding_rows_change_nothing(variables, rng):
     model = L2S(4)
     images = jnp.asarray(rng.normal(size=(3, 32, 32, 3)), jnp.float32)

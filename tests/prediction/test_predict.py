@@ -302,6 +302,7 @@ def test_pictures_are_given_the_stains_of_the_run(stained_run, tmp_path):
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "off" / "a.png")), logits.argmax(-1))
 
 
+@pytest.mark.slow
 def test_pictures_of_a_manifest_are_not_normalised_twice(stained_run, phantom, tmp_path):
     """With the run's own reference they are as `prepare` left them; otherwise they are brought to it."""
     said = {}

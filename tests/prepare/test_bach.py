@@ -365,6 +365,7 @@ def test_a_scale_given_later_mends_what_failed(own, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
 
 
+@pytest.mark.slow
 def test_overwriting_leaves_no_stains_of_another_kind(own, tmp_path):
     prepare_own(own, tmp_path / "o", stain="macenko")
     assert (tmp_path / "o" / STAIN).exists()

@@ -49,6 +49,7 @@ def brute_force(table, cell, metric, ddof):
     return mean, math.sqrt(squares / (n - ddof)) if n > ddof else math.nan, n
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(tables(), st.integers(0, 2))
 def test_means_and_spreads_are_those_of_the_definition(table, ddof):

@@ -121,6 +121,7 @@ def test_files_beside_the_page(folder):
     assert {"+", "-"} >= set(differences["difference"].astype(str).str[0]) - set("0123456789")
 
 
+@pytest.mark.slow
 def test_the_same_results_give_the_same_page(folder, page, tmp_path):
     report(folder, out=tmp_path, say=lambda line: None)
     assert (tmp_path / "report.html").read_text() == page
@@ -200,6 +201,7 @@ def pictured(trained, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_pictures_show_the_runs_beside_the_truth(pictured, trained, phantom, tmp_path, monkeypatch):
     evaluate(trained, phantom, split="test", out=tmp_path, say=lambda line: None)
     texts = []

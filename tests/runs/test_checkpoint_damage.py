@@ -109,6 +109,7 @@ app.main([])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C to a whole console")
 def test_ctrl_c_while_a_checkpoint_is_read_is_an_interruption(saved, rng):
     for _ in range(3):

@@ -199,6 +199,7 @@ def test_a_sweep_comes_out_the_same_though_it_is_stopped(phantom, tmp_path):
     assert set(groups["run"]) == set(table(out)["run"]) and not groups.duplicated(["run", "group"]).any()
 
 
+@pytest.mark.slow
 def test_what_cannot_be(phantom, tmp_path, capsys):
     file = tmp_path / "jobs.toml"
     file.write_text(FILE.format(steps=6))

@@ -115,6 +115,7 @@ def parts_batch(seed):
     )
 
 
+@pytest.mark.slow
 def test_the_step_keeps_what_it_saw_and_learns_presence(rng):
     task = plain_task(0)._replace(objective=Objective(*np.float32([0, 0, 1])))
     bags = Bags(np.zeros(B, np.int32), np.ones(B, np.int32))

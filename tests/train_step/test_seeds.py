@@ -117,6 +117,7 @@ def test_seeds_do_not_see_each_other(fresh, alone):
         same([m["loss"] for m in metrics], [a, b])
 
 
+@pytest.mark.slow
 def test_fast_convolutions_under_vmap():
     """The formulations for CPUs, with a kernel a seed, forward and backward."""
     rng = np.random.default_rng(0)

@@ -142,6 +142,7 @@ def test_a_tracker_may_be_taken_up_or_left_at_resume(server, phantom, trained, t
     assert len(server.runs) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("request_name", ["create_run", "log_batch", "log_artifact"])
 def test_a_tracker_that_fails_costs_one_warning(request_name, server, phantom, trained, tmp_path):
     def fail(name):
@@ -199,6 +200,7 @@ def test_a_damaged_record_is_a_warning(server, phantom, tmp_path, monkeypatch):
     assert "mlflow.json is damaged" in warning and (folder / "finished.json").is_file()
 
 
+@pytest.mark.slow
 def test_the_address_and_the_experiment_are_mlflows_own(server, phantom, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:1/base")
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "colon")

@@ -188,6 +188,7 @@ def test_a_loss_that_is_not_finite_names_step_files_and_checkpoint(phantom, tmp_
     assert len(traced) == 1
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_names_the_last_good_checkpoint(phantom, tmp_path, monkeypatch):
     def failing(*arguments):
         step = make_train_step(*arguments)
@@ -222,6 +223,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_thin_data_trains_and_says_so(case, phantom, tmp_path):
     counter = {"train": 0}

@@ -74,6 +74,7 @@ def test_unrolled_seeds_are_single_runs_bit_for_bit(together, alone):
     assert not metrics_of(together[0]).equals(metrics_of(together[1]))
 
 
+@pytest.mark.slow
 def test_a_seed_is_a_run_like_any_other(together, alone, phantom, tmp_path):
     ours, theirs = (
         evaluate(folder, phantom, out=tmp_path / name, say=quiet)

@@ -159,6 +159,7 @@ def test_only_what_changed_is_done_again(copy, tmp_path_factory):
     assert check_manifest(out).ok
 
 
+@pytest.mark.slow
 def test_workers_make_the_same(copy, prepared, tmp_path_factory):
     out = tmp_path_factory.mktemp("workers") / "out"
     made = prepare_slides(copy(), out, SMALL, WorkOptions(workers=2))

@@ -122,6 +122,7 @@ def test_predictions_are_never_learned_in_silence(rounds):
         prepare_slides(slides, folder / "out", replace(options, corrected_from=(slides / "none",)), HERE)
 
 
+@pytest.mark.slow
 def test_what_predict_wrote_beside_slides_is_neither_annotation_nor_slide(rounds, capsys):
     _, slides, folder = rounds
     for name in ("s1", "s2"):
