@@ -70,6 +70,8 @@ class TeacherOptions:
     """The teacher's test-time augmentation: the mean over 25 views of a patch, shifted each way by this many
     pixels, half as many and none; a multiple of 16. What it believes of a pixel for where in the patch it
     lies then cancels. 0: the mean over the patch's eight turns and flips."""
+    teacher_fill: bool = False
+    """Pixels of masks of which the class is not known get the teacher's class too; what is drawn stays."""
 
 
 @dataclass(frozen=True)
