@@ -24,13 +24,13 @@ TABLE, PAGE = QUALITY
 
 FIGURES = {
     "tissue_mm2": ("tissue, mm2", 1.0, "{:.3g}"),
-    "tissue_share": ("tissue, % of the slide", 100.0, "{:.1f}"),
-    "known_share": ("known, % of the tissue", 100.0, "{:.1f}"),
-    "drawn_on_tissue": ("on tissue, % of what is drawn", 100.0, "{:.0f}"),
-    "excluded_share": ("left out, % of the tissue", 100.0, "{:.1f}"),
-    "ink_share": ("ink, % of the tissue", 100.0, "{:.2f}"),
+    "tissue_share": ("tissue, % of slide", 100.0, "{:.1f}"),
+    "known_share": ("known, % of tissue", 100.0, "{:.1f}"),
+    "drawn_on_tissue": ("drawn on tissue, %", 100.0, "{:.0f}"),
+    "excluded_share": ("left out, % of tissue", 100.0, "{:.1f}"),
+    "ink_share": ("ink, % of tissue", 100.0, "{:.2f}"),
     "sharpness": ("sharpness", 1.0, "{:.3f}"),
-    "stain_angle": ("stains, degrees off the reference", 1.0, "{:.1f}"),
+    "stain_angle": ("stains, degrees off", 1.0, "{:.1f}"),
     "unreadable_share": ("cannot be read, %", 100.0, "{:.2f}"),
 }
 """Columns of quality.csv, and how the page shows them: heading, factor, format."""
@@ -41,7 +41,8 @@ STYLE = """
 .scroll td, .scroll th { vertical-align: top }
 tr.odd > * { background: var(--mark) }
 .scroll tr.odd > :first-child { background: var(--mark) }
-.scroll thead th { white-space: normal; min-width: 4.5rem }
+.scroll thead th { white-space: normal; min-width: 4rem }
+.scroll td.text { min-width: 8rem; max-width: 18rem }
 ul.key { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: .2rem 1.2rem }
 ul.key span { display: inline-block; width: .9em; height: .9em; margin-right: .4em; border: 1px solid }
 """
@@ -109,8 +110,8 @@ def quality_page(slides: Sequence[Looked], classes: Classes, failures: Sequence[
         "they compare slides of one data set, and are made for H&E. A heading sorts by its column; a second "
         "click turns the order round."
     )
-    # The slide and its picture, then what there is to say, then figures; a column of nothing is left out.
-    names = [name for name in FIGURES if any(one.figures.get(name) is not None for one in slides)]
+    # The slide and its picture, then what there is to say, then figures; a column of zeros is left out.
+    names = [name for name in FIGURES if any(one.figures.get(name) for one in slides)]
     header = ["slide", "picture", "look at", *(FIGURES[name][0] for name in names), "group", "split", "notes"]
     table = sortable_table("slides", header, (_row(one, names) for one in slides))
     sections = [("What to look at", paragraph(head) + _key(classes)), ("Slides", table)]
