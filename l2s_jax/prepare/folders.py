@@ -27,7 +27,8 @@ FOLDERS = (*PICTURES, "parts")  # what is known of a slide that is finished; onl
 STAIN_PICTURE = "stain_reference.png"
 STAIN_OF_LABELS = "stain_of_labels.json"
 EXAMPLES = ("example.png", "example_mask.png")
-QUALITY = ("quality.csv", "quality.html")
+QUALITY_TABLE, QUALITY_PAGE = "quality.csv", "quality.html"
+QUALITY = (QUALITY_TABLE, QUALITY_PAGE)
 SINGLE = (CLASSES, STAIN, STAIN_OF_LABELS, STAIN_PICTURE, *EXAMPLES, *QUALITY)
 
 

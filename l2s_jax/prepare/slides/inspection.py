@@ -10,6 +10,7 @@ import numpy as np
 
 from l2s_jax.data.pictures import write_png
 from l2s_jax.figures.drawing import overlay, save_figure
+from l2s_jax.prepare.folders import QUALITY_PAGE
 from l2s_jax.prepare.inspection import SUMMARY, describe_patches, describe_slide
 from l2s_jax.prepare.inspection_figures import draw_patches, draw_tissue
 from l2s_jax.prepare.options import CentredOptions, ExtractionOptions
@@ -25,7 +26,7 @@ from l2s_jax.prepare.slides.inputs import SlideInput, slide_stem
 from l2s_jax.prepare.slides.knowledge import require_two_known
 from l2s_jax.prepare.slides.looking import Looked, with_marks
 from l2s_jax.prepare.slides.options import AnnotationOptions
-from l2s_jax.prepare.slides.quality_page import FIGURES, PAGE, quality_page
+from l2s_jax.prepare.slides.quality_page import FIGURES, quality_page
 from l2s_jax.prepare.slides.quality_record import quality_record
 from l2s_jax.prepare.slides.reading import SlideReading, read_annotated
 from l2s_jax.prepare.slides.windows import known_windows
@@ -79,7 +80,7 @@ def inspect_own(
     require_marked(options.folders, [path])
     require_predictions(options.corrected_from)
     sources = (source_of(path),)
-    require_replaceable(out, [*(f"{name}.png" for name in PICTURES), SUMMARY, PAGE], sources)
+    require_replaceable(out, [*(f"{name}.png" for name in PICTURES), SUMMARY, QUALITY_PAGE], sources)
     one = SlideInput("slide", path, Path(annotation), group=slide_stem(path))
     with tempfile.TemporaryDirectory() as folder:
         drawn = scan_slide(one, Path(folder), slide_mpp, None, options)
@@ -133,7 +134,7 @@ def _write_quality(stage: Path, name: str, sheet: AnnotatedSlide, own: OwnClasse
     record = quality_record(sheet, own.classes)
     figures = {key: record["quality"].get(key) for key in FIGURES}
     one = with_marks([Looked(name, "", "", figures, record["thumbnail"], sheet.notes)])[0]
-    write_text(stage / PAGE, quality_page([one], own.classes))
+    write_text(stage / QUALITY_PAGE, quality_page([one], own.classes))
     lines = [f"known: {record['quality']['known_share']:.1%} of the tissue"]
     lines += [
         f"  {heading}: {shown.format(value * factor)}"

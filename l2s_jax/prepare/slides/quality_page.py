@@ -13,14 +13,12 @@ import pandas as pd
 
 from l2s_jax.data.classes import Classes
 from l2s_jax.figures.html import SORT_SCRIPT, TABLES_STYLE, page, paragraph, sortable_table
-from l2s_jax.prepare.folders import QUALITY
+from l2s_jax.prepare.folders import QUALITY_PAGE, QUALITY_TABLE
 from l2s_jax.prepare.slides.looking import Looked, with_marks
 from l2s_jax.prepare.slides.thumbnails import legend
 from l2s_jax.prepare.sources import Source
 from l2s_jax.system.csv_text import table_text
 from l2s_jax.system.files import write_text
-
-TABLE, PAGE = QUALITY
 
 FIGURES = {
     "tissue_mm2": ("tissue, mm2", 1.0, "{:.3g}"),
@@ -78,10 +76,10 @@ def write_quality(
     found = with_marks(list(slides))
     if not found:
         return ()
-    write_text(out / TABLE, _table(found))
-    write_text(out / PAGE, quality_page(found, classes, failures))
+    write_text(out / QUALITY_TABLE, _table(found))
+    write_text(out / QUALITY_PAGE, quality_page(found, classes, failures))
     odd = [one for one in found if one.marks]
-    lines = [f"{len(odd)} of {len(found)} slides to be looked at first: {out / PAGE}"]
+    lines = [f"{len(odd)} of {len(found)} slides to be looked at first: {out / QUALITY_PAGE}"]
     lines += [f"  {one.name}: {'; '.join(one.marks)}" for one in odd[:10]]
     return (*lines, *([f"  ... and {len(odd) - 10} more"] if len(odd) > 10 else []))
 
