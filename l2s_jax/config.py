@@ -75,6 +75,8 @@ class TeacherOptions:
     """The teacher's test-time augmentation: the mean over 25 views of a patch, shifted each way by this share
     of its side (the nearest multiple of 16 pixels, at least 16), half as much and none. What it believes of a
     pixel for where in the patch it lies then cancels. 0: the mean over the patch's eight turns and flips."""
+    teacher_fill: bool = False
+    """Pixels of masks of which the class is not known get the teacher's class too; what is drawn stays."""
 
 
 @dataclass(frozen=True)

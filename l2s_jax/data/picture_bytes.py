@@ -2,7 +2,8 @@
 
 Pillow leaves most checksums of a PNG unread: of a small one's single flipped bits, one in a hundred gives
 other pixels without a word. A JPEG whose end was filled up with zeros it draws to the end. JPEG and
-uncompressed TIFF have no checksums: a byte changed in the middle of one cannot be seen by anybody.
+uncompressed TIFF have no checksums: a byte changed in the middle of one cannot be seen by anybody. Blocks of
+a JPEG that were lost can (`jpeg_bytes`).
 """
 
 import re

@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from l2s_jax.data import picture_bytes, tiff_facts
+from l2s_jax.data.jpeg_bytes import jpeg_fault
 from l2s_jax.system.errors import UserError
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
@@ -102,6 +103,8 @@ def _open(path: Path, file: Any) -> Iterator[Opened]:
             with Image.open(source, formats=FORMATS) as image:
                 _require_size(path, image)
             picture_bytes.require_whole_jpeg(content)
+            if (fault := jpeg_fault(content, ends=False)) is not None:
+                raise ValueError(fault)
         elif head.startswith(picture_bytes.PNG_SIGNATURE):
             with Image.open(file, formats=FORMATS) as image:
                 _require_size(path, image)

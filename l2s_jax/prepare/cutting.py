@@ -43,6 +43,7 @@ def cut_source(source: Source, job: Preparation) -> Record:
     done = finished(path, key)
     if done is not None:
         return done
+    path.unlink(missing_ok=True)  # of another time: its pictures are about to go
     sheet = source.read()
     require_usable(source, sheet)
     tissue: np.ndarray | None

@@ -27,7 +27,9 @@ FOLDERS = (*PICTURES, "parts")  # what is known of a slide that is finished; onl
 STAIN_PICTURE = "stain_reference.png"
 STAIN_OF_LABELS = "stain_of_labels.json"
 EXAMPLES = ("example.png", "example_mask.png")
-SINGLE = (CLASSES, STAIN, STAIN_OF_LABELS, STAIN_PICTURE, *EXAMPLES)
+QUALITY_TABLE, QUALITY_PAGE = "quality.csv", "quality.html"
+QUALITY = (QUALITY_TABLE, QUALITY_PAGE)
+SINGLE = (CLASSES, STAIN, STAIN_OF_LABELS, STAIN_PICTURE, *EXAMPLES, *QUALITY)
 
 
 def claim_folder(
@@ -126,7 +128,7 @@ def _clear(out: Path, *, again: bool) -> None:
         for folder in {(out / name).parent for name in record} - {out}:
             with contextlib.suppress(OSError):  # it is gone, or holds something else
                 folder.rmdir()
-    for name in (PATCHES, FOLDS):
+    for name in (PATCHES, FOLDS, *QUALITY):
         (out / name).unlink(missing_ok=True)
     (out / FILES).unlink(missing_ok=True)
 

@@ -21,6 +21,7 @@ from l2s_jax.prepare.paper_counts import compared
 from l2s_jax.prepare.parallel import run_all
 from l2s_jax.prepare.slides.cutting import patches_of
 from l2s_jax.prepare.slides.labelled import LabelledPicture
+from l2s_jax.prepare.slides.quality_page import looked_at, write_quality
 from l2s_jax.prepare.sources import Preparation, Source, Stained
 from l2s_jax.slides.annotated_slide import AnnotatedSlide, image_window
 from l2s_jax.slides.sheets import Sheet
@@ -108,8 +109,10 @@ def prepare_sources(
     if not pairs:
         raise UserError("\n".join([f"nothing could be prepared; {len(failed)} failure(s):", *failed]))
     write_classes(out, job.classes)
+    looked = [one for source, record in pairs if (one := looked_at(source, record)) is not None]
+    quality = write_quality(out, looked, job.classes, failed)
     finish_folder(out, job.classes, _rows(out, pairs))
-    report = [*found, *_report(pairs, job, dataset)]
+    report = [*found, *_report(pairs, job, dataset), *quality]
     return Prepared(read_manifest(out), tuple(report), tuple(failed))
 
 
@@ -176,10 +179,10 @@ def choose_reference(sources: Sequence[Source], job: Preparation, stainer: Stain
         try:
             sheet = source.read()
             require_usable(source, sheet)
-        except UserError as error:
+            origins, images = _candidates(sheet, job)
+        except UserError as error:  # said again where the source itself is worked on
             tried.append(str(error))
             continue
-        origins, images = _candidates(sheet, job)
         if len(images) == 0:
             tried.append(f"{source.files[0]}: no patch")
             continue
@@ -258,7 +261,7 @@ def _report(pairs: Sequence[tuple[Source, Record]], job: Preparation, dataset: s
         of_split = [(source, record) for source, record in pairs if source.split == split]
         whole = split != "train" and job.held_out == "whole"
         kind = "kept whole, with masks where there are any" if whole else "cut into patches"
-        if whole and any("known" in record for _, record in of_split):
+        if whole and any("quality" in record for _, record in of_split):
             kind = "as windows that cover what is known"
         groups = len({source.group for source, _ in of_split})
         lines.append(f"{split}: {len(of_split)} pictures of {groups} groups, {kind}")

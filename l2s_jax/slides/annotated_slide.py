@@ -15,6 +15,7 @@ import shapely
 from l2s_jax.slides.annotations.painting import paint
 from l2s_jax.slides.annotations.types import Annotations, Region
 from l2s_jax.slides.grids import centres
+from l2s_jax.slides.marked import Part
 from l2s_jax.slides.overview import Overview
 from l2s_jax.slides.reading import UnreadableRegion, read_window
 from l2s_jax.slides.slide import Slide, downsample_at, size_at
@@ -38,6 +39,7 @@ class AnnotatedSlide:
     overview: Overview
     notes: tuple[str, ...] = field(default=())  # what a person should know
     labelled: tuple[Region, ...] = ()  # in which a class is somewhere; it is not painted
+    part: Part | None = None  # its tissue, and what files leave out of it
 
     @property
     def size(self) -> tuple[int, int]:

@@ -97,6 +97,11 @@ def part_of(slide: Slide, overview: Overview, folders: AreaFolders, marked: Mark
     """
     image, here = overview.image, Tissue(overview.tissue, overview.mpp)
     total, tissue, lines = int(here.mask.sum()), here, []
+    if overview.unreadable:
+        lines.append(
+            f"warning: {max(overview.unreadable, 1e-4):.2%} of {slide.path.name} cannot be read: the file is "
+            "damaged there. Copy or download it again"
+        )
     if marked.within is not None:
         kept = covered(marked.within, slide, here.mpp)
         tissue = Tissue(kept, here.mpp)

@@ -28,6 +28,7 @@ class Overview(NamedTuple):
     image: np.ndarray  # u8[h,w,3]; white where it cannot be read
     tissue: np.ndarray  # bool[h,w]; True where it cannot be read
     mpp: float  # um/px
+    unreadable: float = 0.0  # share of the slide
 
 
 class Tissue(NamedTuple):
@@ -87,7 +88,7 @@ def overview_of(slide: Slide, morphology: str = "open") -> Overview:
     mpp = TISSUE_MPP * max(1.0, math.sqrt(math.prod(size_at(slide, TISSUE_MPP)) / MAX_OVERVIEW_PIXELS))
     image, unreadable = read_overview(slide, mpp)
     tissue = tissue_mask(image, morphology=morphology, opening=opening_at(mpp)) | unreadable
-    return Overview(image, tissue, mpp)
+    return Overview(image, tissue, mpp, float(unreadable.mean()))
 
 
 def too_damaged(slide: Slide, detail: str) -> UserError:

@@ -17,6 +17,7 @@ import openslide
 from PIL import Image
 
 from l2s_jax.slides.slide import Slide, close_handle, downsample_at, open_handle, windows
+from l2s_jax.slides.tile_bytes import tile_fault
 from l2s_jax.system.errors import UserError
 
 MAX_SOURCE_PIXELS = 2**22
@@ -125,17 +126,39 @@ def _read_openslide(slide: Slide, level: int, origin: tuple[int, int], size: tup
     factor = slide._openslide_downsamples[level]
     (y, extra_rows), (x, extra_cols) = (_anchor(start, factor) for start in origin)
     width, height = size[1] + extra_cols, size[0] + extra_rows
+    handle = open_handle(slide)
+    _require_sound(slide, level, (origin[0] - extra_rows, origin[1] - extra_cols), (height, width))
     try:
-        rgba = open_handle(slide).read_region((x, y), level, (width, height))
+        rgba = handle.read_region((x, y), level, (width, height))
     except openslide.OpenSlideError as error:
         close_handle(slide)  # OpenSlide refuses every further read of a handle that has failed once
-        corner = [round(start * factor) for start in origin]
-        raise UnreadableRegion(
-            f"{slide.path}: cannot decode level {level} at level-0 row {corner[0]}, col {corner[1]}, "
-            f"{round(size[0] * factor)} x {round(size[1] * factor)} level-0 pixels ({error}). The file is "
-            "damaged there or cut off: compare its size with the original's, and copy or download it again."
-        ) from error
+        raise _undecodable(slide, level, origin, size, str(error)) from error
     return np.asarray(_on_white(rgba))[extra_rows:, extra_cols:]
+
+
+def _require_sound(slide: Slide, level: int, origin: tuple[int, int], size: tuple[int, int]) -> None:
+    """Raises `UnreadableRegion` where a tile's bytes are damaged, which OpenSlide may not notice."""
+    if (index := slide.tiles[level]) is None:
+        return
+    try:
+        found = tile_fault(slide._file, index, origin, size)
+    except OSError as error:
+        raise _undecodable(slide, level, origin, size, error.strerror or str(error)) from error
+    if found is not None:
+        raise _undecodable(slide, level, found[0], index.tile, f"the tile's bytes: {found[1]}")
+
+
+def _undecodable(
+    slide: Slide, level: int, origin: tuple[int, int], size: tuple[int, int], why: str
+) -> UnreadableRegion:
+    """The refusal of a rectangle of a level."""
+    factor = slide._openslide_downsamples[level]
+    row, col, height, width = (round(side * factor) for side in (*origin, *size))
+    return UnreadableRegion(
+        f"{slide.path}: cannot decode level {level} at level-0 row {row}, col {col}, {height} x {width} "
+        f"level-0 pixels ({why}). The file is damaged there or cut off: compare its size with the "
+        "original's, and copy or download it again."
+    )
 
 
 def _anchor(start: int, factor: float) -> tuple[int, int]:

@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from l2s_jax.data.pictures import read_image
 from l2s_jax.slides.dicom import has_no_levels, holds_dicom, no_levels, slide_file
 from l2s_jax.slides.mpp import POSSIBLE_MPP, MppSource, find_mpp
 from l2s_jax.slides.tiff_tags import refuse_unfaithful
+from l2s_jax.slides.tile_bytes import TileIndex, read_tile_index
 from l2s_jax.system.errors import UserError
 
 SLIDE_SUFFIXES = (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide")
@@ -64,8 +66,15 @@ class Slide:
     _picture: np.ndarray | None = field(default=None, repr=False, compare=False)  # u8[H,W,3]
     _handles: _Handles = field(default_factory=_Handles, repr=False, compare=False)
 
+    @cached_property
+    def tiles(self) -> tuple[TileIndex | None, ...]:
+        """Where each level's tiles lie in the file, and which were found sound; None where not known."""
+        return read_tile_index(self._file, self.vendor, self.level_sizes)
+
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_handles": None, "_picture": None}
+        state = {**self.__dict__, "_handles": None, "_picture": None}
+        state.pop("tiles", None)
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _handles=_Handles())

@@ -70,3 +70,5 @@ class Stainer(NamedTuple):
     """(sheet, reference) to u8[H,W,3] and status: the whole picture by its own stains."""
     window: Callable[[np.ndarray, Sheet, StainFit], tuple[np.ndarray, int]]
     """(u8[h,w,3], a part of a slide; the slide's sheet; reference) to the same: by the sheet's stains."""
+    sheet: Callable[[Sheet], StainFit]
+    """A sheet to the fit of its tissue, without batch axis."""

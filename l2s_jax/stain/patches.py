@@ -82,6 +82,11 @@ def sheet_fit(sheet: Sheet) -> StainFit:
     return jax.device_get(fit_stain(*sample_tissue_pixels(sheet.image, tissue)))
 
 
+def fit_sheet(sheet: Sheet) -> StainFit:
+    """The stains of a sheet's tissue, NumPy arrays without batch axis."""
+    return StainFit(*(np.asarray(part)[0] for part in sheet_fit(sheet)))
+
+
 def _chunks(array: np.ndarray) -> list[np.ndarray]:
     """[N,...] in parts of `BATCH`, the last filled up with the last item; one item stays alone."""
     if len(array) == 1:
@@ -91,5 +96,5 @@ def _chunks(array: np.ndarray) -> list[np.ndarray]:
     return np.split(padded, len(padded) // BATCH)
 
 
-MACENKO = Stainer(fit_pictures, normalise_patches, normalise_picture, normalise_window)
+MACENKO = Stainer(fit_pictures, normalise_patches, normalise_picture, normalise_window, fit_sheet)
 """What `prepare_bach` and its like take to normalise stains."""

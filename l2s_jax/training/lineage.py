@@ -23,8 +23,8 @@ from l2s_jax.runs.published import SOURCES
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import expanded
 from l2s_jax.training.initial_weights import RANDOM, InitialWeights, require_encoder
-from l2s_jax.training.phases import phase_folder, pseudo_masked
-from l2s_jax.training.plan import RunPlan
+from l2s_jax.training.phases import phase_folder
+from l2s_jax.training.plan import RunPlan, patches_to_teach
 from l2s_jax.training.pseudo_masks import (
     PseudoMasks,
     make_pseudo_masks,
@@ -70,7 +70,7 @@ def lineage_reader(manifest: Manifest, say: Say) -> Callable[[Path, TrainConfig,
         weights, run = weights_of(config.weights, config.head)
         runs = (run,) if run is not None else ()
         own = config.teacher == OWN_TEACHER
-        if not config.teacher or (own and not pseudo_masked(plan)):
+        if not config.teacher or (own and not patches_to_teach(config, plan)[0].any()):
             return Lineage(weights, None, runs)
         teacher = teacher_of(str(phase_folder(folder, "teacher")) if own else config.teacher)
         masks = make_pseudo_masks(teacher.network, teacher.run.folder, plan, manifest.classes, config, say)
@@ -168,5 +168,7 @@ def lineage_of_begun(folder: Path, config: TrainConfig, plan: RunPlan) -> Lineag
     Raises:
       UserError: its pseudo-masks are gone or damaged.
     """
-    without = not config.teacher or (config.teacher == OWN_TEACHER and not pseudo_masked(plan))
+    without = not config.teacher or (
+        config.teacher == OWN_TEACHER and not patches_to_teach(config, plan)[0].any()
+    )
     return Lineage(pseudo_masks=None if without else read_pseudo_masks(folder))

@@ -15,7 +15,7 @@ from l2s_jax.config import OF_OWN_TEACHER, OWN_TEACHER, PRESETS, TEACHING, Train
 from l2s_jax.data.manifest import Classes
 from l2s_jax.data.patch_set import PatchSet
 from l2s_jax.runs.folder import PHASES
-from l2s_jax.training.plan import RunPlan, plan_run
+from l2s_jax.training.plan import RunPlan, patches_to_teach, plan_run
 from l2s_jax.types import IGNORE_LABEL
 
 PhaseName = Literal["masks_only", "teacher"]
@@ -44,7 +44,7 @@ def phases_of(config: TrainConfig, plan: RunPlan) -> dict[PhaseName, TrainConfig
       config: the run's options.
       plan: the run's, without pseudo-masks.
     """
-    if not pseudo_masked(plan):
+    if not patches_to_teach(config, plan)[0].any():
         return {}
     alone = {name: getattr(TrainConfig, name) for name in TEACHING}
     single = replace(config, teacher="", masks_only_phase=False, tracker="tensorboard", **alone)
@@ -60,11 +60,6 @@ def phases_of(config: TrainConfig, plan: RunPlan) -> dict[PhaseName, TrainConfig
 def asks_for_phases(config: TrainConfig) -> bool:
     """Whether a run is to have several phases, where its patches allow it."""
     return config.masks_only_phase or config.teacher == OWN_TEACHER
-
-
-def pseudo_masked(plan: RunPlan) -> bool:
-    """Whether a run has patches for a teacher's pseudo-masks: with a label, or allowed classes, only."""
-    return bool((plan.chosen.has_label & ~plan.chosen.has_mask).any())
 
 
 def phase_folder(folder: Path, name: PhaseName) -> Path:

@@ -1,5 +1,6 @@
 """A run before it starts: which patches, in which order, for how many steps, with which weights."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -96,6 +97,17 @@ def plan_run(config: TrainConfig, patches: PatchSet, classes: Classes) -> RunPla
         eval_mean=mean if same else IMAGENET_MEAN,
         eval_std=std if same else IMAGENET_STD,
     )
+
+
+def patches_to_teach(config: TrainConfig, plan: RunPlan) -> tuple[np.ndarray, np.ndarray]:
+    """Patches that a teacher is asked about, bool[N], and those of them that have a mask, bool[N].
+
+    The first are those with a label, or allowed classes, and no mask; with `teacher_fill` masks with unknown
+    pixels too.
+    """
+    unknown = plan.patches.pixels.sum(1) < math.prod(plan.patches.size)
+    filled = plan.chosen.has_mask & unknown & config.teacher_fill
+    return (plan.chosen.has_label & ~plan.chosen.has_mask) | filled, filled
 
 
 def used_bags(patches: PatchSet, subset: Subset) -> losses.Bags | None:

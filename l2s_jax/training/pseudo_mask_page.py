@@ -9,7 +9,6 @@ import numpy as np
 from l2s_jax.data.manifest import Classes
 from l2s_jax.figures import html
 from l2s_jax.figures.drawing import inline_jpeg, overlay, spread_evenly
-from l2s_jax.prediction.tiles import enlarge
 from l2s_jax.system.files import write_text
 from l2s_jax.training.plan import RunPlan
 from l2s_jax.training.pseudo_masks import PseudoMasks, count_classes
@@ -34,7 +33,7 @@ def write_page(folder: Path, plan: RunPlan, masks: PseudoMasks, classes: Classes
 
     Args:
       folder: of the run that learns from the pseudo-masks.
-      plan: its plan, without them.
+      plan: its plan, with them.
       masks: what a teacher gave.
       classes: the manifest's.
     """
@@ -71,8 +70,8 @@ def _figures(plan: RunPlan, masks: PseudoMasks, which: Sequence[int] | np.ndarra
 
 def _figure(plan: RunPlan, masks: PseudoMasks, k: int, classes: Classes) -> str:
     row = int(masks.rows[k])
-    image = plan.patches.fetch(np.array([row]))[0][0]
-    drawn = overlay(image, enlarge(masks.codes[k]), classes)
+    (image,), (mask,) = plan.patches.fetch(np.array([row]))
+    drawn = overlay(image, mask, classes)
     patch, label = plan.patches.rows[row], int(plan.patches.label[row])
     named = "no label" if label == IGNORE_LABEL else classes.names[label]
     caption = f"{patch.image.stem} ({patch.group}): {named}, doubt {masks.doubt[k]:.0%}"

@@ -3,7 +3,8 @@
 The network of a run with few masks, the teacher, makes pseudo-masks for the patches that have a label only;
 another run learns from them as if they had been drawn by hand (Lee 2013, "Pseudo-Label"). The label narrows
 down what the teacher can say: of its classes only the patch's label and the background can occur in the patch
-(or what the manifest's column `allowed` says). What is left to decide is where the background is.
+(or what the manifest's column `allowed` says). What is left to decide is where the background is. Where it is
+asked to, a teacher says too what the pixels are that a drawn mask leaves unknown (`teacher_fill`).
 """
 
 import zlib
@@ -25,7 +26,7 @@ from l2s_jax.prediction.tiles import enlarge
 from l2s_jax.prediction.views import mean_over_shifts, mean_over_turns
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import atomic_path
-from l2s_jax.training.plan import RunPlan, segmentation_weights, used_bags
+from l2s_jax.training.plan import RunPlan, patches_to_teach, segmentation_weights, used_bags
 from l2s_jax.types import IGNORE_LABEL, IGNORE_PIXEL, PATCH_MULTIPLE
 
 PSEUDO_MASKS = "pseudo_masks.npz"
@@ -37,7 +38,7 @@ BATCH = 20
 class PseudoMasks(NamedTuple):
     """Masks that a network has made."""
 
-    rows: np.ndarray  # i64[K], rows of the training split
+    rows: np.ndarray  # i64[K], rows of the training split; one with a mask keeps what is known in it
     codes: np.ndarray  # u8[K,H/8,W/8], classes at the network's resolution, 255 where it is not sure
     doubt: np.ndarray  # f32[K], 0..1, mean probability that a pixel is of another class than its code
 
@@ -50,7 +51,7 @@ def make_pseudo_masks(
     config: TrainConfig,
     say: Callable[[str], None] = print,
 ) -> PseudoMasks:
-    """Pseudo-masks for the patches of a plan that have a label and no mask.
+    """Pseudo-masks for a plan's patches that have a label and no mask, and with `teacher_fill` for masks.
 
     Each low-resolution pixel gets one of the classes that can occur in the patch, by the mean probability of
     test-time augmentation: over the patch's eight turns and flips, or over shifted views (`teacher_shift`).
@@ -69,7 +70,8 @@ def make_pseudo_masks(
     Raises:
       UserError: shares are asked for, and there is no background or no mask to tell them.
     """
-    rows = np.flatnonzero(plan.chosen.has_label & ~plan.chosen.has_mask)
+    taught, is_filled = patches_to_teach(config, plan)
+    rows = np.flatnonzero(taught)
     forward = make_forward(network, BATCH)
     side = plan.patches.size[0] // SCALE
     probabilities = np.zeros((len(rows), side, side, len(classes)), np.float32)
@@ -82,7 +84,7 @@ def make_pseudo_masks(
     if found is not None:
         shares, background = found
         # Where no label says that a class is there, it has no share to keep to.
-        with_label = np.flatnonzero(plan.patches.label[rows] != IGNORE_LABEL)
+        with_label = np.flatnonzero((plan.patches.label[rows] != IGNORE_LABEL) & ~is_filled[rows])
         label = plan.patches.label[rows[with_label]]
         drawn = probabilities[with_label]
         codes[with_label] = codes_by_share(drawn, label, shares, background, config.teacher_keep)
@@ -92,11 +94,13 @@ def make_pseudo_masks(
     doubt = 1 - of_code.mean((1, 2), dtype=np.float32)
     masks = PseudoMasks(rows, np.where(confident, codes, IGNORE_PIXEL).astype(np.uint8), doubt)
     parts = count_classes(masks.codes, len(classes)) / max(masks.codes.size, 1)
+    filled = int(is_filled.sum())
     named = [*zip(classes.names, parts, strict=True)]
     left_out = config.teacher_confidence > 0 or config.teacher_keep < 1
     named += [("left out", 1 - parts.sum())] if left_out else []
     listed = ", ".join(f"{class_name} {part:.0%}" for class_name, part in named)
-    say(f"pseudo-masks for {len(rows)} image-level patches by {name}: {listed}")
+    of_masks = f" and {filled} masks with unknown pixels" if filled else ""
+    say(f"pseudo-masks for {len(rows) - filled} image-level patches{of_masks} by {name}: {listed}")
     return masks
 
 
@@ -232,7 +236,10 @@ def count_classes(codes: np.ndarray, classes: int) -> np.ndarray:
 
 
 def with_pseudo_masks(plan: RunPlan, masks: PseudoMasks, config: TrainConfig) -> RunPlan:
-    """The plan with pseudo-masks beside the masks that it has; class weights count the pixels of both."""
+    """The plan with pseudo-masks beside the masks that it has, and in what these leave unknown.
+
+    Class weights count the pixels of both.
+    """
     number = np.full(len(plan.patches), -1)  # of each row's pseudo-mask
     number[masks.rows] = np.arange(len(masks.rows))
     fetch = plan.patches.fetch
@@ -241,12 +248,18 @@ def with_pseudo_masks(plan: RunPlan, masks: PseudoMasks, config: TrainConfig) ->
         images, drawn = fetch(rows)
         drawn = drawn.copy()
         for k in np.flatnonzero(number[rows] >= 0):
-            drawn[k] = enlarge(masks.codes[number[rows[k]]])
+            made = enlarge(masks.codes[number[rows[k]]])
+            replaced = (drawn[k] == IGNORE_PIXEL) | ~plan.subset.has_mask[rows[k]]
+            drawn[k] = np.where(replaced, made, drawn[k])
         return images, drawn
 
     pixels = plan.patches.pixels.copy()
     for row, codes in zip(masks.rows, masks.codes, strict=True):
-        pixels[row] = count_classes(codes, pixels.shape[1]) * SCALE**2
+        if plan.subset.has_mask[row]:
+            _, (mask,) = fetch_both(np.array([row]))
+            pixels[row] = count_classes(mask, pixels.shape[1])
+        else:
+            pixels[row] = count_classes(codes, pixels.shape[1]) * SCALE**2
     has_mask = plan.subset.has_mask | (number >= 0)
     weights, subset = segmentation_weights(config, pixels[has_mask]), Subset(has_mask, plan.subset.has_label)
     return plan._replace(

@@ -270,6 +270,17 @@ def test_a_jpeg_whose_end_is_missing_or_zeros_is_refused(tmp_path, rng, progress
     read_image(path)
 
 
+def test_a_jpeg_that_lost_a_block_in_its_middle_is_refused(tmp_path, rng):
+    """Pillow draws it, from there on in other colours."""
+    path = tmp_path / "i.jpg"
+    Image.fromarray(rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)).save(path, quality=95)
+    content, middle = path.read_bytes(), path.stat().st_size // 2
+    path.write_bytes(content[:middle] + bytes(512) + content[middle + 512 :])
+    assert Image.open(path).convert("RGB").size == (96, 96)
+    with pytest.raises(UserError, match="damaged .64 bytes of zeros stand in its picture"):
+        read_image(path)
+
+
 @pytest.mark.parametrize("compression", [None, "zlib"])
 def test_a_tiff_that_is_cut_short_is_refused(tmp_path, rng, compression):
     path = tmp_path / "i.tif"

@@ -11,12 +11,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from helpers.dataset_generator import write_gleason
+from helpers.dataset_generator import draw_tissue, write_gleason
+from helpers.own_slides import write_own_slides
 from helpers.parallel_work import die_at, platform, square
+from l2s_jax.data.pictures import write_png
 from l2s_jax.prepare import parallel
 from l2s_jax.prepare.gleason import prepare_gleason
 from l2s_jax.prepare.options import GleasonOptions, WorkOptions
 from l2s_jax.prepare.parallel import run_all
+from l2s_jax.prepare.slides.options import SlidesOptions
+from l2s_jax.prepare.slides.prepare import prepare_slides
 from l2s_jax.stain.patches import MACENKO
 from l2s_jax.system.errors import UserError
 
@@ -102,6 +106,26 @@ def cluster():
 def test_a_dask_cluster_makes_the_same_files(serial, cluster, tmp_path):
     prepare_gleason(serial[0], tmp_path / "o", OPTIONS, WorkOptions(scheduler=cluster))
     assert digests(tmp_path / "o") == serial[1]
+
+
+def test_slides_and_labelled_pictures_are_jobs_of_a_cluster(cluster, tmp_path):
+    """Each picture of --labelled is one, as each slide is: what a worker makes of it is the same."""
+    write_own_slides(tmp_path / "slides", 3)
+    for name, sides in {"Tumour": (64, 96), "Stroma": (40, 40), "background": (64, 64)}.items():
+        for number in range(2):
+            write_png(tmp_path / "labelled" / name / f"{number}.png", draw_tissue(*sides, 50 + number))
+    (tmp_path / "labelled" / "Tumour" / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    options = SlidesOptions(
+        mpp=7.5, patch_size=32, stain="off", labelled=tmp_path / "labelled", labelled_mpp=7.5
+    )
+    made = {
+        name: prepare_slides(tmp_path / "slides", tmp_path / name, options, work)
+        for name, work in {"one": WorkOptions(workers=1), "many": WorkOptions(scheduler=cluster)}.items()
+    }
+    assert digests(tmp_path / "many") == digests(tmp_path / "one")
+    assert len(made["many"].failures) == 1 and "cut.png" in made["many"].failures[0]
+    of_pictures = {row.image.parent.name for row in made["many"].manifest.patches} - {"s1", "s2", "s3"}
+    assert len(of_pictures) == 6 and all(name.startswith("labelled-") for name in of_pictures)
 
 
 def test_failures_on_a_cluster_are_told(cluster):

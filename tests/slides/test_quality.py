@@ -7,12 +7,13 @@ from scipy import ndimage
 from helpers.slide_generator import ellipses, smooth_picture
 from l2s_jax.phantom.slide_writing import write_pyramidal_slide
 from l2s_jax.prediction.slides.options import SlideOptions
-from l2s_jax.prediction.slides.quality import COLUMNS, append_quality, quality_of, stain_angle
+from l2s_jax.prediction.slides.quality import COLUMNS, append_quality
 from l2s_jax.slides.marked import part_of, read_marked
 from l2s_jax.slides.overview import overview_of
 from l2s_jax.slides.quality import ink_share, sharpness, tissue_windows
 from l2s_jax.slides.slide import open_slide
 from l2s_jax.stain.fit import StainFit
+from l2s_jax.stain.slide_quality import quality_of, stain_angle
 
 GLASS, TISSUE, NUCLEI = (243, 240, 244), (205, 110, 165), (95, 70, 150)
 GREEN, BLUE, BLACK = (40, 140, 70), (40, 110, 200), (30, 28, 32)

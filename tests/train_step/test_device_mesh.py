@@ -22,12 +22,12 @@ from l2s_jax.training.train import train
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("convolutions,cases", [("plain", 2), ("fast", 1)])
-def test_four_devices_take_the_steps_of_one(convolutions, cases):
+@pytest.mark.parametrize("which,cases", [("plain", 2), ("fast", 1), ("bags", 2)])
+def test_four_devices_take_the_steps_of_one(which, cases):
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
     tests = Path(__file__).parents[1]
     done = subprocess.run(
-        [sys.executable, "-m", "helpers.mesh_steps", convolutions],
+        [sys.executable, "-m", "helpers.mesh_steps", which],
         env=environment,
         cwd=tests,
         text=True,

@@ -271,6 +271,44 @@ def test_pseudo_masks_stand_beside_those_that_a_run_has(plan, manifest, tmp_path
     np.testing.assert_array_equal(new.task.cls_weights, plan.task.cls_weights)
 
 
+def test_what_masks_leave_unknown_is_filled_where_it_is_asked_for(plan, pseudo_masks, teacher):
+    rows, fetch = np.flatnonzero(plan.chosen.has_mask), plan.patches.fetch
+    holed, size = rows[:3], plan.patches.size
+
+    def with_holes(asked):
+        images, drawn = fetch(asked)
+        drawn = drawn.copy()
+        drawn[np.isin(asked, holed), 4:21, :] = IGNORE_PIXEL
+        return images, drawn
+
+    pixels = plan.patches.pixels.copy()
+    pixels[holed] = [np.bincount(mask[mask < 4], minlength=4) for mask in with_holes(holed)[1]]
+    gappy = plan._replace(patches=replace(plan.patches, fetch=with_holes, pixels=pixels))
+    assert (pixels[holed].sum(1) == size[0] * size[1] - 17 * size[1]).all()
+    plain = pseudo_masks(gappy)
+    assert not set(plain.rows) & set(holed)
+    said = []
+    masks = pseudo_masks(gappy, said.append, teacher_fill=True)
+    assert set(masks.rows) == set(plain.rows) | set(holed) and "and 3 masks with unknown pixels" in said[0]
+    np.testing.assert_array_equal(masks.codes[np.isin(masks.rows, plain.rows)], plain.codes)
+    new = with_pseudo_masks(gappy, masks, CONFIG)
+    _, before = with_holes(rows)
+    _, after = new.patches.fetch(rows)
+    known = before != IGNORE_PIXEL
+    np.testing.assert_array_equal(after[known], before[known])
+    assert (after != IGNORE_PIXEL).all() and (new.subset.has_mask[rows]).all()
+    for row, mask in zip(holed, after, strict=False):
+        made = np.kron(masks.codes[masks.rows == row][0], np.ones((8, 8), np.uint8))
+        np.testing.assert_array_equal(mask[4:21], made[4:21])
+    learned = np.flatnonzero(new.subset.has_mask)
+    counted = sum(np.bincount(mask[mask < 4], minlength=4) for mask in new.patches.fetch(learned)[1])
+    np.testing.assert_allclose(new.task.seg_weights, counted.min() / counted, rtol=1e-6)
+    # Where the share of background is asked for, masks are what tells it, and not what it is forced upon.
+    shared = pseudo_masks(gappy, teacher_fill=True, teacher_background="share")
+    is_mask = np.isin(masks.rows, holed)
+    np.testing.assert_array_equal(shared.codes[is_mask], masks.codes[is_mask])
+
+
 def test_no_patches_without_a_mask(pseudo_masks, plan):
     alone = plan._replace(chosen=plan.chosen._replace(has_label=np.zeros(len(plan.patches), bool)))
     masks = pseudo_masks(alone)

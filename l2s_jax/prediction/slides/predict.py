@@ -23,7 +23,7 @@ from l2s_jax.prediction.slides.outputs import (
     write_grey_map,
     write_overlay,
 )
-from l2s_jax.prediction.slides.quality import COLUMNS, QUALITY, append_quality, quality_of
+from l2s_jax.prediction.slides.quality import COLUMNS, QUALITY, append_quality
 from l2s_jax.prediction.slides.record import (
     AREAS,
     Counts,
@@ -52,6 +52,7 @@ from l2s_jax.slides.row_file import RowFile, scratch_picture, write_block
 from l2s_jax.slides.sheets import slide_notes
 from l2s_jax.slides.slide import Slide, open_slide, size_at
 from l2s_jax.stain.fit import StainFit
+from l2s_jax.stain.slide_quality import quality_of
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import write_json
 from l2s_jax.system.outputs import (

@@ -1,6 +1,5 @@
 """One annotated slide into patches or windows on disk, and a record of them."""
 
-import math
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,13 +16,11 @@ from l2s_jax.prepare.slides.extraction import (
     extract_tiles_in_bands,
 )
 from l2s_jax.prepare.slides.labelled import Label, label_fields, label_of_part, label_origins
-from l2s_jax.prepare.slides.reading import known_tissue
+from l2s_jax.prepare.slides.quality_record import quality_record
 from l2s_jax.prepare.slides.windows import known_windows
 from l2s_jax.prepare.sources import Preparation, Source, stains_for
 from l2s_jax.slides.annotated_slide import AnnotatedSlide, image_window, mask_window, tissue_window
-from l2s_jax.slides.annotations.painting import paint
 from l2s_jax.slides.sheets import Sheet
-from l2s_jax.slides.slide import downsample_at
 from l2s_jax.stain.fit import STATUS_NAMES
 from l2s_jax.system.errors import UserError
 
@@ -60,9 +57,9 @@ def cut_slide(source: Source, job: Preparation, sheet: AnnotatedSlide) -> dict[s
     counts = class_pixels(sheet, bands_of(sheet))
     square = (sheet.mpp / 1e3) ** 2
     areas = {name: float(counts[code] * square) for code, name in enumerate(job.classes.names)}
-    down = downsample_at(sheet.slide, sheet.overview.mpp)
-    small = paint(sheet.annotations, sheet.overview.tissue.shape, down, background=sheet.undrawn)
-    return record | {"areas": areas, "known": known_tissue(sheet, small), "tissue_mm2": _tissue(sheet)}
+    given = stains_for(job, with_mask=True)
+    fit, reference = (None, None) if given is None else (given[0].sheet(_stained_by(sheet)), given[1])
+    return record | {"areas": areas} | quality_record(sheet, job.classes, fit, reference)
 
 
 def _write_patches(source: Source, job: Preparation, sheet: AnnotatedSlide) -> dict[str, Any]:
@@ -161,7 +158,3 @@ def _pair(origin: np.ndarray) -> tuple[int, int]:
 
 def _place(source: Source, origin: tuple[int, int]) -> str:
     return f"{source.files[0].name} at row {origin[0]}, col {origin[1]}"
-
-
-def _tissue(sheet: AnnotatedSlide) -> float:
-    return math.prod((sheet.overview.mpp / 1e3,) * 2) * int(sheet.overview.tissue.sum())

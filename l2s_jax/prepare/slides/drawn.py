@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from shapely import Polygon
 
-from l2s_jax.prepare.slides.inputs import SlideInput
+from l2s_jax.prepare.slides.inputs import SlideInput, files_of
 from l2s_jax.prepare.slides.options import AnnotationOptions
 from l2s_jax.slides.annotations.corrections import Counts, tell
 from l2s_jax.slides.annotations.kinds import annotation_kind
@@ -163,7 +163,7 @@ def _digest(path: Path) -> str:
 def _key(one: SlideInput, slide_mpp: float | None, table: Scales | None, options: AnnotationOptions) -> str:
     content: list[Any] = [one.name, one.mpp, slide_mpp, options.untouched]
     content += [(table or {}).get(name) for name in (one.slide.name, one.slide.stem)]
-    for path in (one.slide, one.annotation, *predicted_files(one.slide, options.corrected_from)):
+    for path in (*files_of(one.slide), one.annotation, *predicted_files(one.slide, options.corrected_from)):
         if path is not None:
             try:
                 stat = path.stat()

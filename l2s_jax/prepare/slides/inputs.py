@@ -128,6 +128,14 @@ def slide_stem(path: Path) -> str:
     return name
 
 
+def files_of(slide: Path) -> tuple[Path, ...]:
+    """What tells that a slide has changed: its file, or a DICOM folder and the files in it."""
+    if not slide.is_dir():
+        return (slide,)
+    inner = sorted(path for path in slide.iterdir() if path.is_file() and path.name[0] != ".")
+    return (slide, *inner)
+
+
 def _group(one: SlideInput, groups: Mapping[str, str]) -> str:
     names = (one.slide.name, slide_stem(one.slide), one.name)
     return next((groups[name] for name in names if name in groups), one.name)

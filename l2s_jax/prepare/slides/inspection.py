@@ -10,6 +10,7 @@ import numpy as np
 
 from l2s_jax.data.pictures import write_png
 from l2s_jax.figures.drawing import overlay, save_figure
+from l2s_jax.prepare.folders import QUALITY_PAGE
 from l2s_jax.prepare.inspection import SUMMARY, describe_patches, describe_slide
 from l2s_jax.prepare.inspection_figures import draw_patches, draw_tissue
 from l2s_jax.prepare.options import CentredOptions, ExtractionOptions
@@ -23,8 +24,11 @@ from l2s_jax.prepare.slides.extraction import (
 )
 from l2s_jax.prepare.slides.inputs import SlideInput, slide_stem
 from l2s_jax.prepare.slides.knowledge import require_two_known
+from l2s_jax.prepare.slides.looking import Looked, with_marks
 from l2s_jax.prepare.slides.options import AnnotationOptions
-from l2s_jax.prepare.slides.reading import SlideReading, known_tissue, read_annotated
+from l2s_jax.prepare.slides.quality_page import FIGURES, quality_page
+from l2s_jax.prepare.slides.quality_record import quality_record
+from l2s_jax.prepare.slides.reading import SlideReading, read_annotated
 from l2s_jax.prepare.slides.windows import known_windows
 from l2s_jax.slides.annotated_slide import AnnotatedSlide, image_window
 from l2s_jax.slides.annotations.corrections import describe_told
@@ -59,8 +63,8 @@ def inspect_own(
 
     Args:
       path: the slide.
-      out: folder for slide.png, tissue.png, mask.png, centred.png, tiles.png and summary.txt; what is not
-        known is pale in the last three pictures.
+      out: folder for slide.png, tissue.png, mask.png, centred.png, tiles.png, summary.txt and quality.html;
+        what is not known is pale in the last three pictures.
       annotation: of the slide.
       mpp: um/px of the patches.
       options: what the annotation means.
@@ -76,7 +80,7 @@ def inspect_own(
     require_marked(options.folders, [path])
     require_predictions(options.corrected_from)
     sources = (source_of(path),)
-    require_replaceable(out, [*(f"{name}.png" for name in PICTURES), SUMMARY], sources)
+    require_replaceable(out, [*(f"{name}.png" for name in PICTURES), SUMMARY, QUALITY_PAGE], sources)
     one = SlideInput("slide", path, Path(annotation), group=slide_stem(path))
     with tempfile.TemporaryDirectory() as folder:
         drawn = scan_slide(one, Path(folder), slide_mpp, None, options)
@@ -91,6 +95,7 @@ def inspect_own(
         lines.append(f"prepare slides would refuse this slide alone: {error}")
     with publishing(out, sources) as stage:
         lines += _described(sheet, own, extraction)
+        lines += _write_quality(stage, path.name, sheet, own)
         lines += _draw(stage, sheet, own, extraction)
         write_text(stage / SUMMARY, "\n".join(lines) + "\n")
     for line in lines:
@@ -118,13 +123,25 @@ def _described(sheet: AnnotatedSlide, own: OwnClasses, extraction: ExtractionOpt
     counts = class_pixels(sheet, bands_of(sheet))
     square = (sheet.mpp / 1e3) ** 2
     lines += [f"  {name}: {counts[code] * square:.3g} mm2" for code, name in enumerate(own.classes.names)]
-    down = downsample_at(sheet.slide, sheet.overview.mpp)
-    small = paint(sheet.annotations, sheet.overview.tissue.shape, down, background=sheet.undrawn)
-    lines.append(f"known: {known_tissue(sheet, small):.1%} of the tissue")
     if min(height, width) >= extraction.patch_size:
         number = sum(1 for _ in known_windows(sheet, extraction.patch_size))
         lines.append(f"in val or test: {number} windows of what is known")
     return lines
+
+
+def _write_quality(stage: Path, name: str, sheet: AnnotatedSlide, own: OwnClasses) -> list[str]:
+    """Writes the page that `prepare slides` makes of all slides, of this one; says its figures."""
+    record = quality_record(sheet, own.classes)
+    figures = {key: record["quality"].get(key) for key in FIGURES}
+    one = with_marks([Looked(name, "", "", figures, record["thumbnail"], sheet.notes)])[0]
+    write_text(stage / QUALITY_PAGE, quality_page([one], own.classes))
+    lines = [f"known: {record['quality']['known_share']:.1%} of the tissue"]
+    lines += [
+        f"  {heading}: {shown.format(value * factor)}"
+        for key, (heading, factor, shown) in FIGURES.items()
+        if (value := figures[key]) is not None
+    ]
+    return [*lines, *(f"to be looked at: {mark}" for mark in one.marks)]
 
 
 def _draw(stage: Path, sheet: AnnotatedSlide, own: OwnClasses, extraction: ExtractionOptions) -> list[str]:

@@ -53,7 +53,7 @@ def require_two_known(
 def describe_known(out: Path, own: OwnClasses, sources: Sequence[Source]) -> list[str]:
     """How much of the tissue is known, and mm2 of each class, by split: as painted, later over earlier."""
     records = [(source.split, finished_record(source, out)) for source in sources]
-    done = [(split, record) for split, record in records if record is not None and "known" in record]
+    done = [(split, record) for split, record in records if record is not None and "quality" in record]
     if not done:
         return []
     width = max(len("known tissue"), *map(len, own.classes.names))
@@ -63,8 +63,9 @@ def describe_known(out: Path, own: OwnClasses, sources: Sequence[Source]) -> lis
         lines.append(f"{name:{width}}  " + "".join(f"{area:9.3g}" for area in sums))
     shares = []
     for split in SPLITS:
-        tissue = sum(record["tissue_mm2"] for of, record in done if of == split)
-        known = sum(record["known"] * record["tissue_mm2"] for of, record in done if of == split)
+        of_split = [record["quality"] for of, record in done if of == split]
+        tissue = sum(one["tissue_mm2"] for one in of_split)
+        known = sum(one["known_share"] * one["tissue_mm2"] for one in of_split)
         shares.append(f"{known / tissue:9.1%}" if tissue else f"{'-':>9}")
     lines.append(f"{'known tissue':{width}}  " + "".join(shares))
     return [*lines, "what is not known is 255 in the masks: neither learned nor scored"]

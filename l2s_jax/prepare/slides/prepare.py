@@ -15,7 +15,7 @@ from l2s_jax.prepare.pipeline import Prepared, full_recipe, prepare_sources
 from l2s_jax.prepare.slides.assignment import assign_slides, describe_splits
 from l2s_jax.prepare.slides.class_table import OwnClasses, describe_drawn, label_code, own_classes
 from l2s_jax.prepare.slides.drawn import Drawn, Scales, refuse_twice, scan_slide
-from l2s_jax.prepare.slides.inputs import Inputs, SlideInput, find_inputs
+from l2s_jax.prepare.slides.inputs import Inputs, SlideInput, files_of, find_inputs
 from l2s_jax.prepare.slides.knowledge import describe_known, require_two_known
 from l2s_jax.prepare.slides.labelled import describe_labelled, picture_group
 from l2s_jax.prepare.slides.options import AnnotationOptions, SlidesOptions, required_mpp
@@ -219,7 +219,7 @@ def _source(one: SlideInput, split: Split, how: SlideReading, drawn: Drawn, out:
         + ((options.within_only, options.exclude_only, options.areas_from) if any(areas) else ())
         + ((own.of_masks,) if drawn.kind == "mask" else ())
     )
-    files = tuple(path for path in (one.slide, one.annotation, *areas) if path is not None)
+    files = tuple(path for path in (*files_of(one.slide), one.annotation, *areas) if path is not None)
     return Source(one.name, one.group, split, files, partial(read_annotated, one, how, out / DRAWN), reading)
 
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import shapely
 
 from l2s_jax.prepare.slides.class_table import OwnClasses, label_code
@@ -84,7 +83,7 @@ def read_annotated(one: SlideInput, how: SlideReading, folder: Path) -> Annotate
     notes += part.lines
     regions = (*annotations.regions, *left_out_regions(slide, marked))
     annotations, overview = replace(annotations, regions=regions), overview._replace(tissue=part.kept())
-    return AnnotatedSlide(slide, annotations, how.mpp, undrawn, overview, tuple(notes), labelled)
+    return AnnotatedSlide(slide, annotations, how.mpp, undrawn, overview, tuple(notes), labelled, part)
 
 
 def _from_mask(path: Path, how: SlideReading, slide: Slide) -> tuple[Annotations, int]:
@@ -134,9 +133,3 @@ def _unpainted(path: Path, annotations: Annotations, slide: Slide, mpp: float) -
             "with --mpp, or draw larger regions"
         )
     return [f"{number} regions smaller than a pixel at {mpp:g} um/px: not painted"] if number else []
-
-
-def known_tissue(sheet: AnnotatedSlide, mask: np.ndarray) -> float:
-    """The share of a slide's tissue of which the class is known; `mask` is at the overview's scale."""
-    tissue = sheet.overview.tissue
-    return float((mask[tissue] != IGNORE_PIXEL).mean()) if tissue.any() else 0.0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from helpers.commands import l2s
 from helpers.dataset_generator import BACH_MPP, BLOCK, draw_tissue
@@ -31,6 +32,7 @@ from l2s_jax.prepare.options import WorkOptions
 from l2s_jax.prepare.slides import drawn
 from l2s_jax.prepare.slides.options import SlidesOptions
 from l2s_jax.prepare.slides.prepare import prepare_slides
+from l2s_jax.stain.patches import MACENKO
 from l2s_jax.system.errors import UserError
 
 DATA = Path(os.environ.get("L2S_DATA", Path(__file__).parents[4] / "shared" / "data"))
@@ -310,6 +312,52 @@ def test_dicom_slides_go_the_same_way(copy, tmp_path_factory):
         expected = truth[top : top + mask.shape[0], left : left + mask.shape[1]]
         np.testing.assert_array_equal(mask, expected)
     assert rows and check_manifest(out).ok
+    # A file of the folder that is written over leaves the folder as it was.
+    before = rows[0].image.read_bytes()
+    write_dicom(folder / "d" / "1.dcm", level0[::-1], series="1.2.3.9", mpp=BACH_MPP)
+    again = prepare_slides(folder, out, SMALL, HERE).manifest
+    row = next(row for row in again.patches if row.image == rows[0].image)
+    assert row.image.read_bytes() != before
+
+
+@pytest.mark.parametrize("stain", ["off", "macenko"])
+def test_a_slide_with_a_lost_block_is_refused_by_its_place(copy, tmp_path_factory, stain):
+    """OpenSlide draws it without a word. The stain reference is not chosen from it either."""
+    folder, out = copy(), tmp_path_factory.mktemp("lost") / "out"
+    for name in ("s1", "s2", "s3", "s4"):
+        with (folder / "splits.csv").open("a") as table:
+            table.write("slide,split\n" if name == "s1" else "")
+            table.write(f"{name}.svs,{'val' if name == 's3' else 'test' if name == 's4' else 'train'}\n")
+    content = bytearray((folder / "s1.svs").read_bytes())
+    with tifffile.TiffFile(folder / "s1.svs") as file:  # level 1 is what 3.75 um/px is read from
+        page = [page for page in file.pages if page.is_tiled][1]
+        offset, count = page.dataoffsets[0], page.databytecounts[0]
+    content[offset + count // 2 : offset + count // 2 + 512] = bytes(512)
+    (folder / "s1.svs").unlink()
+    (folder / "s1.svs").write_bytes(content)
+    options = replace(SMALL, mpp=3.75, stain=stain)
+    stainer = None if stain == "off" else MACENKO
+    made = prepare_slides(folder / "splits.csv", out, options, HERE, stainer=stainer)
+    (failure,) = made.failures
+    assert re.search(
+        r"s1\.svs: cannot decode level 1 at level-0 row 0, col 0.*zeros.*copy or download", failure
+    )
+    assert {row.group for row in made.manifest.patches} == {"s2", "s3", "s4"} and check_manifest(out).ok
+
+
+def test_a_slide_that_fails_now_leaves_nothing_of_an_earlier_time(copy, tmp_path_factory):
+    folder, out = copy(), tmp_path_factory.mktemp("stale") / "out"
+    prepare_slides(folder, out, SMALL, HERE)
+    kept = (folder / "s2.geojson").stat()
+    text = (folder / "s2.geojson").read_bytes()
+    redrawn(folder, "s2", [("Tumour", 900, 900, 950, 950)])
+    made = prepare_slides(folder, out, SMALL, HERE)
+    assert len(made.failures) == 1 and not (out / "parts" / "s2.json").exists()
+    # The old annotation put back as it was, its time too, is worked on again, since its pictures may be gone.
+    (folder / "s2.geojson").unlink()
+    (folder / "s2.geojson").write_bytes(text)
+    os.utime(folder / "s2.geojson", ns=(kept.st_atime_ns, kept.st_mtime_ns))
+    assert prepare_slides(folder, out, SMALL, HERE).failures == () and check_manifest(out).ok
 
 
 def test_a_slide_that_fails_half_way_is_named(copy, tmp_path_factory):
