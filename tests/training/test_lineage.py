@@ -53,7 +53,7 @@ def test_the_whole_network_where_it_fits_else_its_encoder(trained, phantom):
     assert "classes or head are others" in said[-1]
 
 
-def test_a_network_is_read_once_however_many_runs_take_from_it(trained, phantom, monkeypatch):
+def test_a_network_is_read_once_however_many_runs_take_from_it(trained, phantom, tmp_path, monkeypatch):
     read = []
 
     def counting(folder):
@@ -66,7 +66,7 @@ def test_a_network_is_read_once_however_many_runs_take_from_it(trained, phantom,
     config = replace(TINY, setting="S+C", percent=40, weights=str(trained), teacher=str(trained))
     lineage_of = lineage.lineage_reader(manifest, quiet)
     for seed in range(3):
-        taken = lineage_of(replace(config, seed=seed), plan_run(config, patches, manifest.classes))
+        taken = lineage_of(tmp_path, replace(config, seed=seed), plan_run(config, patches, manifest.classes))
         assert [run.role for run in taken.runs] == ["weights", "teacher"]
         assert taken.weights.variables is not None and len(taken.pseudo_masks.rows)
     assert read == [trained, trained]  # once for its weights, once as a teacher

@@ -244,7 +244,7 @@ def test_pseudo_masks_stand_beside_those_that_a_run_has(plan, manifest, tmp_path
     rows = np.flatnonzero(plan.chosen.has_label & ~plan.chosen.has_mask)[:2]
     codes = np.zeros((2, 4, 4), np.uint8)
     codes[0, 0, 1], codes[1] = 2, 3
-    write_pseudo_masks(tmp_path, PseudoMasks(rows, codes))
+    write_pseudo_masks(tmp_path, PseudoMasks(rows, codes, np.zeros(len(rows), np.float32)))
     masks = read_pseudo_masks(tmp_path)
     assert masks.rows.tolist() == rows.tolist() and (masks.codes == codes).all()
     new = with_pseudo_masks(plan, masks, CONFIG)
