@@ -24,8 +24,8 @@ PRESET_WORDS: dict[Preset, str] = {
     "release": "what its authors' released code does instead",
     "labelset": "this package's own objective, which needs fewer masks: a label says which classes its "
     "patch can hold",
-    "few-masks": "for few masks and many labels: a teacher with labelset's losses, a network that learns from "
-    "its pseudo-masks, and S on the masks alone, whose network is kept where it is better on validation",
+    "few-masks": "for few masks and many labels: a teacher with labelset's losses, a network that learns "
+    "from its pseudo-masks, and S on the masks alone, whose network is kept where it is better on validation",
 }
 
 
