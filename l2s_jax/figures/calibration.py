@@ -28,7 +28,7 @@ def draw_reliability(panels: Mapping[str, Mapping[str, Sequence[float]]], title:
     grid = figure.subplots(down, across, squeeze=False)
     for axes in grid.flat[len(panels) :]:
         axes.set_axis_off()
-    for axes, (name, bins) in zip(grid.flat, panels.items(), strict=False):
+    for number, (axes, (name, bins)) in enumerate(zip(grid.flat, panels.items(), strict=False), 1):
         pixels = np.asarray(bins["pixels"], np.float64)
         edges = np.linspace(0, 1, len(pixels) + 1)
         total = max(pixels.sum(), 1)
@@ -38,10 +38,11 @@ def draw_reliability(panels: Mapping[str, Mapping[str, Sequence[float]]], title:
         confidence, share = (np.asarray(bins[key], np.float64)[there] for key in ("confidence", "share"))
         axes.plot(confidence, share, label="is so", **LINE)
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-        axes.set_title(f"{label_text(name)}\n{compact(pixels.sum())} pixels", fontsize=8)
+        so = compact((pixels[there] * share).sum())
+        axes.set_title(f"{label_text(name)}\n{so} of {compact(pixels.sum())} pixels", fontsize=8)
         axes.tick_params(labelsize=7)
-    for axes in grid[-1]:
-        axes.set_xlabel("probability", fontsize=8)
+        if number + across > len(panels):
+            axes.set_xlabel("probability", fontsize=8)
     for axes in grid[:, 0]:
         axes.set_ylabel("share that is so", fontsize=8)
     grid[0, 0].legend(frameon=False, fontsize=7, loc="upper left")
