@@ -10,7 +10,7 @@ from l2s_jax.prediction.calibration import BINS, Tally, added, cells_of, empty_t
 from l2s_jax.prediction.judging import answers
 from l2s_jax.prediction.predictor import load_predictor
 from l2s_jax.prediction.split import open_split
-from l2s_jax.prediction.temperature import CellFile, NoTemperature, fit_temperature
+from l2s_jax.prediction.temperature import CellFile, NoTemperature, fit_temperature, is_uninformed
 from l2s_jax.prediction.tiles import Weighting
 from l2s_jax.runs.calibration import Calibration, write_calibration
 from l2s_jax.system.errors import UserError
@@ -53,7 +53,7 @@ def calibrate(
 
     Raises:
       UserError: the run is not finished or at work, other classes or scale, no validation mask, masks of one
-        class alone, or masks at which no temperature is best.
+        class alone, or masks at all of whose pixels the network is right.
       Leak: patients and slides that the run has learned from.
     """
     run = Path(run)
@@ -89,8 +89,9 @@ def calibrate(
             temperature = fit_temperature(cells)
         except NoTemperature as error:
             raise UserError(
-                f"no temperature fits the masks of the split {SPLIT} of {manifest}: {error}. More masks of "
-                "more patients would show it"
+                f"no temperature fits the masks of the split {SPLIT} of {manifest}: the network is right at "
+                "all of their pixels, or nearly, so they cannot show when it is too sure. More masks of more "
+                "patients may"
             ) from error
         after = _tally(cells, len(names), temperature)
     figures = {
@@ -120,6 +121,11 @@ def calibrate(
         f"temperature {temperature:.4f}, fitted on {found.n_pixels} pixels of {found.masks} masks of "
         f"{len(found.groups)} groups: the network was too {'sure' if temperature > 1 else 'unsure'}"
     )
+    if is_uninformed(temperature):
+        say(
+            "warning: how sure the network is says nothing of whether it is right at these pixels, so all "
+            "classes become about equally likely everywhere"
+        )
     for name, what in (
         ("nll", "negative log likelihood"),
         ("ece", "calibration error"),

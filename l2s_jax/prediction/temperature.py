@@ -18,19 +18,20 @@ EXACT = 1e-4
 
 
 class NoTemperature(Exception):
-    """The likelihood has no maximum between `LOWEST` and `HIGHEST`; the text says what that means."""
+    """No temperature is low enough: the network is right at all pixels, or nearly."""
 
 
 def fit_temperature(cells: Iterable[Cells]) -> float:
     """The temperature at which the true classes of all pixels are most likely.
 
-    In 1/T the mean log likelihood is concave, so there is one maximum, and Brent's method finds it.
+    In 1/T the mean log likelihood is concave, so there is one maximum, and Brent's method finds it. Where how
+    sure the network is says nothing, it lies at `HIGHEST`, where all classes are about equally likely.
 
     Args:
       cells: gone through some 20 times.
 
     Raises:
-      NoTemperature: the best one lies at or beyond `LOWEST` or `HIGHEST`.
+      NoTemperature: the best one lies at or below `LOWEST`.
     """
     from scipy.optimize import minimize_scalar
 
@@ -42,10 +43,13 @@ def fit_temperature(cells: Iterable[Cells]) -> float:
         options={"xatol": EXACT},
     )
     if found.x < bounds[0] + 0.01:
-        raise NoTemperature("the network is right at all of these pixels, or nearly, so it can't be too sure")
-    if found.x > bounds[1] - 0.01:
-        raise NoTemperature("how sure the network is says nothing of whether it is right at these pixels")
+        raise NoTemperature
     return float(math.exp(found.x))
+
+
+def is_uninformed(temperature: float) -> bool:
+    """Whether a fitted temperature says that probabilities say nothing."""
+    return temperature > 0.99 * HIGHEST
 
 
 def mean_surprise(cells: Iterable[Cells], temperature: float) -> float:
