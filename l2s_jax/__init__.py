@@ -1,12 +1,13 @@
 """Learn to segment histology from a few pixel masks and many image-level labels.
 
-The four verbs, importable from here without importing what they need until they are used:
+The verbs, importable from here without importing what they need until they are used:
 
   prepare_slides, prepare_phantom, prepare_ebhi, prepare_bach, prepare_gleason, prepare_digestpath
                                   a data set becomes a manifest; BACH_PRESETS and others have their options
   train                           a manifest becomes a run folder
   train_many, train_together      several run folders, trained as one program
   evaluate                        a run's figures on one split of a manifest
+  calibrate                       a run's probabilities are made to mean what they say
   predict                         pictures become class maps
 
 and, for experiments of many runs: sweep, report, aggregate, plan_masks.

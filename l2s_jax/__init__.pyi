@@ -3,6 +3,7 @@ from .config import TrainConfig as TrainConfig
 from .data.check import check_manifest as check_manifest
 from .data.manifest import read_manifest as read_manifest
 from .phantom.patches import prepare_phantom as prepare_phantom
+from .prediction.calibrate import calibrate as calibrate
 from .prediction.evaluate import evaluate as evaluate
 from .prediction.predict import predict as predict
 from .prediction.slides.evaluate import evaluate_slides as evaluate_slides

@@ -50,7 +50,11 @@ _TABLE = {
     ),
     "evaluate": (
         "runs.Evaluate",
-        "Measure a run on one split of a manifest: F1, IoU, accuracy, confusion matrix.",
+        "Measure a run on one split of a manifest: F1, IoU, accuracy, confusion matrix, calibration.",
+    ),
+    "calibrate": (
+        "runs.Calibrate",
+        "Fit a temperature on a run's validation masks, so that its probabilities mean what they say.",
     ),
     "predict": (
         "runs.Predict",

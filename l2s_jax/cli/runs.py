@@ -116,7 +116,7 @@ class Train(JaxCommand, DeviceOptions, SeedsOptions, TrainConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(JaxCommand, TilingOptions):
-    """Measure a run on one split of a manifest: F1, IoU, accuracy, confusion matrix."""
+    """Measure a run on one split of a manifest: F1, IoU, accuracy, confusion matrix, calibration."""
 
     folder: Run
     """Run folder."""
@@ -141,6 +141,34 @@ class Evaluate(JaxCommand, TilingOptions):
             self.manifest,
             split=self.split,
             out=self.out,
+            any_scale=self.any_scale,
+            allow_outside=self.allow_outside,
+            **self.values(TilingOptions),
+        )
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibrate(JaxCommand, TilingOptions):
+    """Fit a temperature on a run's validation masks, so that its probabilities mean what they say."""
+
+    folder: Run
+    """Folder of a finished run; the temperature is kept in it."""
+    manifest: Manifest
+    """Folder with patches.csv and classes.toml, of the same classes, with masks in the split val."""
+    any_scale: bool = False
+    """Accept patches of another scale (more than 10% off) than those that the run was trained on."""
+    allow_outside: bool = False
+    """Accept paths in the manifest that lead out of its folder."""
+
+    def run(self) -> int:
+        """Calibrates."""
+        self.set_up()
+        from l2s_jax.prediction.calibrate import calibrate
+
+        calibrate(
+            self.folder,
+            self.manifest,
             any_scale=self.any_scale,
             allow_outside=self.allow_outside,
             **self.values(TilingOptions),

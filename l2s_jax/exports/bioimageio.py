@@ -133,7 +133,7 @@ that they are of another. It was trained and exported with l2s_jax {__version__}
 |---|---|---|
 {table}
 
-Input `{INPUT}` is red, green and blue in 0 to 255; all scaling is inside. {_stain_text(about)}
+Input `{INPUT}` is red, green and blue in 0 to 255; all scaling is inside. {_told(about)}
 
 ## Validation
 
@@ -147,6 +147,15 @@ Not a medical device: nothing here is meant for diagnosis.
 
 {CITATION}, https://doi.org/{DOI}
 """
+
+
+def _told(about: Described) -> str:
+    text = _stain_text(about)
+    if about.temperature is None:
+        return text
+    return (
+        f"{text} Probabilities are calibrated on validation masks, with temperature {about.temperature:.4g}."
+    )
 
 
 def _stain_text(about: Described) -> str:
@@ -228,6 +237,7 @@ def _description(about: Described, shown: Shown) -> dict[str, Any]:
 def _own(about: Described) -> dict[str, Any]:
     """What the description has no field for."""
     return {
+        **({} if about.temperature is None else {"temperature": about.temperature}),
         "classes": list(about.classes.names),
         "colours": [list(colour) for colour in about.classes.colours],
         "micrometres_a_pixel": about.mpp,

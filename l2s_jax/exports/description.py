@@ -54,6 +54,7 @@ class Described(NamedTuple):
     built_in: BuiltIn | None = None  # with `stain`: what is done about it where no input is; None: an input
     licence: str | None = None  # SPDX identifier
     authors: tuple[str, ...] = ()
+    temperature: float | None = None  # mask logits over it give probabilities, where one was fitted
 
 
 def metadata_of(about: Described) -> dict[str, str]:
@@ -73,4 +74,5 @@ def metadata_of(about: Described) -> dict[str, str]:
         "authors": about.authors,
         "l2s_jax": __version__,
     }
+    values |= {} if about.temperature is None else {"temperature": about.temperature}
     return {name: json_text(value, ensure_ascii=False) for name, value in values.items()}

@@ -38,6 +38,7 @@ from l2s_jax.models.forward import Network, make_forward
 from l2s_jax.models.network import L2S
 from l2s_jax.models.state_dict import variables_to_state_dict
 from l2s_jax.prediction.predictor import Stain
+from l2s_jax.runs.calibration import read_calibration
 from l2s_jax.runs.folder import (
     read_run_classes,
     read_run_config,
@@ -45,7 +46,7 @@ from l2s_jax.runs.folder import (
     read_subset,
     unfinished,
 )
-from l2s_jax.runs.network import load_network
+from l2s_jax.runs.network import load_network, network_digest
 from l2s_jax.runs.records import has_kept
 from l2s_jax.runs.weights_file import write_safetensors
 from l2s_jax.stain.reference_file import load_reference
@@ -84,6 +85,7 @@ def export_run(
     folder = Path(folder)
     _require_choice(folder, formats, stain, stain_of)
     network, facts = load_network(folder)
+    calibration = read_calibration(folder, network_digest(network).hexdigest())
     if unfinished(folder):
         say(f"warning: {unfinished(folder)}")
     run = {
@@ -107,6 +109,7 @@ def export_run(
         licence=licence,
         authors=authors,
         run=run,
+        temperature=None if calibration is None else calibration.temperature,
     )
 
 
@@ -150,6 +153,7 @@ def export_model(
     licence: str | None = None,
     authors: Sequence[str] = (),
     run: Mapping[str, str] | None = None,
+    temperature: float | None = None,
 ) -> list[Path]:
     """Writes a network into a folder, with what is needed to use it without this package.
 
@@ -177,6 +181,9 @@ def export_model(
       licence: of the network, an SPDX identifier.
       authors: names of people.
       run: hashes by which the run is known again.
+      temperature: by which mask logits are divided before they become probabilities, where one was fitted.
+        Programs that give probabilities do so; the others' logits are left as they are, and their metadata
+        and README.txt say the temperature.
 
     Returns:
       The files written.
@@ -205,7 +212,18 @@ def export_model(
     _require_finite(variables)
     hashes = {**(run or {}), "network_sha256": network_sha256(variables)}
     about = Described(
-        classes, patch_size, mean, std, head, mpp, stain, hashes, built_in, licence, tuple(authors)
+        classes,
+        patch_size,
+        mean,
+        std,
+        head,
+        mpp,
+        stain,
+        hashes,
+        built_in,
+        licence,
+        tuple(authors),
+        temperature,
     )
     contents: dict[str, bytes] = {}
     for one in formats:
@@ -233,7 +251,15 @@ def _contents(
     if one == "stablehlo":
         model = L2S(count, about.head)  # type: ignore[arg-type]
         return {PROGRAM: lower(make_predict(model, variables, about.mean, about.std), about.patch_size)}
-    graph = partial(network_graph, variables, about.mean, about.std, about.head, stain=_stain_in_graph(about))
+    graph = partial(
+        network_graph,
+        variables,
+        about.mean,
+        about.std,
+        about.head,
+        stain=_stain_in_graph(about),
+        temperature=about.temperature,
+    )
     if one == "wsinfer":
         return wsinfer_files(graph(outputs=OUTPUTS[1:], largest=1), about, metadata)
     if one == "torchscript":
@@ -264,7 +290,7 @@ def _probabilities(variables: Mapping[str, Any], about: Described, sample: np.nd
     model = L2S(len(about.classes), about.head)  # type: ignore[arg-type]
     mean, std = (np.asarray(values, np.float32) for values in (about.mean, about.std))
     coarse, _ = make_forward(Network(model, variables, mean, std), 1)(sample[None])
-    return pixel_probabilities(coarse[0])
+    return pixel_probabilities(coarse[0], about.temperature)
 
 
 def network_sha256(variables: Mapping[str, Any]) -> str:

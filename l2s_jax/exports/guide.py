@@ -13,6 +13,7 @@ from l2s_jax.types import PATCH_MULTIPLE
 
 SCRIPT = "stain_map.py"
 ONNX = ("onnx", "onnx-float16")
+GIVE_PROBABILITIES = (*ONNX, "torchscript", "bioimageio")
 
 
 def guide(about: Described, formats: tuple[str, ...]) -> str:
@@ -22,7 +23,7 @@ def guide(about: Described, formats: tuple[str, ...]) -> str:
       about: the network.
       formats: those that were written.
     """
-    parts = [_head(about)]
+    parts = [_head(about, formats)]
     if "stablehlo" in formats:
         parts.append(_stablehlo(about))
     if set(ONNX) & set(formats):
@@ -38,12 +39,24 @@ def guide(about: Described, formats: tuple[str, ...]) -> str:
     return "\n".join(parts)
 
 
-def _head(about: Described) -> str:
+def _head(about: Described, formats: tuple[str, ...]) -> str:
     scale = f" at {about.mpp:g} micrometres a pixel" if about.mpp is not None else ""
     codes = ", ".join(f"{code} {name}" for code, name in enumerate(about.classes.names))
     return f"""A segmentation network for histology, written by l2s_jax {__version__}.
 Patches of {about.patch_size}x{about.patch_size} pixels{scale}. Classes: {codes}.
-{_stain(about)}"""
+{_stain(about)}{_calibrated(about, formats)}"""
+
+
+def _calibrated(about: Described, formats: tuple[str, ...]) -> str:
+    if about.temperature is None:
+        return ""
+    gives = [FILES[one] for one in GIVE_PROBABILITIES if one in formats]
+    done = f"\nThe probabilities of {', '.join(gives)} are calibrated so." if gives else ""
+    return f"""
+The network is calibrated: a temperature of {about.temperature!r} was fitted on validation masks, and
+softmax(mask_logits / {about.temperature:.4g}) says how likely each class is. Logits are left as they are.
+Class maps are the same with and without it, and it is not for class logits, which are of whole patches.{done}
+"""
 
 
 def _stain(about: Described) -> str:

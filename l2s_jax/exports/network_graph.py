@@ -24,6 +24,7 @@ def network_graph(
     stain: np.ndarray | Literal["input"] | None = None,
     outputs: Sequence[str] = OUTPUTS,
     largest: Literal[1, 255] = 255,
+    temperature: float | None = None,
 ) -> Graph:
     """The graph of a network; its arrays are float32, or float16 for the weights of encoder and decoder.
 
@@ -43,6 +44,7 @@ def network_graph(
       outputs: those wanted.
       largest: what is white in `rgb`. 1 is for programs that scale to 0..1 themselves; grey levels are then
         made whole again.
+      temperature: by which mask logits are divided before they become probabilities, where one was fitted.
 
     Raises:
       UserError: float16 cannot hold the weights.
@@ -60,7 +62,11 @@ def network_graph(
     image = _scaled(graph, image, mean, std)
     features = _encoder(graph, image, params["encoder"], statistics["encoder"])
     coarse = _decoder(graph, features, params["decoder"], statistics["decoder"])
-    _enlarged(graph, graph.add("Softmax", [coarse], "coarse_probabilities", axis=1))
+    calibrated = coarse
+    if temperature is not None:
+        by = graph.constant("temperature", temperature)
+        calibrated = graph.add("Div", [coarse, by], "calibrated_logits")
+    _enlarged(graph, graph.add("Softmax", [calibrated], "coarse_probabilities", axis=1))
     _classifier(graph, coarse, head, params, statistics)
     return graph.without_unused()
 

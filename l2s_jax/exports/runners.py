@@ -30,13 +30,14 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return np.asarray(powers / powers.sum(-1, keepdims=True))
 
 
-def pixel_probabilities(coarse: np.ndarray) -> np.ndarray:
+def pixel_probabilities(coarse: np.ndarray, temperature: float | None = None) -> np.ndarray:
     """Of low-resolution logits f32[...,h,w,C], f32[...,8h,8w,C]: each cell a square."""
-    return softmax(coarse).repeat(SCALE, axis=-3).repeat(SCALE, axis=-2)
+    logits = coarse if temperature is None else coarse / np.float32(temperature)
+    return softmax(logits).repeat(SCALE, axis=-3).repeat(SCALE, axis=-2)
 
 
-def stablehlo_runner(path: Path) -> Runner:
-    """A runner of a StableHLO file.
+def stablehlo_runner(path: Path, temperature: float | None = None) -> Runner:
+    """A runner of a StableHLO file, whose logits are divided by the temperature.
 
     Raises:
       UserError: the file is not read here; the runner raises it where the program does not run.
@@ -55,7 +56,8 @@ def stablehlo_runner(path: Path) -> Runner:
             logits = predict.call(seen)
         except Exception as error:
             raise UserError(f"it does not run here: {error}") from error
-        return softmax(np.asarray(logits["mask_logits"])), np.asarray(logits["class_logits"])
+        by = np.float32(1 if temperature is None else temperature)
+        return softmax(np.asarray(logits["mask_logits"]) / by), np.asarray(logits["class_logits"])
 
     return run
 

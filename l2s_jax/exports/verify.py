@@ -32,7 +32,8 @@ from l2s_jax.models.forward import Network, make_forward
 from l2s_jax.models.network import L2S, init_variables
 from l2s_jax.models.state_dict import load_network as load_weights
 from l2s_jax.prediction.tiles import reflect_to, tile_origins
-from l2s_jax.runs.network import load_network
+from l2s_jax.runs.calibration import read_calibration
+from l2s_jax.runs.network import load_network, network_digest
 from l2s_jax.stain.fit import StainFit
 from l2s_jax.stain.macenko import fit_stain, normalise_stain
 from l2s_jax.stain.reference_file import load_reference
@@ -95,7 +96,7 @@ def verify_export(
     there = {name: folder / file for name, file in FILES.items() if (folder / file).is_file()}
     if not there:
         raise UserError(f"{folder} holds none of {', '.join(FILES.values())}: `l2s export` writes them")
-    network, size = _network(folder, there, run)
+    network, size, temperature = _network(folder, there, run)
     batches = [_tiles(read_image(Path(path)), size, folder) for path in pictures]
     if not batches:
         raise UserError("name a picture to run the files on")
@@ -107,15 +108,15 @@ def verify_export(
         try:
             if name == "onnx-float16":
                 _require_within_float16(network, batches)
-            runners = _runners(name, path, network)
+            runners = _runners(name, path, network, temperature)
         except UserError as error:
             faults.append(f"{path.name}: {error}")
             continue
         tolerance = TOLERANCE["float16" if name.endswith("float16") else "float32"]
         for label, (runner, said) in runners.items():
             try:
-                _require_same(said.get("run"), network)
-                found[label] = _compare(_runner_of(network), runner, _as_seen(batches, said))
+                _require_same(said, network, temperature)
+                found[label] = _compare(_runner_of(network, temperature), runner, _as_seen(batches, said))
             except UserError as error:
                 faults.append(f"{label}: {error}")
                 continue
@@ -130,11 +131,14 @@ def verify_export(
     return found
 
 
-def _network(folder: Path, there: Mapping[str, Path], run: str | Path | None) -> tuple[Network, int]:
-    """The network to compare with, and its patch size."""
+def _network(
+    folder: Path, there: Mapping[str, Path], run: str | Path | None
+) -> tuple[Network, int, float | None]:
+    """The network to compare with, its patch size, and its temperature where one was fitted."""
     if run is not None:
         network, facts = load_network(run)
-        return network, facts.patch_size
+        calibration = read_calibration(Path(run), network_digest(network).hexdigest())
+        return network, facts.patch_size, None if calibration is None else calibration.temperature
     if "safetensors" not in there:
         raise UserError(
             f"{folder} holds no {FILES['safetensors']} to compare with: name the run exported, --network RUN"
@@ -143,7 +147,8 @@ def _network(folder: Path, there: Mapping[str, Path], run: str | Path | None) ->
     classes = parse_classes((folder / CLASSES).read_bytes(), folder / CLASSES)
     model = L2S(len(classes), about["head"])
     mean, std = (np.asarray(about[name], np.float32) for name in ("mean", "std"))
-    return Network(model, _variables(model, weights), mean, std), int(about["patch_size"])
+    network = Network(model, _variables(model, weights), mean, std)
+    return network, int(about["patch_size"]), about.get("temperature")
 
 
 def _read_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -226,24 +231,26 @@ def _compare(expected: Runner, runner: Runner, batches: Sequence[Batch]) -> Diff
     return Difference(probability, None if class_logit is None else class_logit / largest, other, pixels)
 
 
-def _runner_of(network: Network) -> Runner:
+def _runner_of(network: Network, temperature: float | None) -> Runner:
     forward = make_forward(network, TILES)
 
     def run(raw: np.ndarray, seen: np.ndarray, stain_map: np.ndarray) -> Answers:
         coarse, class_logits = forward(seen)
-        return pixel_probabilities(coarse), class_logits
+        return pixel_probabilities(coarse, temperature), class_logits
 
     return run
 
 
-def _runners(name: str, path: Path, network: Network) -> dict[str, tuple[Runner, Metadata]]:
+def _runners(
+    name: str, path: Path, network: Network, temperature: float | None
+) -> dict[str, tuple[Runner, Metadata]]:
     """What a file's programs are called, how they are run, and what they say of themselves."""
     if name == "safetensors":
         weights, about = _read_weights(path)
         own = network._replace(variables=_variables(network.model, weights))
-        return {path.name: (_runner_of(own), about)}
+        return {path.name: (_runner_of(own, about.get("temperature")), about)}
     if name == "stablehlo":
-        return {path.name: (stablehlo_runner(path), {})}
+        return {path.name: (stablehlo_runner(path, temperature), {})}
     if name == "bioimageio":
         return {f"{path.name}, {part}": one for part, one in bioimageio_runners(path).items()}
     if name == "wsinfer":
@@ -260,8 +267,18 @@ def _content(path: Path) -> bytes:
         raise UserError(f"cannot read it: {error.strerror or error}") from error
 
 
-def _require_same(run: Any, network: Network) -> None:
-    """Refuses a file that says that it is of other weights."""
+def _require_same(about: Metadata, network: Network, temperature: float | None) -> None:
+    """Refuses a file that says that it is of other weights, or of another temperature."""
+    run = about.get("run")
     said = run.get("network_sha256") if isinstance(run, dict) else None
     if said is not None and said != network_sha256(network.variables):
         raise UserError("it is of another network, or of an earlier best epoch. Export the run again")
+    if about and about.get("temperature") != temperature:
+        raise UserError(
+            f"it was exported with {_words(about.get('temperature'))}, and the network has "
+            f"{_words(temperature)}. Export the run again"
+        )
+
+
+def _words(temperature: float | None) -> str:
+    return "no temperature" if temperature is None else f"temperature {temperature:.4g}"

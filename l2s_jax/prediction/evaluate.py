@@ -1,24 +1,29 @@
 """`evaluate`: a trained run on one split of a manifest, and what makes its figures worth anything."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from l2s_jax.config import selection_split
-from l2s_jax.data.check import check_manifest, require_valid
-from l2s_jax.data.manifest import Classes, Manifest
+from l2s_jax.data.manifest import Classes
+from l2s_jax.figures.calibration import draw_reliability, draw_retained
 from l2s_jax.figures.drawing import draw_confusion, save_figure
-from l2s_jax.prediction.judging import EVALUATION, Picture, figures, judge, read_pictures, write_evaluation
+from l2s_jax.prediction.calibration import (
+    added,
+    calibration_figures,
+    cells_of,
+    empty_tally,
+    overall,
+    retained_figures,
+)
+from l2s_jax.prediction.judging import EVALUATION, answers, figures, judge_one, write_evaluation
 from l2s_jax.prediction.metrics import spread_text
-from l2s_jax.prediction.predictor import load_predictor
-from l2s_jax.prediction.scales import require_run_scale
-from l2s_jax.prediction.stains import in_stains_of_run, stains_of_manifest
+from l2s_jax.prediction.predictor import Predictor, load_predictor
+from l2s_jax.prediction.split import OpenedSplit, open_split
 from l2s_jax.prediction.tiles import Weighting
-from l2s_jax.runs.folder import read_run_config, training_groups
-from l2s_jax.runs.leaks import near_groups, require_unseen, warn_of_near
-from l2s_jax.system.errors import UserError
+from l2s_jax.runs.folder import read_run_config
 from l2s_jax.system.outputs import Source, publishing, require_replaceable, source_of
 from l2s_jax.system.progress import track
 from l2s_jax.types import Split
@@ -40,6 +45,9 @@ def evaluate(
     say: Say = print,
 ) -> dict[str, Any]:
     """Figures of a run on one split of a manifest; see `judging.figures` for what they are.
+
+    Beside them `calibration` and `retained`, see `calibration.calibration_figures` and `retained_figures`:
+    probabilities are those of the run's temperature, where `calibrate` has fitted one.
 
     Where the run was trained on normalised stains, pictures of another reference or of none are normalised
     to it; those of a manifest with the run's own reference are so already and are left as they are.
@@ -73,65 +81,78 @@ def evaluate(
     if predictor.unfinished:
         say(f"warning: {predictor.unfinished}")
     classes, tiling = predictor.classes, predictor.tiling
-    report = check_manifest(manifest, allow_outside=allow_outside)
-    require_valid(report)
-    contents = report.manifest
-    rows = contents.of_split(split)
-    check_comparable(contents, classes, manifest)
-    if not rows:
-        raise UserError(f"{manifest} has no patches in the split {split}")
-    groups = {row.group for row in rows}
-    leaked = groups & training_groups(run)
-    near: list[tuple[str, str]] = []
-    if split != "train":
-        require_unseen(run, groups, (split,))
-        near = near_groups(run, groups)
-        warn_of_near(near, run, say)
-    say(f"{len(leaked)} of {len(groups)} groups of the split {split} were trained on")
-    require_run_scale(rows, predictor.mpp, any_scale, say)
+    opened = open_split(
+        run, predictor, manifest, split, any_scale=any_scale, allow_outside=allow_outside, say=say
+    )
     config = read_run_config(run)
     if split == selection_split(config):
         say(f"the run's epoch was chosen on the split {split}, so its figures are optimistic")
-    pictures: Iterable[Picture] = read_pictures(rows, contents.classes)
-    stain = stains_of_manifest(predictor, contents.folder)
-    say(f"stains: {stain.text}")
-    if stain.normalise:
-        pictures = (one._replace(image=in_stains_of_run(predictor, one.image)[0]) for one in pictures)
-    judging = judge(predictor.forward, pictures, len(classes), tiling)
-    judged = list(track(judging, "evaluating", len(rows), "pictures"))
+    fitted_on = _fitted_on(predictor, opened)
+    if fitted_on:
+        say(
+            f"the run's temperature was fitted on {fitted_on} of these groups, so the figures of its "
+            "calibration are optimistic"
+        )
+    judged = []
+    tally = uncalibrated = empty_tally(len(classes))
+    seen = answers(predictor.forward, opened.pictures, tiling)
+    for picture, answer in track(seen, "evaluating", len(opened.rows), "pictures"):
+        judged.append(judge_one(picture, answer, len(classes)))
+        for cells in cells_of(answer, picture.mask) if picture.mask is not None else ():
+            tally = added(tally, cells, predictor.temperature)
+            if predictor.calibration is not None:
+                uncalibrated = added(uncalibrated, cells)
     context: dict[str, Any] = {
         "run": str(run),
         "manifest": str(manifest),
-        "sha256": contents.sha256,
+        "sha256": opened.contents.sha256,
         "split": split,
         "selection": config.select,
     }
     context |= {"unfinished": predictor.unfinished} if predictor.unfinished else {}
-    context |= {"stride": tiling.stride, "weighting": weighting, "stain": stain.text}
-    context |= {"groups_near_trained_ones": near}
+    context |= {"stride": tiling.stride, "weighting": weighting, "stain": opened.stain}
+    context |= {"groups_near_trained_ones": opened.near}
     result = figures(judged, classes)
+    result["calibration"] = calibration_figures(tally, classes.names, predictor.temperature) | {
+        "calibrated": predictor.calibration is not None,
+        "groups_fitted_on": fitted_on,
+        "without_temperature": overall(uncalibrated if predictor.calibration is not None else tally),
+    }
+    result["retained"] = retained_figures(tally, classes.names)
     with publishing(folder, sources) as stage:
-        write_evaluation(stage, judged, classes, context)
-        if result["n_masks"]:
-            drawing = draw_confusion(np.array(result["confusion_matrix"]), classes.names, f"{split}, pixels")
-            save_figure(drawing, stage / "confusion.png")
-        if result["classifier"]["n"]:
-            labels = np.array(result["classifier"]["confusion_matrix"])
-            drawing = draw_confusion(labels, classes.names, f"{split}, classifier")
-            save_figure(drawing, stage / "confusion_classifier.png")
+        write_evaluation(stage, judged, result, classes, context)
+        _draw(stage, result, classes, split)
     for line in figure_lines(result):
         say(line)
     say(f"written to {folder}")
     return result
 
 
-def check_comparable(contents: Manifest, classes: Classes, manifest: str | Path) -> None:
-    """Refuses a manifest whose classes are not the run's, in the run's order."""
-    if contents.classes.names != classes.names:
-        raise UserError(
-            f"{manifest} has the classes {', '.join(contents.classes.names)}; the run was trained on "
-            f"{', '.join(classes.names)}. They must be the same, in the same order."
+def _fitted_on(predictor: Predictor, opened: OpenedSplit) -> int:
+    """How many groups with a mask the run's temperature was fitted on."""
+    if predictor.calibration is None:
+        return 0
+    return len({row.group for row in opened.rows if row.mask is not None} & {*predictor.calibration.groups})
+
+
+def _draw(folder: Path, result: dict[str, Any], classes: Classes, split: Split) -> None:
+    """The pictures of an evaluation."""
+    if result["n_masks"]:
+        drawing = draw_confusion(np.array(result["confusion_matrix"]), classes.names, f"{split}, pixels")
+        save_figure(drawing, folder / "confusion.png")
+    if result["calibration"]["n_pixels"]:
+        calibration = result["calibration"]
+        how = (
+            f"temperature {calibration['temperature']:.3g}" if calibration["calibrated"] else "not calibrated"
         )
+        panels = calibration["reliability"]
+        save_figure(draw_reliability(panels, f"{split}, pixels, {how}"), folder / "reliability.png")
+        drawing = draw_retained(result["retained"], classes.names, f"{split}, least sure pixels left out")
+        save_figure(drawing, folder / "retained.png")
+    if result["classifier"]["n"]:
+        labels = np.array(result["classifier"]["confusion_matrix"])
+        drawing = draw_confusion(labels, classes.names, f"{split}, classifier")
+        save_figure(drawing, folder / "confusion_classifier.png")
 
 
 def figure_lines(result: dict[str, Any]) -> list[str]:
@@ -154,7 +175,26 @@ def figure_lines(result: dict[str, Any]) -> list[str]:
             result["classes"], result["per_class"]["f1"], result["per_class"]["iou"], strict=True
         ):
             lines.append(f"  {name}: F1 {f1:.4f}, IoU {iou:.4f}")
+    if result["calibration"]["n_pixels"]:
+        lines += calibration_lines(result["calibration"], result["retained"])
     if result["classifier"]["n"]:
         classifier = result["classifier"]
         lines.append(f"classifier accuracy: {classifier['accuracy']:.4f} on {classifier['n']} labels")
     return lines
+
+
+def calibration_lines(calibration: dict[str, Any], retained: Sequence[dict[str, Any]]) -> list[str]:
+    """Whether probabilities mean what they say, and what doubt is worth, in a few lines."""
+    how = "not calibrated; l2s calibrate fits a temperature on validation masks"
+    if calibration["calibrated"]:
+        plain = calibration["without_temperature"]
+        how = (
+            f"calibrated with temperature {calibration['temperature']:.3f}; without it {plain['ece']:.4f} "
+            f"and {plain['brier']:.4f}"
+        )
+    scores = ", ".join(f"{one['macro_f1']:.4f} without {one['left_out']:.0%}" for one in retained[1:])
+    return [
+        f"calibration error: {calibration['ece']:.4f} in {calibration['bins']} bins of confidence, Brier "
+        f"score {calibration['brier']:.4f}, over {calibration['n_pixels']} pixels ({how})",
+        f"macro F1 when the least sure pixels are left out: {scores}",
+    ]

@@ -1,7 +1,7 @@
 """How good a network is on the rows of a manifest: per picture, per group, pooled."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from l2s_jax.data.manifest import Classes, PatchRow
 from l2s_jax.data.pictures import read_image, read_mask
 from l2s_jax.models.forward import Forward
 from l2s_jax.prediction.metrics import confusion_matrix, per_class, spread, summary
-from l2s_jax.prediction.tiles import Tiling, predict_pictures
+from l2s_jax.prediction.tiles import Answer, Tiling, predict_pictures
 from l2s_jax.system.csv_text import table_text
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import write_json, write_text
@@ -45,21 +45,32 @@ def read_pictures(rows: Sequence[PatchRow], classes: Classes) -> Iterator[Pictur
         yield Picture(row, image, mask)
 
 
-def judge(forward: Forward, pictures: Any, classes: int, tiling: Tiling) -> Iterator[Judged]:
-    """Predicts every picture and compares. Patches of the network's size go through in batches.
+def answers(
+    forward: Forward, pictures: Iterable[Picture], tiling: Tiling
+) -> Iterator[tuple[Picture, Answer]]:
+    """Every picture with what the network says of it. Patches of its size go through in batches.
 
     Args:
       forward: from `forward.make_forward`.
-      pictures: `Picture`s, of any size and in any order, which is kept.
-      classes: C.
+      pictures: of any size and in any order, which is kept.
       tiling: for pictures of another size than a patch.
     """
-    decoded, judged = itertools.tee(pictures)
+    decoded, kept = itertools.tee(pictures)
     predictions = predict_pictures(forward, (picture.image for picture in decoded), tiling)
-    for picture, (codes, class_logits) in zip(judged, predictions, strict=True):
-        matrix = None if picture.mask is None else confusion_matrix(picture.mask, codes, classes)
-        pixels = 0 if picture.mask is None else picture.mask.size
-        yield Judged(picture.row, matrix, int(class_logits.argmax()), pixels)
+    return zip(kept, predictions, strict=True)
+
+
+def judge_one(picture: Picture, answer: Answer, classes: int) -> Judged:
+    """Compares what a network says of a picture with its mask."""
+    matrix = None if picture.mask is None else confusion_matrix(picture.mask, answer.codes(), classes)
+    pixels = 0 if picture.mask is None else picture.mask.size
+    return Judged(picture.row, matrix, int(answer.class_logits.argmax()), pixels)
+
+
+def judge(forward: Forward, pictures: Iterable[Picture], classes: int, tiling: Tiling) -> Iterator[Judged]:
+    """`answers`, each compared with its picture's mask; C is the number of `classes`."""
+    for picture, answer in answers(forward, pictures, tiling):
+        yield judge_one(picture, answer, classes)
 
 
 def pooled_matrix(judged: Sequence[Judged], classes: int) -> np.ndarray:
@@ -140,25 +151,29 @@ def _spreads(matrices: Sequence[np.ndarray], classes: Classes, ddof: int) -> dic
 
 EVALUATION = (
     "metrics.json", "per_class.csv", "confusion_matrix.csv", "per_image.csv", "per_group.csv",
-    "confusion.png", "confusion_classifier.png",
+    "confusion.png", "confusion_classifier.png", "reliability.png", "retained.png",
 )  # fmt: skip
-"""The files of an evaluation; the last two are `evaluate`'s."""
+"""The files of an evaluation; the pictures are `evaluate`'s."""
 
 
 def write_evaluation(
-    folder: Path, judged: Sequence[Judged], classes: Classes, context: dict[str, Any]
+    folder: Path,
+    judged: Sequence[Judged],
+    result: dict[str, Any],
+    classes: Classes,
+    context: dict[str, Any],
 ) -> None:
     """Writes metrics.json, per_class.csv, per_image.csv, per_group.csv and confusion_matrix.csv.
 
     Args:
       folder: made where it does not exist.
       judged: what `judge` gave.
+      result: its `figures`, and what else is to stand in metrics.json.
       classes: the classes.
       context: run, manifest and split, kept at the top of metrics.json.
     """
     import pandas as pd  # here, since training imports this module and needs no table before its first step
 
-    result = figures(judged, classes)
     write_json(folder / "metrics.json", {**context, **result})
     table = pd.DataFrame(result["per_class"], index=pd.Index(classes.names, name="class"))
     write_text(folder / "per_class.csv", table_text(table, index=True))

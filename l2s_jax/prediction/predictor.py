@@ -1,18 +1,15 @@
 """All that a run folder says about its network, ready to be used on pictures and slides."""
 
-import hashlib
 from pathlib import Path
 from typing import Literal, NamedTuple
-
-import jax
-import numpy as np
 
 from l2s_jax.data.classes import Classes
 from l2s_jax.data.manifest import STAIN
 from l2s_jax.models.forward import Forward, make_forward
 from l2s_jax.prediction.tiles import Tiling, Weighting, default_tiling
+from l2s_jax.runs.calibration import Calibration, read_calibration
 from l2s_jax.runs.folder import read_run_classes, unfinished
-from l2s_jax.runs.network import load_network
+from l2s_jax.runs.network import load_network, network_digest
 from l2s_jax.runs.records import has_kept
 from l2s_jax.stain.fit import StainFit
 from l2s_jax.stain.reference_file import load_reference
@@ -28,9 +25,16 @@ class Predictor(NamedTuple):
     mpp: float | None  # um/px of the patches that it was trained on
     reference: StainFit | None  # the stains that it was trained on; None: pictures are left as they are
     reference_sha256: str  # of the picture that they are from; "" without one
-    identity: str  # changes with the weights and the reference
+    identity: str  # changes with the weights, the reference and the temperature
     unfinished: str = ""  # that the run is not finished, in words; see `runs.folder.unfinished`
     without_background: str = ""  # that it has not learned what background is, in words
+    network_sha256: str = ""  # of the weights and their scaling alone
+    calibration: Calibration | None = None  # None: none was fitted
+
+    @property
+    def temperature(self) -> float:
+        """By which mask logits are divided before they become probabilities; 1 where none was fitted."""
+        return 1.0 if self.calibration is None else self.calibration.temperature
 
 
 Stain = Literal["run", "off"]
@@ -38,7 +42,13 @@ Stain = Literal["run", "off"]
 
 
 def load_predictor(
-    run: Path, stride: int | None, weighting: Weighting, batch_size: int, stain: Stain = "run"
+    run: Path,
+    stride: int | None,
+    weighting: Weighting,
+    batch_size: int,
+    stain: Stain = "run",
+    *,
+    calibrated: bool = True,
 ) -> Predictor:
     """Reads a run folder.
 
@@ -48,9 +58,11 @@ def load_predictor(
       weighting: how the pixels of overlapping tiles count.
       batch_size: tiles a batch; does not change the result.
       stain: "off" leaves out the run's stain reference.
+      calibrated: read the run's temperature, where one was fitted.
 
     Raises:
-      UserError: the folder is no run, its network or stain reference is damaged, or the options cannot be.
+      UserError: the folder is no run, its network, stain reference or calibration is damaged, or the options
+        cannot be.
     """
     network, facts = load_network(run)
     tiling = default_tiling(facts.patch_size, stride=stride, weighting=weighting, batch_size=batch_size)
@@ -58,13 +70,15 @@ def load_predictor(
         raise UserError(f"--stride {tiling.stride} must lie between 1 and the patch size, {tiling.tile}")
     if batch_size < 1:
         raise UserError(f"--batch-size {batch_size} must be at least 1")
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves((network.variables, network.mean, network.std)):
-        digest.update(np.asarray(leaf).tobytes())
+    digest = network_digest(network)
+    of_network = digest.hexdigest()
+    found = read_calibration(run, of_network) if calibrated else None
     reference, of_picture = None, ""
     if stain == "run" and has_kept(run, STAIN):
         reference, of_picture = load_reference(run / STAIN)
         digest.update(of_picture.encode())
+    if found is not None:
+        digest.update(f"temperature {found.temperature!r}".encode())
     classes, forward = read_run_classes(run), make_forward(network, batch_size)
     identity = digest.hexdigest()
     return Predictor(
@@ -77,6 +91,8 @@ def load_predictor(
         identity,
         unfinished(run),
         without_background(classes, facts.background_seen),
+        of_network,
+        found,
     )
 
 

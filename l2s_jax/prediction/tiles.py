@@ -58,10 +58,21 @@ def default_tiling(
     return Tiling(patch_size, max(patch_size // 2, 1) if stride is None else stride, weighting, batch_size)
 
 
-def predict_pictures(
-    forward: Forward, images: Iterable[np.ndarray], tiling: Tiling
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Class codes [H,W] and class logits f32[C] of pictures u8[H,W,3] of any sizes, in their order.
+class Answer(NamedTuple):
+    """What a network says of one picture."""
+
+    logits: np.ndarray  # f32[h,w,C], of its cells
+    class_logits: np.ndarray  # f32[C]
+    cell: int  # pixels a side of a cell: 1, or `SCALE` where the network's own cells are squares
+
+    def codes(self) -> np.ndarray:
+        """Class codes [H,W] of the pixels."""
+        codes = self.logits.argmax(-1)
+        return codes if self.cell == 1 else enlarge(codes)
+
+
+def predict_pictures(forward: Forward, images: Iterable[np.ndarray], tiling: Tiling) -> Iterator[Answer]:
+    """What a network says of pictures u8[H,W,3] of any sizes, in their order.
 
     A picture of the network's size goes through whole, in batches with the others; any other by tiles.
     """
@@ -71,11 +82,9 @@ def predict_pictures(
         logits = zip(*forward(np.stack(patches)), strict=True) if patches else iter(())
         for image, is_whole in zip(chunk, whole, strict=True):
             if is_whole:
-                coarse, class_logits = next(logits)
-                yield enlarge(coarse.argmax(-1)), class_logits
+                yield Answer(*next(logits), SCALE)
             else:
-                mask_logits, class_logits = predict_picture(forward, image, tiling)
-                yield mask_logits.argmax(-1), class_logits
+                yield Answer(*predict_picture(forward, image, tiling), 1)
 
 
 def predict_picture(forward: Forward, image: np.ndarray, tiling: Tiling) -> tuple[np.ndarray, np.ndarray]:

@@ -23,6 +23,13 @@ def note_sum(folder: Path, name: str, content: bytes) -> None:
     write_sums(folder, sums)
 
 
+def forget_sum(folder: Path, name: str) -> None:
+    """Takes a file's sum out, before the file is replaced. One process at a time."""
+    sums = read_sums(folder, strict=False)
+    if sums.pop(name, None) is not None:
+        write_sums(folder, sums)
+
+
 def write_sums(folder: Path, sums: dict[str, str]) -> None:
     """Writes the sums of a folder anew."""
     write_text(folder / SUMS, "".join(f"{sum_}  {name}\n" for name, sum_ in sorted(sums.items())))

@@ -1,5 +1,6 @@
 """Reading a trained network back from its run folder."""
 
+import hashlib
 from pathlib import Path
 
 import jax
@@ -27,3 +28,11 @@ def load_network(folder: str | Path) -> tuple[Network, NetworkFacts]:
     items, _, _ = checkpoints.load(folder / BEST, {"variables": like})
     mean, std = np.asarray(facts.mean, np.float32), np.asarray(facts.std, np.float32)
     return Network(model, items["variables"], mean, std), facts
+
+
+def network_digest(network: Network) -> "hashlib._Hash":
+    """SHA-256 of a network's weights and scaling, to be read or gone on with."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves((network.variables, network.mean, network.std)):
+        digest.update(np.asarray(leaf).tobytes())
+    return digest

@@ -152,7 +152,7 @@ def _predict(run: Path, pictures: Sequence[Picture]) -> list[np.ndarray]:
     forward = make_forward(network, max(len(pictures), 1))
     tiling = default_tiling(facts.patch_size, batch_size=len(pictures))
     images = (picture.image for picture in pictures)
-    return [codes for codes, _ in predict_pictures(forward, images, tiling)]
+    return [answer.codes() for answer in predict_pictures(forward, images, tiling)]
 
 
 def accuracy(truth: np.ndarray, predicted: np.ndarray) -> float:

@@ -181,7 +181,7 @@ def _judged(
     save_figure(confusion, folder / "confusion.png")
     shown = [pictures[i] for i in spread_evenly(len(pictures), SAMPLES)]
     images = [picture.image for picture in shown]
-    predictions = [codes for codes, _ in predict_pictures(forward, images, tiling)]
+    predictions = [answer.codes() for answer in predict_pictures(forward, images, tiling)]
     for picture, codes in zip(shown, predictions, strict=True):
         path = folder / "samples" / f"{picture.row.line:05d}-{picture.row.image.stem}.png"
         write_png(path, overlay(picture.image, codes, classes))

@@ -199,6 +199,27 @@ def test_probabilities_are_those_of_the_sampled_pixels(rng, monkeypatch, step):
         np.testing.assert_allclose(found, expected, atol=0.51)
 
 
+def test_a_temperature_changes_probabilities_and_no_class(rng):
+    """As if the network's logits were divided by it."""
+    image = rng.integers(0, 256, (48, 40, 3), np.uint8)
+    grid = traced_grid(image.shape[:2])
+    small, smaller = (
+        lambda images, by=by: Outputs(*(one / np.float32(by) for one in fake_forward(images)))
+        for by in (40, 40 * 2.5)
+    )
+    job = SlideJob(small, reader(image), image.shape[:2], Tiling(16, 8), 3, entropy=True)
+    job = job._replace(sampled=(grid.rows, grid.columns))
+    jobs = job, job._replace(forward=smaller), job._replace(temperature=2.5)
+    codes, entropies, bands = zip(*map(joined, jobs), strict=True)
+    plain, expected, found = (
+        np.concatenate([band.sample.probabilities for band in one]).astype(int) for one in bands
+    )
+    assert abs(found - expected).max() <= 1 and abs(found - plain).max() > 20
+    assert abs(entropies[2].astype(int) - entropies[1]).max() <= 1
+    assert entropies[2].mean() > entropies[0].mean() + 2
+    np.testing.assert_array_equal(codes[2], codes[0])
+
+
 def test_entropy_is_scaled_to_bytes():
     logits = np.array([[0, 0, 0, 0], [900, 0, 0, 0], [5, 5, -99, -99]], np.float32)
     assert scaled_entropy(logits).tolist() == [255, 0, 128]  # ln 4, 0 and ln 2 of ln 4

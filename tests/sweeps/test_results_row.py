@@ -49,7 +49,7 @@ def test_the_columns_of_a_row_are_known_before_it_is_there(fold, tmp_path):
 
 
 def test_groups_and_classes_of_an_evaluation_are_read_back_as_they_are(tmp_path):
-    write_evaluation(tmp_path, judged(tmp_path), CLASSES, {})
+    write_evaluation(tmp_path, judged(tmp_path), figures(judged(tmp_path), CLASSES), CLASSES, {})
     assert list(complete_rows(tmp_path / "per_group.csv")[0]["group"]) == ["020", "1e5", "NA"]
     assert list(complete_rows(tmp_path / "per_class.csv")[0]["class"]) == list(NAMES)
     assert list(complete_rows(tmp_path / "confusion_matrix.csv")[0].columns[1:]) == list(NAMES)

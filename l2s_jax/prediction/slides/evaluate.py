@@ -163,6 +163,7 @@ def evaluate_slides(
     context = {"run": str(run), "mpp": working_mpp(predictor, options), "predicted_within": options.within}
     context |= {"enlargement": options.enlargement}
     context |= {"groups_near_trained_ones": near}
+    context |= {"temperature": predictor.temperature} if predictor.calibration is not None else {}
     result = context | slide_figures(judged, classes)
     with publishing(folder, sources) as stage:
         write_slide_evaluation(stage, judged, result, classes, rules)

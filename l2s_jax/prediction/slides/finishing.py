@@ -31,7 +31,7 @@ def finish(
     entropy = None
     if job.entropy:
         entropy = np.zeros(weight.shape, np.uint8)
-        entropy[known] = scaled_entropy(sums / weight[known][:, None])
+        entropy[known] = scaled_entropy(sums / (job.temperature * weight[known])[:, None])
     counts = np.bincount(codes[known], minlength=job.classes)
     sample = _sampled(job, columns, row, total, weight * known) if job.sampled is not None else None
     unread = int((inside & ~known).sum())
@@ -51,12 +51,13 @@ def _sampled(
     shares = np.zeros((*weights.shape, job.classes), np.uint8)
     known = weights > 0
     # Each class by itself: ten times quicker than along an axis of a few.
-    logits = [total[rows][:, cols, code][known] / weights[known] for code in range(job.classes)]
+    scale = job.temperature * weights[known]
+    logits = [total[rows][:, cols, code][known] / scale for code in range(job.classes)]
     greatest = np.maximum.reduce(logits)
     exponents = [np.exp(one - greatest) for one in logits]
-    scale = 255 / np.add.reduce(exponents)
+    levels = 255 / np.add.reduce(exponents)
     for code, one in enumerate(exponents):
-        shares[..., code][known] = one * scale + 0.5
+        shares[..., code][known] = one * levels + 0.5
     return Sample(first_row, first_col, shares)
 
 

@@ -41,6 +41,7 @@ class SlideJob(NamedTuple):
         None  # rows and columns, ascending, of which probabilities
     )
     # are kept
+    temperature: float = 1.0  # mean logits are divided by it before they become probabilities
 
 
 class Sample(NamedTuple):

@@ -150,6 +150,8 @@ def predict_slide(
         result = _predict(slide, outputs, predictor, options, mpp, marked, settings["key"], title, say)
         if predictor.unfinished:
             result["unfinished"] = predictor.unfinished
+        if predictor.calibration is not None:
+            result["temperature"] = predictor.temperature
         record: Record = {"name": name} | settings | result | {"seconds": round(time.monotonic() - start, 1)}
         write_json(stage / about.name, record)
         append_areas(out / AREAS, record)
@@ -229,6 +231,7 @@ def make_job(
         options.entropy,
         options.readers,
         options.enlargement,
+        temperature=predictor.temperature,
     )
     return slide_in_stains_of_run(predictor, job)
 
