@@ -62,8 +62,24 @@ _PYRAMID = "'OUT.tif[tile,pyramid,compression=jpeg,bigtiff]'"
 """What vips is to write so that OpenSlide takes it."""
 
 
+MOST_TILE_PIXELS = 2**26
+"""OpenSlide makes room for a whole tile at once, and its process ends where there is none."""
+
+
+def tile_size_fault(width: int, height: int) -> str | None:
+    """What is wrong with a tile's size, which no slide has."""
+    if width * height <= MOST_TILE_PIXELS:
+        return None
+    return (
+        f"its tiles are {width:,} x {height:,} pixels, more than a slide has: its header is damaged. Copy or "
+        "download it again"
+    )
+
+
 def _fault(page: Any) -> str | None:
-    """What of a page OpenSlide would show wrongly, and what to do about it."""
+    """What of a page OpenSlide would show wrongly or cannot read, and what to do about it."""
+    if page.is_tiled and (fault := tile_size_fault(page.tilewidth, page.tilelength)):
+        return fault
     tags = page.tags
     orientation = tags.valueof(274, default=1)
     bits, formats = _all(tags.valueof(258, default=1)), _all(tags.valueof(339, default=1))

@@ -12,6 +12,7 @@ from helpers.slide_generator import smooth_picture, write_leica_slide
 from l2s_jax.phantom.slide_writing import write_pyramidal_slide
 from l2s_jax.slides.reading import read_region
 from l2s_jax.slides.slide import open_slide
+from l2s_jax.slides.tiff_tags import tile_size_fault
 from l2s_jax.system.errors import UserError
 
 HEIGHT, WIDTH, TILE = 300, 420, 128
@@ -338,3 +339,11 @@ def test_a_level_of_other_pixels_is_seen(tmp_path):
     path = write_levels(tmp_path / "a.tif", [IMAGE, IMAGE[::2, ::2].copy()], "pages", **turned)
     with pytest.raises(UserError, match=r"a\.tif: .*Orientation 6"):
         open_slide(path)
+
+
+def test_tiles_that_no_memory_holds_are_refused_before_they_are_read():
+    """OpenSlide's process ends at such; the slide is not opened with it."""
+    for side in (64, 512, 4096, 8192):
+        assert tile_size_fault(side, side) is None
+    said = tile_size_fault(1_000_000, 90_000)
+    assert "1,000,000 x 90,000 pixels" in said and "download it again" in said
