@@ -84,7 +84,7 @@ def _look(row: PatchRow, classes: Classes) -> Seen:
     elif (
         row.label != IGNORE_LABEL
         and not mask.pixels[row.label]
-        and mask.pixels.sum() == math.prod(mask.size)  # a partial mask need not show it
+        and mask.pixels.sum() > math.prod(mask.size) / 2  # a scribble need not show it
     ):
         doubts.append(f"label {classes.names[row.label]!r} has no pixel in {row.mask}")
     return Seen(row, tuple(faults), tuple(doubts), image, mask.pixels)

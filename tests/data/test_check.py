@@ -273,6 +273,10 @@ def test_a_label_that_its_mask_lacks_and_an_ignored_mask_are_warnings(folder):
     assert report.ok
     assert "line 2: label 'b' has no pixel in" in report.warnings[0]
     assert "line 3:" in report.warnings[1] and "nothing but ignored" in report.warnings[1]
+    scribble = np.full((SIDE, SIDE), 255, np.uint8)
+    scribble[0] = 0
+    write_png(folder / "m0.png", scribble)
+    assert not any("has no pixel in" in line for line in check_manifest(folder).warnings)
 
 
 def test_a_turned_image_whose_mask_is_not_turned_is_a_problem(folder):
