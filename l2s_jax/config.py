@@ -249,9 +249,7 @@ def validate(config: TrainConfig) -> None:
         )
     if config.routing == "all" and config.teacher:
         faults.append("teacher needs routing = 'split': with 'all' every patch has a mask")
-    if (
-        config.teacher == OWN_TEACHER or config.masks_only_phase
-    ) and config.setting in CLASSIFICATION_SETTINGS:
+    if asks_for_phases(config) and config.setting in CLASSIFICATION_SETTINGS:
         faults.append(
             f"teacher = {OWN_TEACHER!r} and masks_only_phase are for S, S+C and S+C*; setting = "
             f"{config.setting!r} is of the classification study"
@@ -264,6 +262,11 @@ def validate(config: TrainConfig) -> None:
         faults.append(f"composition = 'balanced' needs room for both kinds: batch_size = {config.batch_size}")
     if faults:
         raise UserError("\n".join(["options that make no sense:", *faults]))
+
+
+def asks_for_phases(config: TrainConfig) -> bool:
+    """Whether a run is to have several phases, where its patches allow it."""
+    return config.masks_only_phase or config.teacher == OWN_TEACHER
 
 
 def shift_pixels(share: float, side: int, multiple: int = 1) -> int:

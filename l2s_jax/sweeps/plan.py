@@ -14,7 +14,7 @@ from l2s_jax.data.patch_set import PatchSet
 from l2s_jax.sweeps.sweep_file import SweepFile, Variant, config_of
 from l2s_jax.system.errors import UserError
 from l2s_jax.training.phases import phases_of
-from l2s_jax.training.plan import RunPlan, plan_run
+from l2s_jax.training.plan import RunPlan, patches_to_teach, plan_run
 from l2s_jax.types import PATCH_MULTIPLE, Setting
 
 NO_MATTER = (
@@ -43,7 +43,7 @@ OF_LABELS = (
     "masks_only_phase",
     *TEACHING,
 )
-"""Options that change nothing where no label is used."""
+"""Options that change nothing where no label is used and no mask is filled."""
 
 
 NO_FOLD = 0
@@ -181,7 +181,9 @@ def run_name(config: TrainConfig, plan: RunPlan, manifest_sha256: str) -> str:
     Of the options those count that differ from their default and can matter, of the subset the patches and as
     what they are seen. So S and S+C at 100% are one run where S+C has no label left to use.
     """
-    ignored = NO_MATTER if plan.subset.has_label.any() else NO_MATTER + OF_LABELS
+    # A teacher can fill masks where no label is used.
+    of_labels = plan.subset.has_label.any() or patches_to_teach(config, plan)[0].any()
+    ignored = NO_MATTER if of_labels else NO_MATTER + OF_LABELS
     options = {
         field.name: getattr(config, field.name)
         for field in fields(config)

@@ -11,7 +11,14 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from l2s_jax.config import OF_OWN_TEACHER, OWN_TEACHER, PRESETS, TEACHING, TrainConfig
+from l2s_jax.config import (
+    OF_OWN_TEACHER,
+    OWN_TEACHER,
+    PRESETS,
+    TEACHING,
+    TrainConfig,
+    asks_for_phases,
+)
 from l2s_jax.data.manifest import Classes
 from l2s_jax.data.patch_set import PatchSet
 from l2s_jax.runs.folder import PHASES
@@ -55,11 +62,6 @@ def phases_of(config: TrainConfig, plan: RunPlan) -> dict[PhaseName, TrainConfig
         losses = {name: getattr(PRESETS[OWN_TEACHER], name) for name in OF_OWN_TEACHER}
         phases["teacher"] = replace(single, **losses)
     return phases
-
-
-def asks_for_phases(config: TrainConfig) -> bool:
-    """Whether a run is to have several phases, where its patches allow it."""
-    return config.masks_only_phase or config.teacher == OWN_TEACHER
 
 
 def phase_folder(folder: Path, name: PhaseName) -> Path:

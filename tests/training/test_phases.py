@@ -25,6 +25,7 @@ from l2s_jax.runs.folder import (
     training_groups,
 )
 from l2s_jax.runs.network import load_network
+from l2s_jax.sweeps.plan import run_name
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import read_json
 from l2s_jax.system.stopping import Stopped
@@ -317,3 +318,14 @@ def test_labels_of_one_class_only_are_said(patches):
     pixels = plan.patches.pixels.copy()
     pixels[:, 2:] = 0
     assert warning_of_one_label(one._replace(patches=replace(one.patches, pixels=pixels)), classes) == ""
+
+
+def test_masks_that_a_teacher_fills_make_another_run_of_a_sweep(patches):
+    """Also where no label is used, which otherwise makes a teacher's options of no matter."""
+    config = replace(CONFIG, setting="S")
+    pixels = patches[0].pixels // 2
+    plan = plan_run(config, replace(patches[0], pixels=pixels), patches[1])
+    names = [run_name(replace(config, teacher_fill=fill), plan, "sha") for fill in (False, True)]
+    assert names[0] != names[1]
+    whole = plan_run(config, *patches)
+    assert len({run_name(replace(config, teacher_fill=fill), whole, "sha") for fill in (False, True)}) == 1
