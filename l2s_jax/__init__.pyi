@@ -21,6 +21,7 @@ from .prepare.presets import DIGESTPATH_PRESETS as DIGESTPATH_PRESETS
 from .prepare.presets import GLEASON_PRESETS as GLEASON_PRESETS
 from .prepare.slides.options import SlidesOptions as SlidesOptions
 from .prepare.slides.prepare import prepare_slides as prepare_slides
+from .prepare.wsss4luad import prepare_wsss4luad as prepare_wsss4luad
 from .reports.aggregation import aggregate as aggregate
 from .reports.plan_output import plan_masks as plan_masks
 from .runs.network import load_network as load_network

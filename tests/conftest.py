@@ -3,6 +3,7 @@ import gc
 import os
 import signal
 import sys
+from collections import Counter
 from pathlib import Path
 
 import jax
@@ -13,12 +14,21 @@ from helpers.runs import TINY
 from l2s_jax.phantom.patches import prepare_phantom
 from l2s_jax.training.train import train
 
+# Compiling is the longest part of the tests and takes a quarter less time so. What is compiled as users have it
+# is tried by the demo, and by `make test-versions`, which sets the variable to nothing.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # A shell that starts the tests in the background has them, and all that they start, ignore Ctrl-C;
 # nohup does the same with SIGHUP.
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, handler)
+
+
+def pytest_collection_modifyitems(items):
+    """Files of many slow tests first, so that no worker of `make test-all` is left with one at the end."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -83,6 +83,7 @@ def run_part(folder, monkeypatch, text):
     return bench.run_part("part", argparse.Namespace(device="cpu", long=False, tf32=False), folder)
 
 
+@pytest.mark.slow
 def test_a_part_that_takes_too_long_ends_with_all_it_started(tmp_path, monkeypatch):
     text = f"""
     import pathlib, subprocess, sys, time

@@ -239,6 +239,7 @@ def test_a_run_is_exported_and_verified(trained, picture, tmp_path, capsys):
     assert capsys.readouterr().out.count(": equal within") == 3
 
 
+@pytest.mark.slow
 def test_stains_are_verified_too(folder, picture):
     found = verify_export(folder, [picture], say=lambda line: None)
     assert found["model.onnx"].probability < 5e-3 and found["model.onnx"].pixels == 16 * SIZE * SIZE

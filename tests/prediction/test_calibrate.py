@@ -74,6 +74,7 @@ def test_it_is_the_most_likely_temperature_of_the_validation_pixels(calibrated, 
     assert found["manifest_sha256"] == manifest.sha256 and CALIBRATION in read_sums(calibrated)
 
 
+@pytest.mark.slow
 def test_evaluate_says_whether_and_measures_with_it(run, calibrated, phantom, tmp_path):
     told, told_of = [], []
     plain = evaluate(run, phantom, split="val", out=tmp_path / "plain", batch_size=8, say=told.append)

@@ -466,6 +466,7 @@ def he_picture(size, seed):
     return np.clip(240 * np.exp(-amounts @ stains) - 1, 0, 255).astype(np.uint8)
 
 
+@pytest.mark.slow
 def test_tiles_get_the_reference_stains_by_one_fit_of_the_slide():
     image, other = he_picture((60, 60), 1), he_picture((60, 60), 2)
     reference = type(fit_stain(other[None]))(*(np.asarray(leaf)[0] for leaf in fit_stain(other[None])))
@@ -603,6 +604,7 @@ def test_a_dicom_slide_is_judged_once_by_the_file_that_has_the_annotation(traine
     assert result["n_slides"] == 1 and any("one DICOM slide" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_figures_of_other_slides_are_not_replaced(trained, annotated, tmp_path):
     for path in annotated.iterdir():
         shutil.copy(path, tmp_path / path.name)

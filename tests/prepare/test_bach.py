@@ -406,6 +406,7 @@ def concentrations(rows):
     return fit_pictures(np.stack([read_image(row.image) for row in rows])).max_concentration
 
 
+@pytest.mark.slow
 def test_stains_are_those_of_the_reference(bach, prepared, tmp_path):
     out = tmp_path / "o"
     result = prepare_bach(bach[0], out, replace(SMALL, stain="macenko"), HERE, stainer=MACENKO)

@@ -188,6 +188,7 @@ def test_the_rule_for_slides_holds_for_every_published_name():
 
 
 @needs_data
+@pytest.mark.slow
 @pytest.mark.parametrize("classes, patches", [(4, 296), (7, 344)])
 def test_the_real_data(tmp_path, classes, patches):
     manifest = prepare_ebhi(REAL, tmp_path / "out", classes=classes, patch_size=32)

@@ -94,6 +94,7 @@ def test_normalised_pictures_equal_torchstain(glass):
     assert_same_picture(ours, torchstain_of(images, reference_picture))
 
 
+@pytest.mark.slow
 def test_real_pictures_equal_torchstain():
     files = sorted((DATA / "ebhi-seg").glob("*/image/*.png"))[::20]
     if not files:

@@ -219,6 +219,7 @@ def test_shifted_views_average_out_where_in_a_patch_a_pixel_lies(rng):
     assert np.ptp(moved[0], axis=(0, 1)).max() < np.ptp(plain[0], axis=(0, 1)).max() / 2
 
 
+@pytest.mark.slow
 def test_shifted_views_are_an_option_of_a_run(plan, pseudo_masks, manifest):
     as_it_is, moved = pseudo_masks(plan), pseudo_masks(plan, teacher_shift=0.5)
     assert moved.codes.shape == as_it_is.codes.shape

@@ -66,6 +66,7 @@ def alone(phantom, trained, tmp_path_factory):
     return [trained, train(phantom, tmp_path_factory.mktemp("alone") / "run", config, say=quiet)]
 
 
+@pytest.mark.slow
 def test_unrolled_seeds_are_single_runs_bit_for_bit(together, alone):
     assert [folder.name for folder in together] == ["seed0", "seed5"]
     for seed, ours, theirs in zip(SEEDS, together, alone, strict=True):
