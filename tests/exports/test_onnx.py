@@ -124,6 +124,7 @@ def test_no_patch_gives_an_empty_answer(folder):
         assert got[0].shape == (0, 32, 32, 3) and got[1].shape == (0, 3)
 
 
+@pytest.mark.slow
 def test_the_change_of_stains_is_that_of_predict(folder, network, tissue, reference):
     fit, to = fit_of(tissue[1]), fit_of(tissue[0])
     assert fit.usable

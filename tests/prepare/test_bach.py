@@ -430,6 +430,7 @@ def test_stains_are_those_of_the_reference(bach, prepared, tmp_path):
     assert counted == {"own fit": len(rows) + 8, "slide's fit": 7}
 
 
+@pytest.mark.slow
 def test_the_reference_is_always_the_same_patch(own, tmp_path):
     for name in "ab":
         prepare_own(own, tmp_path / name, stain="macenko")

@@ -204,6 +204,7 @@ def test_the_real_data(tmp_path, classes, patches):
 
 
 @needs_data
+@pytest.mark.slow
 def test_a_real_mask_against_one_made_by_hand(tmp_path):
     manifest = prepare_ebhi(
         REAL, tmp_path / "out", patch_size=112

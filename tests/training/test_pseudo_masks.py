@@ -272,6 +272,7 @@ def test_pseudo_masks_stand_beside_those_that_a_run_has(plan, manifest, tmp_path
     np.testing.assert_array_equal(new.task.cls_weights, plan.task.cls_weights)
 
 
+@pytest.mark.slow
 def test_what_masks_leave_unknown_is_filled_where_it_is_asked_for(plan, pseudo_masks, teacher):
     rows, fetch = np.flatnonzero(plan.chosen.has_mask), plan.patches.fetch
     holed, size = rows[:3], plan.patches.size

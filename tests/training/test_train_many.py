@@ -174,6 +174,7 @@ def test_one_that_diverges_does_not_stop_the_others(phantom, trained, tmp_path, 
     assert not (tmp_path / "seed5" / "finished.json").exists()
 
 
+@pytest.mark.slow
 def test_finished_runs_without_their_last_checkpoint_are_left_alone(together, phantom, monkeypatch):
     moved = {folder: folder / "checkpoints" / "elsewhere" for folder in together}
     for folder, place in moved.items():
