@@ -4,9 +4,9 @@
 
 A network is trained for two steps, exported as ONNX and as TorchScript, and run on the same uint8 tiles of
 128x128 to probabilities of each pixel: by us (the forward pass, then the softmax of its cells, enlarged), by
-onnxruntime and by torch.jit from the files, and by torch eager with the plain network of `torch_reference.py`.
-`exports_vs_onnxruntime` is our time over onnxruntime's. All use all cores, in processes of their own that take
-turns; the greatest memory of each is that of its process, libraries included.
+onnxruntime and by torch.jit from the files, and by torch eager with the network of `torch_reference.py`.
+`exports_vs_onnxruntime` is our time over onnxruntime's. All use all cores, in processes of their own that
+take turns; the greatest memory of each is that of its process, libraries included.
 """
 
 import argparse
