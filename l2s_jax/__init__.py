@@ -10,7 +10,7 @@ The verbs, importable from here without importing what they need until they are 
   calibrate                       a run's probabilities are made to mean what they say
   predict                         pictures become class maps
 
-and, for experiments of many runs: sweep, report, aggregate, plan_masks.
+and, for experiments of many runs: sweep, compare, report, aggregate, plan_masks.
 
 `__init__.pyi` says where each name comes from, for editors and type checkers as for the lazy import here.
 """

@@ -26,6 +26,7 @@ from .reports.aggregation import aggregate as aggregate
 from .reports.plan_output import plan_masks as plan_masks
 from .runs.network import load_network as load_network
 from .stain.patches import MACENKO as MACENKO
+from .sweeps.compare import compare as compare
 from .sweeps.report import report as report
 from .sweeps.sweep import sweep as sweep
 from .system.errors import UserError as UserError

@@ -92,6 +92,10 @@ _TABLE = {
         "results.Sweep",
         "Run an experiment: settings x percents x draws, one row of results.csv a finished run.",
     ),
+    "compare": (
+        "results.Compare",
+        "Do the labels help on this data? S beside recipes that learn from labels too, draw by draw.",
+    ),
     "report": (
         "results.Report",
         "Tables, figures and one page from the results of a sweep, beside the paper's printed values.",
