@@ -15,8 +15,8 @@ demo: $(VENV)/core
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
-test-all: $(VENV)/dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+test-all: test
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 test-versions:
 	tests/versions.sh

@@ -3,7 +3,6 @@ import gc
 import os
 import signal
 import sys
-from collections import Counter
 from pathlib import Path
 
 import jax
@@ -23,12 +22,6 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, handler)
-
-
-def pytest_collection_modifyitems(items):
-    """Files of many slow tests first, so that no worker of `make test-all` is left with one at the end."""
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session", autouse=True)
