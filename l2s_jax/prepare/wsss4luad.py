@@ -17,11 +17,11 @@ import numpy as np
 from l2s_jax.data.manifest import Classes, Manifest, PatchRow, read_manifest, write_classes
 from l2s_jax.data.pictures import read_image, read_mask_values, write_png
 from l2s_jax.prepare.folders import claim_folder, finish_folder
-from l2s_jax.prepare.splits import SPLIT_FRACTIONS, split_groups
+from l2s_jax.prepare.splits import FREE, SPLIT_FRACTIONS, assigned
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.progress import track
 from l2s_jax.system.resources import usable_cores
-from l2s_jax.types import IGNORE_LABEL, PATCH_MULTIPLE, Split, fits_network
+from l2s_jax.types import IGNORE_LABEL, PATCH_MULTIPLE, SPLITS, Split, fits_network
 
 CLASSES = Classes(
     names=("tumour epithelium", "tumour-associated stroma", "normal tissue", "background"),
@@ -31,6 +31,8 @@ CLASSES = Classes(
     ignore_value=255,
 )
 FOLDERS = ("img", "mask")
+KNOWN = {*CLASSES.pixel_values, CLASSES.ignore_value}
+"""What masks may hold."""
 
 
 class Pair(NamedTuple):
@@ -78,15 +80,14 @@ def prepare_wsss4luad(
     if not fits_network(patch_size):
         raise UserError(f"patch_size {patch_size}: expected a multiple of {PATCH_MULTIPLE}")
     pairs, faults = find_pairs(folder)
-    held, unreadable = _classes_held(pairs, patch_size)
+    held, unreadable = _pixels_held(pairs, patch_size)
     faults += unreadable
     if faults and (not skip_faulty or not held):
         what = "mend them, or leave these pictures out with --skip-faulty" if held else "nothing is left"
         raise UserError("\n".join([f"{len(faults)} faulty picture(s) in {folder}; {what}:", *faults]))
     recipe = {"what": "wsss4luad", "patch_size": patch_size, "seed": seed, "left_out": faults}
     out = claim_folder(out, recipe, overwrite=overwrite)
-    names = [pair.image.stem for pair in held]
-    splits = split_groups(names, list(held.values()), SPLIT_FRACTIONS, seed)
+    splits = _splits(np.stack(list(held.values())), seed)
     write_classes(out, CLASSES)
 
     def write(pair: Pair, split: Split) -> list[PatchRow]:
@@ -127,21 +128,35 @@ def _pictures(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.suffix.lower() == ".png" and path.name[0] != "."]
 
 
-def _classes_held(pairs: list[Pair], patch_size: int) -> tuple[dict[Pair, int], list[str]]:
-    """Which classes each usable picture holds, as a number of bits, and the faults of the others."""
+def _pixels_held(pairs: list[Pair], patch_size: int) -> tuple[dict[Pair, np.ndarray], list[str]]:
+    """Pixels of each class f64[C] of each usable picture, and the faults of the others."""
 
-    def read(pair: Pair) -> int | str:
+    def read(pair: Pair) -> np.ndarray | str:
         try:
             mask = _read_pair(pair, patch_size)[1]
         except UserError as error:
             return str(error)
-        return sum(1 << code for code in CLASSES.pixel_values if (mask == code).any())
+        return np.bincount(mask.reshape(-1), minlength=256)[: len(CLASSES)].astype(float)
 
     with ThreadPoolExecutor(usable_cores()) as pool:
         found = list(track(pool.map(read, pairs), "reading", total=len(pairs), unit="pictures"))
     each = list(zip(pairs, found, strict=True))
-    good = {pair: bits for pair, bits in each if isinstance(bits, int)}
+    good = {pair: pixels for pair, pixels in each if not isinstance(pixels, str)}
     return good, [fault for _, fault in each if isinstance(fault, str)]
+
+
+def _splits(pixels: np.ndarray, seed: int) -> list[Split]:
+    """The split of each picture, so that each has its share of the pixels f64[N,C] of each class.
+
+    Raises:
+      UserError: there are fewer pictures than splits.
+    """
+    if len(pixels) < len(SPLITS):
+        raise UserError(f"{len(pixels)} picture(s) cannot be split into {', '.join(SPLITS)}")
+    counts = np.column_stack([pixels, np.maximum(pixels.sum(1), 1)])
+    free = np.full(len(counts), FREE)
+    where = assigned(counts, np.array(SPLIT_FRACTIONS), np.random.default_rng(seed), free)
+    return [SPLITS[number] for number in where]
 
 
 def _read_pair(pair: Pair, patch_size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -159,9 +174,8 @@ def _read_pair(pair: Pair, patch_size: int) -> tuple[np.ndarray, np.ndarray]:
         faults.append(f"{pair.image} is {_size(image)}; expected {patch_size} pixels a side at least")
     if image is not None and mask is not None and image.shape[:2] != mask.shape:
         faults.append(f"{pair.mask} is {_size(mask)}, its picture {_size(image)}")
-    known = (*CLASSES.pixel_values, CLASSES.ignore_value)
-    if mask is not None and not np.isin(mask, known).all():
-        others = sorted({int(value) for value in np.unique(mask)} - {*known})
+    others = [] if mask is None else sorted({*np.unique(mask).tolist()} - KNOWN)
+    if others:
         said = ", ".join(map(str, others[:5]))
         faults.append(f"{pair.mask} holds the value(s) {said}; expected 0 to 3, as published")
     if faults or image is None or mask is None:

@@ -95,8 +95,8 @@ def _worth(
     masks, labels = float(here["n_mask"].median()), float(here["n_label"].median())
 
     def made(equal: float = np.nan, low: float = np.nan, high: float = np.nan, reason: str = "") -> Worth:
-        prices = (_price(labels, one - masks) for one in (equal, high, low))
-        return Worth(*name, masks, labels, equal, low, high, *prices, reason)
+        price, price_low, price_high = (_price(labels, one - masks) for one in (equal, high, low))
+        return Worth(*name, masks, labels, equal, low, high, price, price_low, price_high, reason)
 
     reached = curve.reaching(mean[[row]])[0]
     each = redrawn.reaching(drawn[:, row])

@@ -1,4 +1,5 @@
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def published(tmp_path):
 def test_training_pictures_are_cut_and_the_others_stay_whole(published, tmp_path):
     made = prepare_wsss4luad(published, tmp_path / "out", patch_size=64)
     assert check_manifest(tmp_path / "out").ok
-    assert Counter(row.split for row in made.patches)["val"] == 4
+    assert {row.split for row in made.patches} == {"train", "val", "test"}
     tiles = Counter()
     for row in made.patches:
         picture, mask = read_image(row.image), read_mask(row.mask, CLASSES)
@@ -60,6 +61,16 @@ def test_a_label_is_the_set_of_what_the_mask_shows(published, tmp_path):
         tissue = held - {3}
         expected = min(tissue or held) if len(tissue) < 2 else IGNORE_LABEL
         assert row.label == expected
+
+
+def test_each_split_has_its_share_of_each_class(published, tmp_path):
+    made = prepare_wsss4luad(published, tmp_path / "out", patch_size=16)
+    pixels = {split: np.zeros(4) for split in ("train", "val", "test")}
+    for group, split in {(row.group, row.split) for row in made.patches}:
+        mask = read_mask(published / "mask" / f"{group}.png", CLASSES)
+        pixels[split] += np.bincount(mask.reshape(-1), minlength=4)[:4]
+    shares = pixels["train"] / sum(pixels.values())
+    assert (abs(shares - 0.5) < 0.1).all()
 
 
 def test_all_faults_come_at_once(published, tmp_path):
@@ -100,7 +111,7 @@ def test_what_is_no_such_data_set_is_refused(tmp_path):
 def test_the_command_says_what_is_in_the_splits(published, tmp_path, capsys):
     assert run(["prepare", "wsss4luad", str(published), str(tmp_path / "out"), "--patch-size", "64"]) == 0
     said = capsys.readouterr().out
-    assert "val: 4 patches of 4 pictures (tumour epithelium in 3" in said
+    assert re.search(r"val: (\d) patches of \1 pictures \(tumour epithelium in \d", said)
     assert "a picture is taken for a group" in said.lower()
 
 
@@ -110,5 +121,5 @@ def test_the_real_pictures(tmp_path):
     made = prepare_wsss4luad(REAL, tmp_path / "out")
     assert check_manifest(tmp_path / "out").ok
     assert len({row.group for row in made.patches}) == 98
-    assert len(made.of_split("train")) > 98 and len(made.of_split("val")) + len(made.of_split("test")) == 49
+    assert len(made.of_split("train")) > 98 and len(made.of_split("val")) + len(made.of_split("test")) > 30
     assert sum(len(row.allowed) > 2 for row in made.of_split("train")) > 20
