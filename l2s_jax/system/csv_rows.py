@@ -24,15 +24,20 @@ def replace_row(path: Path, row: dict[str, Any], key: str) -> None:
     Raises:
       UserError: the file has other columns, cannot be read or cannot be written.
     """
-    text = table_text(pd.DataFrame([row]))
+    replace_rows(path, [row], key)
+
+
+def replace_rows(path: Path, rows: Sequence[dict[str, Any]], key: str) -> None:
+    """`replace_row` for several rows of one key, which take the place of all earlier ones of it."""
+    text = table_text(pd.DataFrame(list(rows)))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.parent / f".{path.name}.lock"):
             if path.exists():
-                header, (new,), _ = read_text_rows(text, path)
+                header, new, _ = read_text_rows(text, path)
                 before = _rows_before(path, header)
                 at = header.index(key)
-                text = rows_text([header, *(old for old in before if old[at] != new[at]), new])
+                text = rows_text([header, *(old for old in before if old[at] != new[0][at]), *new])
             write_text(path, text)
     except OSError as error:
         raise unwritable(path, error) from error

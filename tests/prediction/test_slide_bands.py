@@ -209,7 +209,7 @@ def test_a_temperature_changes_probabilities_and_no_class(rng):
     )
     job = SlideJob(small, reader(image), image.shape[:2], Tiling(16, 8), 3, entropy=True)
     job = job._replace(sampled=(grid.rows, grid.columns))
-    jobs = job, job._replace(forward=smaller), job._replace(temperature=2.5)
+    jobs = job, job._replace(forward=smaller), job._replace(temperatures=(2.5,))
     codes, entropies, bands = zip(*map(joined, jobs), strict=True)
     plain, expected, found = (
         np.concatenate([band.sample.probabilities for band in one]).astype(int) for one in bands

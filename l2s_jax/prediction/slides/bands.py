@@ -131,23 +131,23 @@ def predict_bands(
       job: what is predicted.
       progress: is given the tiles and their number, and passes them on.
     """
-    for columns in column_strips(job.size[1], job.tiling.tile, job.classes):
+    for columns in column_strips(job.size[1], job.tiling.tile, job.channels):
         # Gone through twice, not kept: a large slide has millions of tiles.
         total = sum(len(run.columns) for run in tiles_over(job.size, job.tiling, job.area, columns))
         runs = tiles_over(job.size, job.tiling, job.area, columns)
         yield from _predict_strip(job, columns, progress(read_ahead(job, runs), total))
 
 
-def column_strips(width: int, tile: int, classes: int) -> list[tuple[int, int]]:
+def column_strips(width: int, tile: int, channels: int) -> list[tuple[int, int]]:
     """[first, last) columns of strips whose open rows fit into `MAX_OPEN_BYTES`; at least a tile wide."""
-    widest = max(tile, MAX_OPEN_BYTES // (4 * tile * classes))
+    widest = max(tile, MAX_OPEN_BYTES // (4 * tile * channels))
     return [(start, min(start + widest, width)) for start in range(0, width, widest)]
 
 
 def _predict_strip(job: SlideJob, columns: tuple[int, int], tiles: Iterable[Tile]) -> Iterator[Band]:
     """The bands of one strip. `total` and `weight` hold the rows from `first` on, a tile's height of them."""
     tile, width = job.tiling.tile, columns[1] - columns[0]
-    total = np.zeros((tile, width, job.classes), np.float32)
+    total = np.zeros((tile, width, job.channels), np.float32)
     weight = np.zeros((tile, width), np.float32)
     weights = tile_weights(tile, job.tiling.weighting)
     first = unread = 0
@@ -155,7 +155,7 @@ def _predict_strip(job: SlideJob, columns: tuple[int, int], tiles: Iterable[Tile
     for row, column, coarse in chain(_with_logits(job, tiles), [end]):
         while first < row:
             number = min(job.tiling.stride, row - first)
-            for part in _parts(number, width * job.classes):
+            for part in _parts(number, width * job.channels):
                 yield finish(job, columns, first + part.start, total[part], weight[part], unread)
                 unread = 0
             for rows in (total, weight):  # finished rows make way for new ones
@@ -176,7 +176,7 @@ def _parts(rows: int, logits: int) -> Iterator[slice]:
 
 
 def _with_logits(job: SlideJob, tiles: Iterable[Tile]) -> Iterator[tuple[int, int, np.ndarray | None]]:
-    """(row, column, f32[t/8,t/8,C]) of each tile, in order; None where the tile could not be read."""
+    """(row, column, f32[t/8,t/8,M*C]) of each tile, in order; None where the tile could not be read."""
     for chunk in batched(tiles, job.tiling.batch_size):
         images = [one.image for one in chunk if one.image is not None]
         logits = iter(job.forward(np.stack(images)).coarse_logits if images else ())
