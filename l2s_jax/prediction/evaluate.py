@@ -58,8 +58,9 @@ def evaluate(
     Where the run was trained on normalised stains, pictures of another reference or of none are normalised
     to it; those of a manifest with the run's own reference are so already and are left as they are.
 
-    Of several runs the mean of their probabilities is judged; `runs_alone` has what each reaches alone and how
-    far they disagree, see `ensemble_figures.member_figures`. None may have learned from the split's groups.
+    Of several runs the mean of their probabilities is judged; `runs_alone` has what each reaches alone and
+    how far they disagree, see `ensemble_figures.member_figures`. None may have learned from the split's
+    groups.
 
     Args:
       run: run folder, or a folder of runs that `train_many` made.

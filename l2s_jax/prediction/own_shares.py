@@ -12,7 +12,7 @@ import numpy as np
 from l2s_jax.prediction.metrics import spread
 
 FEWEST = 3
-"""Of two values an interval is thirty times as wide as they are apart, and rests on one difference alone."""
+"""Of two values an interval is 22 times as wide as they are apart, and rests on that one difference."""
 
 LEVEL = 0.95
 
