@@ -2,10 +2,10 @@
 
     python benchmarks/ensemble.py [--short] [--batch 20] [--device cpu|cuda] [--json FILE]
 
-A pyramidal JPEG slide is predicted by one network and by five of other weights, all random: their classes mean
-nothing, their time is true. `five_runs_vs_one` is the time of `l2s predict` as it is called (reading, networks,
-means, outlines, overlay, files), `five_runs_vs_one_classes` that of what it does tile by tile, from the file to
-classes and probabilities in memory, without what is written. Variants are processes of their own that take
+A pyramidal JPEG slide is predicted by one network and by five of other weights, all random: their classes
+mean nothing, their time is true. `five_runs_vs_one` is the time of all that `l2s predict` does with a slide
+(reading, networks, means, outlines, overlay, files), `five_runs_vs_one_classes` that of what it does tile by
+tile, from the file to classes and probabilities in memory. Variants are processes of their own that take
 turns; a ratio is of two turns that follow each other. `windows_read` says how often the slide was read.
 """
 
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import turns
 from inference import TILE, write_slide
+
 from train_step import CLASSES, MEAN, STD
 
 RUNS = {"one": 1, "five": 5}

@@ -1,8 +1,8 @@
 """`evaluate`: a trained run on one split of a manifest, and what makes its figures worth anything."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from l2s_jax.data.manifest import Classes
 from l2s_jax.figures.calibration import draw_reliability, draw_retained
 from l2s_jax.figures.drawing import draw_confusion, save_figure
 from l2s_jax.prediction.calibration import (
+    Tally,
     added,
     calibration_figures,
     cells_of,
@@ -21,11 +22,19 @@ from l2s_jax.prediction.calibration import (
 from l2s_jax.prediction.ensemble import load_runs, named_runs
 from l2s_jax.prediction.ensemble_figures import MemberTally, member_figures, member_lines
 from l2s_jax.prediction.joint import joint_answer, own_answers
-from l2s_jax.prediction.judging import EVALUATION, answers, figures, judge_one, write_evaluation
+from l2s_jax.prediction.judging import (
+    EVALUATION,
+    Judged,
+    Picture,
+    answers,
+    figures,
+    judge_one,
+    write_evaluation,
+)
 from l2s_jax.prediction.metrics import spread_text
 from l2s_jax.prediction.predictor import Predictor
 from l2s_jax.prediction.split import OpenedSplit, open_split
-from l2s_jax.prediction.tiles import Weighting
+from l2s_jax.prediction.tiles import Answer, Weighting
 from l2s_jax.runs.folder import read_run_config
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.outputs import Source, publishing, require_replaceable, source_of
@@ -107,28 +116,8 @@ def evaluate(
             f"the run's temperature was fitted on {fitted_on} of these groups, so the figures of its "
             "calibration are optimistic"
         )
-    judged, temperatures = [], predictor.temperatures
-    calibrated = any(one.calibration is not None for one in predictor.each)
-    # Views are averaged as probabilities of one temperature: what they were at another is not known then.
-    comparable = calibrated and views == "one"
-    tally = uncalibrated = empty_tally(len(classes))
-    of_members = MemberTally(len(runs), len(classes))
     seen = answers(predictor.forward, opened.pictures, tiling)
-    for picture, answer in track(seen, "evaluating", len(opened.rows), "pictures"):
-        temperature, plain = temperatures[0], answer
-        if predictor.members:
-            alone = [judge_one(picture, one, len(classes)) for one in own_answers(answer, len(runs))]
-            plain = joint_answer(answer, (1.0,) * len(runs))[0] if comparable else answer
-            answer, said = joint_answer(answer, temperatures)
-            of_members.add(picture, answer, said, alone)
-            temperature = 1.0
-        judged.append(judge_one(picture, answer, len(classes)))
-        if picture.mask is None:
-            continue
-        for cells in cells_of(answer, picture.mask):
-            tally = added(tally, cells, temperature)
-        for cells in cells_of(plain, picture.mask) if comparable else ():
-            uncalibrated = added(uncalibrated, cells)
+    sums = _judge(predictor, track(seen, "evaluating", len(opened.rows), "pictures"))
     context: dict[str, Any] = {
         "run": str(runs[0]),
         "manifest": str(manifest),
@@ -142,25 +131,63 @@ def evaluate(
     context |= {"unfinished": predictor.unfinished} if predictor.unfinished else {}
     context |= {"stride": tiling.stride, "weighting": weighting, "stain": opened.stain}
     context |= {"groups_near_trained_ones": opened.near}
-    result = figures(judged, classes)
-    result["calibration"] = calibration_figures(tally, classes.names, temperatures[0]) | {
-        "calibrated": calibrated,
+    result = figures(sums.judged, classes)
+    temperatures = predictor.temperatures
+    result["calibration"] = calibration_figures(sums.tally, classes.names, temperatures[0]) | {
+        "calibrated": _is_calibrated(predictor),
         "groups_fitted_on": fitted_on,
-        "without_temperature": overall(uncalibrated if comparable else tally)
-        if comparable or not calibrated
-        else None,
+        "without_temperature": None if sums.uncalibrated is None else overall(sums.uncalibrated),
     }
     if predictor.members:
         result["calibration"]["temperature"] = list(temperatures)
-        result["runs_alone"] = member_figures(of_members, [str(one) for one in runs])
-    result["retained"] = retained_figures(tally, classes.names)
+        result["runs_alone"] = member_figures(sums.of_members, [str(one) for one in runs])
+    result["retained"] = retained_figures(sums.tally, classes.names)
     with publishing(folder, sources) as stage:
-        write_evaluation(stage, judged, result, classes, context)
+        write_evaluation(stage, sums.judged, result, classes, context)
         _draw(stage, result, classes, split)
     for line in figure_lines(result):
         say(line)
     say(f"written to {folder}")
     return result
+
+
+class Sums(NamedTuple):
+    """What comes of all pictures of a split."""
+
+    judged: list[Judged]
+    tally: Tally
+    uncalibrated: Tally | None  # at temperature 1; None where that is not known
+    of_members: MemberTally
+
+
+def _judge(predictor: Predictor, seen: Iterable[tuple[Picture, Answer]]) -> Sums:
+    classes, temperatures = len(predictor.classes), predictor.temperatures
+    judged, of_members = [], MemberTally(len(temperatures), classes)
+    tally = uncalibrated = empty_tally(classes)
+    for picture, answer in seen:
+        temperature, plain = temperatures[0], answer
+        if predictor.members:
+            alone = [judge_one(picture, one, classes) for one in own_answers(answer, len(temperatures))]
+            plain = joint_answer(answer, (1.0,) * len(temperatures))[0]
+            answer, said = joint_answer(answer, temperatures)
+            of_members.add(picture, answer, said, alone)
+            temperature = 1.0
+        judged.append(judge_one(picture, answer, classes))
+        if picture.mask is None:
+            continue
+        for cells in cells_of(answer, picture.mask):
+            tally = added(tally, cells, temperature)
+        for cells in cells_of(plain, picture.mask) if _is_calibrated(predictor) else ():
+            uncalibrated = added(uncalibrated, cells)
+    if not _is_calibrated(predictor):
+        return Sums(judged, tally, tally, of_members)
+    # Views are averaged as probabilities of one temperature: what they were at another is not known then.
+    return Sums(judged, tally, uncalibrated if predictor.views == "one" else None, of_members)
+
+
+def _is_calibrated(predictor: Predictor) -> bool:
+    """Whether a temperature was fitted for one of the runs at least."""
+    return any(one.calibration is not None for one in predictor.each)
 
 
 def figures_folder(runs: Sequence[Path], out: str | Path | None, name: str) -> Path:

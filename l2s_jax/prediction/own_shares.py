@@ -4,12 +4,15 @@ Runs share their data and their recipe, so what all get wrong in the same way do
 differ: an interval says where another such run would lie, not where the truth is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from l2s_jax.prediction.metrics import spread
+from l2s_jax.system.csv_rows import remove_rows, replace_rows
+from l2s_jax.system.outputs import begin_table, read_record
 
 FEWEST = 3
 """Of two values an interval is 22 times as wide as they are apart, and rests on that one difference."""
@@ -49,3 +52,33 @@ def too_few_text(runs: int) -> str:
     if runs >= FEWEST:
         return ""
     return f"no interval is given for {runs} runs, since it takes {FEWEST}; their own values stand beside"
+
+
+def table_columns(key: str, unit: str) -> list[str]:
+    """Columns of a table of what runs find alone: what the rows are of, the class, the figures."""
+    return [key, "class", unit, *COLUMNS[1:]]
+
+
+def keep_own_shares(
+    path: Path, key: str, value: str, unit: str, found: Mapping[str, Mapping[str, Any]] | None
+) -> None:
+    """Puts a row a class into a table, in place of earlier rows of the same slide or picture.
+
+    Args:
+      path: the table.
+      key: its first column.
+      value: of the rows in it.
+      unit: the column of what all runs find together.
+      found: class to record of `own_shares`; None of one run, by which earlier rows are true no more.
+    """
+    if found is None:
+        if read_record(path.parent).get(path.name):
+            remove_rows(path, key, value)
+        return
+    begin_table(path)
+    names = table_columns(key, unit)
+    rows = [
+        dict(zip(names, (value, name, *(one[column] for column in COLUMNS)), strict=True))
+        for name, one in found.items()
+    ]
+    replace_rows(path, rows, key)

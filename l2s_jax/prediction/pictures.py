@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,7 +15,7 @@ from l2s_jax.data.manifest import Classes
 from l2s_jax.data.pictures import read_image, write_png
 from l2s_jax.figures.drawing import overlay
 from l2s_jax.prediction.joint import Joint, in_bytes, mean_label, picture_joint
-from l2s_jax.prediction.own_shares import COLUMNS, own_shares
+from l2s_jax.prediction.own_shares import keep_own_shares, own_shares, table_columns
 from l2s_jax.prediction.predictor import Predictor
 from l2s_jax.prediction.scales import require_picture_scale
 from l2s_jax.prediction.slides.options import SlideOptions
@@ -22,7 +23,7 @@ from l2s_jax.prediction.slides.outputs import map_paths, write_disagreement, wri
 from l2s_jax.prediction.stains import in_stains_of_run
 from l2s_jax.prediction.tiles import predict_picture
 from l2s_jax.slides.row_file import RowFile, scratch_picture, write_block
-from l2s_jax.system.csv_rows import replace_row, replace_rows
+from l2s_jax.system.csv_rows import replace_row
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import atomic_path, sha256_of_file
 from l2s_jax.system.outputs import (
@@ -40,7 +41,7 @@ Say = Callable[[str], None]
 
 FRACTIONS_FILE = "fractions.csv"
 FRACTIONS_OF_RUNS = "fractions_of_runs.csv"
-OF_RUNS_COLUMNS = ["image", "class", "fraction", *COLUMNS[1:]]
+OF_RUNS_COLUMNS = table_columns("image", "fraction")
 
 
 def picture_outputs(path: Path, out: Path, maps: SlideOptions) -> list[Path]:
@@ -102,8 +103,8 @@ def predict_one(path: Path, out: Path, predictor: Predictor, key: str, maps: Sli
         if said is not None:
             _write_maps(map_paths(stage, path.stem, maps), said, path.stem, predictor)
         append_fractions(out / FRACTIONS_FILE, path.name, codes, int(label.argmax()), stain, classes)
-        if predictor.members and said is not None:
-            append_fractions_of_runs(out / FRACTIONS_OF_RUNS, path.name, said, classes)
+        own = fractions_of_runs(said, classes) if predictor.members and said is not None else None
+        keep_own_shares(out / FRACTIONS_OF_RUNS, "image", path.name, "fraction", own)
     return stain
 
 
@@ -201,15 +202,11 @@ def append_fractions(
     replace_row(path, row, "image")
 
 
-def append_fractions_of_runs(path: Path, name: str, said: Joint, classes: Classes) -> None:
-    """Adds a picture's rows to fractions_of_runs.csv: the share that runs find alone, a row a class."""
-    rows = []
-    for code, title in enumerate(classes.names):
-        shares = (said.own_codes == code).mean((1, 2)).tolist()
-        one = own_shares(shares, float((said.codes == code).mean()), 1.0)
-        rows.append(
-            {"image": name, "class": title, "fraction": one["together"]}
-            | {key: one[key] for key in COLUMNS[1:]}
+def fractions_of_runs(said: Joint, classes: Classes) -> dict[str, dict[str, Any]]:
+    """The share of a picture that each of several runs finds alone, by class; see `own_shares`."""
+    return {
+        name: own_shares(
+            (said.own_codes == code).mean((1, 2)).tolist(), float((said.codes == code).mean()), 1.0
         )
-    begin_table(path)
-    replace_rows(path, rows, "image")
+        for code, name in enumerate(classes.names)
+    }

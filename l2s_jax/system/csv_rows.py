@@ -43,6 +43,30 @@ def replace_rows(path: Path, rows: Sequence[dict[str, Any]], key: str) -> None:
         raise unwritable(path, error) from error
 
 
+def remove_rows(path: Path, key: str, value: str) -> None:
+    """Takes the rows of a key out of a CSV file, where there is one, since they are true no more.
+
+    Args:
+      path: the file.
+      key: the column that tells rows apart.
+      value: that the rows have in it.
+
+    Raises:
+      UserError: it cannot be read or written, or has no such column.
+    """
+    try:
+        with FileLock(path.parent / f".{path.name}.lock"):
+            if not path.exists():
+                return
+            header, rows, _ = read_text_rows(decoded(path.read_bytes(), path), path, (key,))
+            at = header.index(key)
+            kept = [row for row in rows if row[at] != value]
+            if len(kept) < len(rows):
+                write_text(path, rows_text([header, *kept]))
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
 def _rows_before(path: Path, header: list[str]) -> list[list[str]]:
     try:
         found, before, _ = read_text_rows(decoded(path.read_bytes(), path), path)

@@ -1,4 +1,4 @@
-"""Several runs taken together: pictures, slides and splits, against each run by itself; and what is refused."""
+"""Several runs taken together: pictures, slides, splits, against each run alone; and what is refused."""
 
 import json
 import shutil
@@ -20,6 +20,7 @@ from l2s_jax.phantom.patches import phantom_slide
 from l2s_jax.phantom.slide_writing import write_pyramidal_slide
 from l2s_jax.prediction.ensemble import load_runs, named_runs, together
 from l2s_jax.prediction.evaluate import evaluate
+from l2s_jax.prediction.metrics import confusion_matrix, summary
 from l2s_jax.prediction.predict import predict
 from l2s_jax.prediction.predictor import load_predictor
 from l2s_jax.prediction.slides import predict as slide_prediction
@@ -232,10 +233,12 @@ def test_a_split_is_judged_by_the_mean_and_by_each_run(runs, phantom, tmp_path):
     assert found["calibration"]["without_temperature"]["nll"] == pytest.approx(
         -np.log(truth).mean(), rel=1e-4
     )
-    alone = [
-        evaluate(run, phantom, out=tmp_path / f"{number}", batch_size=8, say=quiet)["pooled"]["macro_f1"]
-        for number, run in enumerate(runs)
-    ]
+    alone = []
+    for one in own:
+        matrices = [
+            confusion_matrix(*pair, 4) for pair in zip(masks, map(enlarge, one.argmax(-1)), strict=True)
+        ]
+        alone.append(summary(np.sum(matrices, 0))["macro_f1"])
     assert [one["macro_f1"] for one in found["runs_alone"]["runs"]] == pytest.approx(alone)
     assert found["runs_alone"]["spread"]["macro_f1"]["mean"] == pytest.approx(np.mean(alone))
     wrong = np.stack([enlarge(one) for one in mutual])[codes != masks].mean()
@@ -246,7 +249,7 @@ def test_a_split_is_judged_by_the_mean_and_by_each_run(runs, phantom, tmp_path):
     assert written["runs"] == list(map(str, runs)) and written["runs_alone"]["doubt"]["unit"] == "nats"
 
 
-def test_views_are_the_mean_over_turns_of_each_run(runs, phantom, tmp_path):
+def test_views_are_the_mean_over_turns(runs, phantom, tmp_path):
     row = read_manifest(phantom).of_split("test")[0]
     options = {"views": "turns", "slides": SlideOptions(probabilities=True), "batch_size": 8}
     out = predict(runs[2], [row.image], tmp_path / "one", say=quiet, **options)
@@ -263,6 +266,10 @@ def test_views_are_the_mean_over_turns_of_each_run(runs, phantom, tmp_path):
     looks = {views: load_predictor(runs[2], None, "gaussian", 8, views=views).identity
              for views in ("one", "turns", "shifts")}  # fmt: skip
     assert len(set(looks.values())) == 3 and looks["one"] == one.identity
+
+
+@pytest.mark.slow
+def test_views_and_runs_are_judged_together(runs, phantom, tmp_path):
     lines = []
     found = evaluate(
         runs[2],
@@ -283,6 +290,7 @@ def reference(run, matrix, digest):
     save_reference(run / STAIN, fit, "somewhere", digest * 64)
 
 
+@pytest.mark.slow
 def test_each_run_sees_its_own_stains(runs, phantom, tmp_path):
     stained = [shutil.copytree(run, tmp_path / f"stained{number}") for number, run in enumerate(runs)]
     one, other = (
@@ -313,6 +321,7 @@ def test_each_run_sees_its_own_stains(runs, phantom, tmp_path):
     assert alone == pytest.approx([one["pooled"]["accuracy"] for one in own])
 
 
+@pytest.mark.slow
 def test_slides_are_given_each_runs_own_stains(runs, slide, tmp_path):
     stained = [shutil.copytree(run, tmp_path / f"stained{number}") for number, run in enumerate(runs[:2])]
     reference(stained[0], np.array([[0.6, 0.2], [0.7, 0.9], [0.4, 0.4]]), "0")
@@ -355,6 +364,7 @@ def test_folds_are_not_judged_on_what_one_of_them_has_seen(runs, phantom, tmp_pa
         evaluate_slides(runs[0], [tmp_path / f"{name}.png"], more_runs=[other], out=tmp_path / "s", say=quiet)
 
 
+@pytest.mark.slow
 def test_slides_are_judged_by_several_runs(runs, slide, tmp_path):
     drawn = tmp_path / "drawn"
     drawn.mkdir()
@@ -406,7 +416,8 @@ def renamed(run):
 
 def without_background(run):
     path = run / "classes.toml"
-    path.write_text("".join(line for line in path.open() if not line.startswith("background =")))
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if not line.startswith("background =")))
     take_out_sum(run, "classes.toml")
 
 

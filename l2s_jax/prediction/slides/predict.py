@@ -166,8 +166,7 @@ def predict_slide(
         write_json(stage / about.name, record)
         append_areas(out / AREAS, record)
         append_quality(out / QUALITY, name, record["quality"])
-        if predictor.members:
-            append_areas_of_runs(out / AREAS_OF_RUNS, record)
+        append_areas_of_runs(out / AREAS_OF_RUNS, record)
     say(f"{title}: {record_text(record)}")
     for line in warnings(record):
         say(f"{title}: {line}")

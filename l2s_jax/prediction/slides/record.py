@@ -12,21 +12,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from l2s_jax.data.classes import Classes
-from l2s_jax.prediction.own_shares import COLUMNS, own_shares
+from l2s_jax.prediction.own_shares import keep_own_shares, own_shares, table_columns
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.prediction.stains import NOT_FOUND
 from l2s_jax.prediction.tiles import Tiling
 from l2s_jax.slides.marked import Part
 from l2s_jax.slides.overview import Tissue
 from l2s_jax.slides.slide import Slide
-from l2s_jax.system.csv_rows import replace_row, replace_rows
+from l2s_jax.system.csv_rows import replace_row
 from l2s_jax.system.files import parse_json
 from l2s_jax.system.outputs import begin_table
 from l2s_jax.types import IGNORE_PIXEL
 
 AREAS = "areas.csv"
 AREAS_OF_RUNS = "areas_of_runs.csv"
-OF_RUNS_COLUMNS = ["slide", "class", "mm2", *COLUMNS[1:]]
+OF_RUNS_COLUMNS = table_columns("slide", "mm2")
 
 Record = dict[str, Any]
 
@@ -171,11 +171,5 @@ def append_areas(path: Path, record: Record) -> None:
 
 
 def append_areas_of_runs(path: Path, record: Record) -> None:
-    """Puts the areas that several runs find alone into areas_of_runs.csv, a row a class, in mm2."""
-    begin_table(path)
-    rows = [
-        {"slide": record["name"], "class": name, "mm2": one["together"]}
-        | {key: one[key] for key in COLUMNS[1:]}
-        for name, one in record["areas_of_runs_mm2"].items()
-    ]
-    replace_rows(path, rows, "slide")
+    """Puts the areas in mm2 that several runs find alone into areas_of_runs.csv, a row a class."""
+    keep_own_shares(path, "slide", record["name"], "mm2", record.get("areas_of_runs_mm2"))
