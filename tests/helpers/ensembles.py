@@ -17,7 +17,7 @@ CALIBRATION = Calibration(
 )  # fmt: skip
 
 
-def sibling(run, folder, seed, amount=0.2):
+def sibling(run, folder, seed, amount=0.5):
     """A copy of a finished run whose weights another seed has changed a little."""
     shutil.copytree(run, folder)
     rng = np.random.default_rng(seed)

@@ -13,7 +13,7 @@ from helpers.commands import l2s
 from helpers.ensembles import plain_joint, sibling, softmax, with_temperature
 from helpers.runs import quiet, take_out_sum
 from helpers.slide_generator import smooth_picture
-from l2s_jax.data.manifest import STAIN, read_manifest, write_classes, write_patches
+from l2s_jax.data.manifest import STAIN, read_manifest
 from l2s_jax.data.pictures import read_image, read_mask, write_png
 from l2s_jax.models.forward import _forward
 from l2s_jax.phantom.patches import phantom_slide
@@ -27,13 +27,7 @@ from l2s_jax.prediction.slides import predict as slide_prediction
 from l2s_jax.prediction.slides.evaluate import evaluate_slides
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.prediction.tiles import enlarge, predict_picture
-from l2s_jax.runs.folder import (
-    FINISHED,
-    read_network_facts,
-    read_run_classes,
-    training_groups,
-    write_network_facts,
-)
+from l2s_jax.runs.folder import FINISHED, read_run_classes, training_groups
 from l2s_jax.runs.leaks import Leak
 from l2s_jax.slides.reading import read_window
 from l2s_jax.slides.sheets import Sheet
@@ -179,6 +173,7 @@ def test_a_slide_is_read_once_and_equals_its_runs_by_themselves(runs, slide, tmp
     assert any("finished before" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_one_run_has_a_probability_map_too_and_nothing_else_changes(runs, slide, tmp_path):
     plain, more = tmp_path / "plain", tmp_path / "more"
     predict(runs[2], [slide], plain, say=quiet, slides=SlideOptions(**SLIDE), batch_size=8)
@@ -209,6 +204,7 @@ def test_all_networks_run_one_program(runs):
     np.testing.assert_array_equal(said.coarse_logits[..., :4], first.forward(images).coarse_logits)
 
 
+@pytest.mark.slow
 def test_a_split_is_judged_by_the_mean_and_by_each_run(runs, phantom, tmp_path):
     lines = []
     options = {"out": tmp_path / "all", "batch_size": 8, "more_runs": runs[1:]}
@@ -228,7 +224,7 @@ def test_a_split_is_judged_by_the_mean_and_by_each_run(runs, phantom, tmp_path):
     truth = np.take_along_axis(of_pixels, masks[..., None].astype(int), -1)
     assert found["calibration"]["nll"] == pytest.approx(-np.log(truth).mean(), rel=1e-4)
     assert found["calibration"]["temperature"] == [1, 1, 2.5] and found["calibration"]["calibrated"]
-    plain = plain_joint([softmax(np.log(own[0])), own[1], softmax(2.5 * np.log(own[2]))])[0]
+    plain = plain_joint([own[0], own[1], softmax(2.5 * np.log(np.maximum(own[2], 1e-300)))])[0]
     truth = np.take_along_axis(np.stack([enlarge(one) for one in plain]), masks[..., None].astype(int), -1)
     assert found["calibration"]["without_temperature"]["nll"] == pytest.approx(
         -np.log(truth).mean(), rel=1e-4
@@ -249,6 +245,7 @@ def test_a_split_is_judged_by_the_mean_and_by_each_run(runs, phantom, tmp_path):
     assert written["runs"] == list(map(str, runs)) and written["runs_alone"]["doubt"]["unit"] == "nats"
 
 
+@pytest.mark.slow
 def test_views_are_the_mean_over_turns(runs, phantom, tmp_path):
     row = read_manifest(phantom).of_split("test")[0]
     options = {"views": "turns", "slides": SlideOptions(probabilities=True), "batch_size": 8}
@@ -316,7 +313,9 @@ def test_each_run_sees_its_own_stains(runs, phantom, tmp_path):
         stained[0], phantom, out=tmp_path / "e", more_runs=stained[1:], batch_size=8, say=lines.append
     )
     assert any("the manifest has no reference" in line and "as they are" in line for line in lines)
-    own = [evaluate(run, phantom, out=tmp_path / run.name, batch_size=8, say=quiet) for run in stained]
+    own = [
+        evaluate(run, phantom, out=tmp_path / f"own_{run.name}", batch_size=8, say=quiet) for run in stained
+    ]
     alone = [one["accuracy"] for one in found["runs_alone"]["runs"]]
     assert alone == pytest.approx([one["pooled"]["accuracy"] for one in own])
 
@@ -336,15 +335,6 @@ def test_slides_are_given_each_runs_own_stains(runs, slide, tmp_path):
     assert np.abs(first - second).max() > 20
 
 
-def fold_of(phantom, folder, tested):
-    """The phantom with other groups in test."""
-    manifest = read_manifest(phantom)
-    rows = [replace(row, split="test" if row.group in tested else "train") for row in manifest.patches]
-    write_classes(folder, manifest.classes)
-    write_patches(folder, manifest.classes, rows)
-    return folder
-
-
 def test_folds_are_not_judged_on_what_one_of_them_has_seen(runs, phantom, tmp_path):
     """The second run takes the part of another fold's: it has learned from what the first is tested on."""
     tested = {row.group for row in read_manifest(phantom).of_split("test")}
@@ -357,7 +347,6 @@ def test_folds_are_not_judged_on_what_one_of_them_has_seen(runs, phantom, tmp_pa
     message = str(caught.value)
     assert caught.value.run == other and caught.value.groups == (sorted(tested)[0],)
     assert f"not {runs[0]}, {runs[2]}, which can be taken here" in message and "l2s report" in message
-    evaluate(runs[0], phantom, more_runs=[runs[2]], out=tmp_path / "out", batch_size=8, say=quiet)
     with pytest.raises(Leak):
         name = sorted(training_groups(other))[-1]
         write_png(tmp_path / f"{name}.png", np.zeros((40, 40, 3), np.uint8))
@@ -384,6 +373,7 @@ def test_slides_are_judged_by_several_runs(runs, slide, tmp_path):
     assert found["runs"] == list(map(str, runs)) and found["temperatures"] == [1, 1, 2.5]
 
 
+@pytest.mark.slow
 def test_a_folder_of_seeds_stands_for_its_runs(runs, tmp_path, capsys):
     for number, run in zip((0, 10, 2), runs, strict=True):
         shutil.copytree(run, tmp_path / "five" / f"seed{number}")
@@ -401,46 +391,45 @@ def test_a_folder_of_seeds_stands_for_its_runs(runs, tmp_path, capsys):
     assert (tmp_path / "o/a_disagreement.ome.tif").is_file()
 
 
-def changed(run, folder, change):
-    """A copy of a run, something in it changed; its weights too, so that it is another network."""
-    copy = sibling(run, folder, 9)
-    change(copy)
-    return copy
+@pytest.fixture(scope="module")
+def alone(runs):
+    """The first two runs as they are used."""
+    return [load_predictor(run, None, "gaussian", 8) for run in runs[:2]]
 
 
-def renamed(run):
-    path = run / "classes.toml"
-    path.write_text(path.read_text().replace("adenoma", "polyp"))
-    take_out_sum(run, "classes.toml")
-
-
-def without_background(run):
-    path = run / "classes.toml"
-    lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(line for line in lines if not line.startswith("background =")))
-    take_out_sum(run, "classes.toml")
-
-
-def with_facts(**facts):
-    return lambda run: write_network_facts(run, replace(read_network_facts(run), **facts))
+def classes_of(one, **changes):
+    return one._replace(classes=replace(one.classes, **changes))
 
 
 @pytest.mark.parametrize(
     "change, message",
     [
-        (renamed, "has the classes .*polyp.*same order"),
-        (without_background, "takes none of its classes for background, .* 'background'"),
-        (with_facts(patch_size=64), "patches of 64 pixels, .* of 32"),
-        (with_facts(mpp=2.0), "trained at 2 um/px, .* at .*10% apart"),
-        (with_facts(mpp=None), "trained at an unknown scale"),
-        (lambda run: (run / FINISHED).unlink(), "is not finished.*must be finished"),
+        (
+            lambda one: classes_of(one, names=("a", "b", "c", "d")),
+            "has the classes a, b, c, d; .* same order",
+        ),
+        (
+            lambda one: classes_of(one, background=None),
+            "takes none of its classes for background, .* 'backgr",
+        ),
+        (lambda one: one._replace(tiling=one.tiling._replace(tile=64)), "patches of 64 pixels, .* of 32"),
+        (lambda one: one._replace(mpp=2.0), r"trained at 2 um/px, .* at .*10% apart"),
+        (lambda one: one._replace(mpp=None), "trained at an unknown scale"),
     ],
 )
-def test_runs_that_cannot_be_taken_together(trained, tmp_path, change, message):
-    other = changed(trained, tmp_path / "other", change)
+def test_runs_that_cannot_be_taken_together(alone, change, message):
+    first, other = (one._replace(mpp=1.0) for one in alone)
+    assert len(together([first, other]).members) == 2
     with pytest.raises(UserError, match=message) as caught:
-        load_runs([trained, other], None, "gaussian", 8, say=quiet)
-    assert str(other) in str(caught.value)
+        together([first, change(other)])
+    assert other.run in str(caught.value) and first.run in str(caught.value)
+
+
+def test_a_run_that_is_not_finished_is_not_taken_together(runs, tmp_path):
+    other = shutil.copytree(runs[1], tmp_path / "other")
+    (other / FINISHED).unlink()
+    with pytest.raises(UserError, match=f"the run {other} is not finished.*must be finished"):
+        load_runs([runs[0], other], None, "gaussian", 8, say=quiet)
 
 
 def test_runs_are_not_named_twice(trained, tmp_path):
