@@ -31,16 +31,21 @@ def joint(logits: np.ndarray, temperatures: Sequence[float]) -> Joint:
       logits: f32[M,C,N], of each network, averaged over tiles.
       temperatures: M, by which they are divided.
     """
-    scaled = logits / np.asarray(temperatures, np.float32)[:, None, None]
-    scaled -= scaled.max(1, keepdims=True)
-    odds = np.exp(scaled)
-    total = odds.sum(1)
-    own_entropy = np.log(total) - np.einsum("mcn,mcn->mn", odds, scaled) / total
-    odds /= total[:, None]
-    probabilities = odds.mean(0)
+    own_codes = most_likely(logits)
+    probabilities, own_entropy = np.zeros(logits.shape[1:], np.float32), np.zeros(logits.shape[2], np.float32)
+    for own, temperature in zip(logits, temperatures, strict=True):
+        scaled = own / np.float32(temperature)
+        scaled -= scaled.max(0)
+        odds = np.exp(scaled)
+        total = odds.sum(0)
+        scaled *= odds
+        own_entropy += np.log(total) - scaled.sum(0) / total
+        odds /= total
+        probabilities += odds
+    probabilities /= len(logits)
     entropy = -(probabilities * np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))).sum(0)
-    shared = np.maximum(entropy - own_entropy.mean(0), 0)
-    return Joint(probabilities, entropy, shared, most_likely(probabilities), most_likely(logits))
+    shared = np.maximum(entropy - own_entropy / len(logits), 0)
+    return Joint(probabilities, entropy, shared, most_likely(probabilities), own_codes)
 
 
 def most_likely(values: np.ndarray) -> np.ndarray:
@@ -49,7 +54,7 @@ def most_likely(values: np.ndarray) -> np.ndarray:
     codes = np.zeros(greatest.shape, np.uint8)
     for code in range(1, values.shape[-2]):
         here = values[..., code, :]
-        codes[here > greatest] = code
+        np.copyto(codes, code, where=here > greatest)
         np.maximum(greatest, here, out=greatest)
     return codes
 

@@ -147,7 +147,7 @@ def column_strips(width: int, tile: int, channels: int) -> list[tuple[int, int]]
 def _predict_strip(job: SlideJob, columns: tuple[int, int], tiles: Iterable[Tile]) -> Iterator[Band]:
     """The bands of one strip. `total` and `weight` hold the rows from `first` on, a tile's height of them."""
     tile, width = job.tiling.tile, columns[1] - columns[0]
-    total = np.zeros((tile, width, job.channels), np.float32)
+    total = np.zeros((job.networks, tile, width, job.classes), np.float32)
     weight = np.zeros((tile, width), np.float32)
     weights = tile_weights(tile, job.tiling.weighting)
     first = unread = 0
@@ -156,16 +156,17 @@ def _predict_strip(job: SlideJob, columns: tuple[int, int], tiles: Iterable[Tile
         while first < row:
             number = min(job.tiling.stride, row - first)
             for part in _parts(number, width * job.channels):
-                yield finish(job, columns, first + part.start, total[part], weight[part], unread)
+                yield finish(job, columns, first + part.start, total[:, part], weight[part], unread)
                 unread = 0
-            for rows in (total, weight):  # finished rows make way for new ones
+            for rows in (*total, weight):  # finished rows make way for new ones
                 rows[:-number] = rows[number:]
                 rows[-number:] = 0
             first += number
         if coarse is None:
             unread += 1
         else:
-            _add(total, weight, enlarge(coarse, job.enlargement), weights, column - columns[0])
+            logits = [enlarge(one, job.enlargement) for one in np.split(coarse, job.networks, -1)]
+            _add(total, weight, logits, weights, column - columns[0])
 
 
 def _parts(rows: int, logits: int) -> Iterator[slice]:
@@ -184,10 +185,13 @@ def _with_logits(job: SlideJob, tiles: Iterable[Tile]) -> Iterator[tuple[int, in
             yield one.row, one.column, None if one.image is None else next(logits)
 
 
-def _add(total: np.ndarray, weight: np.ndarray, logits: np.ndarray, weights: np.ndarray, column: int) -> None:
+def _add(
+    total: np.ndarray, weight: np.ndarray, logits: list[np.ndarray], weights: np.ndarray, column: int
+) -> None:
     """Adds a tile's logits at a column of the strip; what lies beyond the strip is left to its neighbour."""
     tile = len(weights)
-    low, high = max(column, 0), min(column + tile, total.shape[1])
+    low, high = max(column, 0), min(column + tile, weight.shape[1])
     part = np.s_[:, low - column : high - column]
-    total[:, low:high] += logits[part] * weights[part][..., None]
+    for sums, one in zip(total, logits, strict=True):
+        sums[:, low:high] += one[part] * weights[part][..., None]
     weight[:, low:high] += weights[part]
