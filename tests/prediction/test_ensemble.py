@@ -94,6 +94,10 @@ def test_a_picture_has_the_mean_probabilities_and_the_disagreement_of_its_runs(r
     assert any("1 pictures were finished before" in line for line in lines)
     predict(runs[0], [tmp_path / "a.png"], out, say=lines.append, batch_size=8, more_runs=runs[1:2])
     assert any("predicted anew" in line for line in lines) and any("no interval" in line for line in lines)
+    two = pd.read_csv(out / "fractions_of_runs.csv")
+    assert set(two["n"]) == {2} and two[["next_low", "next_high"]].isna().all(axis=None) and len(two) == 4
+    predict(runs[0], [tmp_path / "a.png"], out, say=quiet, batch_size=8)
+    assert not len(pd.read_csv(out / "fractions_of_runs.csv"))  # what runs say together is there no more
 
 
 @pytest.fixture(scope="module")
