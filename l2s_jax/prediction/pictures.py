@@ -123,10 +123,10 @@ def _write_maps(paths: dict[str, Path], said: Joint, name: str, predictor: Predi
             pictures = [on_disk(one) for one in shares]
             write_probabilities(paths["probabilities"], pictures, predictor.mpp, name, classes)
         if "disagreement" in paths:
-            both = (in_bytes(one, len(classes)) for one in (said.mutual_information, said.entropy))
-            of_runs = (on_disk(one) for one in both)
+            both = said.mutual_information, said.entropy
+            doubt = [on_disk(in_bytes(one, len(classes))) for one in both]
             path, runs = paths["disagreement"], len(predictor.members)
-            write_disagreement(path, *of_runs, predictor.mpp, name, classes, runs)
+            write_disagreement(path, doubt, predictor.mpp, name, classes, runs)
 
 
 NEW = "are new"

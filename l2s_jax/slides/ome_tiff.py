@@ -104,7 +104,7 @@ def _write(
     pictures: Sequence[RowFile],
     mpp: float | None,
     *,
-    metadata: Mapping[str, Any] | None,
+    metadata: dict[str, Any] | None,
     description: bytes | None = None,
     **options: Any,
 ) -> None:

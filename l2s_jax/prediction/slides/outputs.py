@@ -75,19 +75,18 @@ def write_probabilities(
 
 def write_disagreement(
     path: Path,
-    mutual_information: RowFile,
-    entropy: RowFile,
+    doubt: Sequence[RowFile],
     mpp: float | None,
     name: str,
     classes: Classes,
     runs: int,
 ) -> None:
-    """Writes how far runs disagree, and all doubt, as the channels of an OME-TIFF."""
+    """Writes mutual information and predictive entropy, in this order, as the channels of an OME-TIFF."""
     text = (
         f"of the mean probabilities of {runs} runs, 0..255 for 0..ln {len(classes)} (nats): mutual "
         "information of class and run, the doubt that comes from disagreement; predictive entropy, all of it"
     )
-    channels = {"mutual information": mutual_information, "predictive entropy": entropy}
+    channels = dict(zip(("mutual information", "predictive entropy"), doubt, strict=True))
     write_channels(path, channels, mpp, name=f"{name} disagreement", description=text)
 
 

@@ -269,7 +269,7 @@ def _write_maps(outputs: dict[str, Path], made: Scratch, mpp: float, name: str, 
         write_probabilities(outputs["probabilities"], made.probabilities, mpp, name, classes)
     if made.mutual_information is not None and made.entropy is not None:
         of_runs = made.mutual_information, made.entropy
-        write_disagreement(outputs["disagreement"], *of_runs, mpp, name, classes, len(predictor.members))
+        write_disagreement(outputs["disagreement"], of_runs, mpp, name, classes, len(predictor.members))
 
 
 def make_job(
