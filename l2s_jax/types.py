@@ -38,6 +38,8 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 Enlargement = Literal["nearest", "bilinear"]
 """How low-resolution logits become those of pixels: each cell is a square of them, as in the paper, or they
 are interpolated between the centres of cells, so that outlines do not run along cells."""
+Views = Literal["one", "turns", "shifts"]
+"""How a network looks at a tile: once, or at its eight turns and flips, or at 25 shifted and turned views."""
 
 
 class Batch(NamedTuple):

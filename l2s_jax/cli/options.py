@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 import tyro
 
 from l2s_jax.slides.annotations.choices import Undrawn, Untouched
+from l2s_jax.types import Views
 
 Config = Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")]
 Manifest = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MANIFEST")]
@@ -74,6 +75,22 @@ class TilingOptions:
     """How the pixels of overlapping tiles count."""
     batch_size: int = 20
     """Tiles a batch; does not change the result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleOptions:
+    """Several runs taken together, and several looks at each tile: the mean of their probabilities."""
+
+    more_runs: tuple[Path, ...] = ()
+    """Runs beside RUN: other seeds, folds, any of the same classes, background, scale and patch size. All
+    that follows is taken for a run. A folder that `train --seeds` made stands for all its runs."""
+    views: Views = "one"
+    """Look at each tile once; or at its eight turns and flips; or at 25 shifted and turned views."""
+
+    def taken(self) -> str:
+        """Where words may have gone that are missed; "" where they cannot."""
+        named = ", ".join(map(str, self.more_runs))
+        return f". What follows --more-runs was taken for runs: {named}" if self.more_runs else ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from l2s_jax.cli.options import (
+    EnsembleOptions,
     JaxCommand,
     Manifest,
     Run,
@@ -115,7 +116,7 @@ class Train(JaxCommand, DeviceOptions, SeedsOptions, TrainConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(JaxCommand, TilingOptions):
+class Evaluate(JaxCommand, EnsembleOptions, TilingOptions):
     """Measure a run on one split of a manifest: F1, IoU, accuracy, confusion matrix, calibration."""
 
     folder: Run
@@ -125,7 +126,7 @@ class Evaluate(JaxCommand, TilingOptions):
     split: Split = "test"
     """Which rows of the manifest."""
     out: Path | None = None
-    """Where the figures go; RUN/evaluation/SPLIT by default."""
+    """Where the figures go; RUN/evaluation/SPLIT by default, to be named for several runs."""
     any_scale: bool = False
     """Accept patches of another scale (more than 10% off) than those that the run was trained on."""
     allow_outside: bool = False
@@ -143,6 +144,7 @@ class Evaluate(JaxCommand, TilingOptions):
             out=self.out,
             any_scale=self.any_scale,
             allow_outside=self.allow_outside,
+            **self.values(EnsembleOptions),
             **self.values(TilingOptions),
         )
         return 0
@@ -177,7 +179,7 @@ class Calibrate(JaxCommand, TilingOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Predict(JaxCommand, SlideOptions, StainOptions, TilingOptions):
+class Predict(JaxCommand, EnsembleOptions, SlideOptions, StainOptions, TilingOptions):
     """Segment pictures and whole slides with a trained run: class maps, overlays, outlines, areas."""
 
     folder: Run
@@ -192,7 +194,7 @@ class Predict(JaxCommand, SlideOptions, StainOptions, TilingOptions):
     def run(self) -> int:
         """Predicts."""
         if not self.images:
-            raise UserError("no picture or slide named: l2s predict RUN IMAGE... --out FOLDER")
+            raise UserError(f"no picture or slide named: l2s predict RUN IMAGE... --out FOLDER{self.taken()}")
         self.set_up()
         from l2s_jax.prediction.predict import predict
 
@@ -203,6 +205,7 @@ class Predict(JaxCommand, SlideOptions, StainOptions, TilingOptions):
             stain=self.stain,
             any_scale=self.any_scale,
             slides=self.part(SlideOptions),
+            **self.values(EnsembleOptions),
             **self.values(TilingOptions),
         )
         return 0

@@ -8,6 +8,7 @@ import tyro
 
 from l2s_jax.cli.options import (
     Command,
+    EnsembleOptions,
     JaxCommand,
     NameOptions,
     Out,
@@ -150,7 +151,9 @@ def _require_heeded(options: AnnotationOptions, what: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateSlides(JaxCommand, SlideOptions, StainOptions, TilingOptions, NameOptions, UndrawnOptions):
+class EvaluateSlides(
+    JaxCommand, EnsembleOptions, SlideOptions, StainOptions, TilingOptions, NameOptions, UndrawnOptions
+):
     """Predict annotated slides and measure: F1, IoU and BACH score, per slide and pooled."""
 
     folder: Run
@@ -162,7 +165,7 @@ class EvaluateSlides(JaxCommand, SlideOptions, StainOptions, TilingOptions, Name
     predictions: Path | None = None
     """Folder of predictions; what is finished there is not done again. OUT/predictions by default."""
     out: Path | None = None
-    """Where the figures go; RUN/evaluation/slides by default."""
+    """Where the figures go; RUN/evaluation/slides by default, to be named for several runs."""
     allow_empty: bool = False
     """Accept annotations in which nothing is drawn: all of the slide is background."""
     trained_on: bool = False
@@ -173,7 +176,7 @@ class EvaluateSlides(JaxCommand, SlideOptions, StainOptions, TilingOptions, Name
     def run(self) -> int:
         """Predicts what is not predicted yet, and evaluates."""
         if not self.slides:
-            raise UserError("no slide named: l2s evaluate-slides RUN SLIDE...")
+            raise UserError(f"no slide named: l2s evaluate-slides RUN SLIDE...{self.taken()}")
         self.set_up()
         from l2s_jax.prediction.slides.evaluate import evaluate_slides
 
@@ -190,6 +193,7 @@ class EvaluateSlides(JaxCommand, SlideOptions, StainOptions, TilingOptions, Name
             options=self.part(SlideOptions),
             **self.values(NameOptions),
             **self.values(UndrawnOptions),
+            **self.values(EnsembleOptions),
             **self.values(TilingOptions),
         )
         return 0

@@ -61,7 +61,7 @@ def calibrate(
     if predictor.unfinished:
         raise UserError(f"{predictor.unfinished}. Finish it first: its network may still change")
     opened = open_split(
-        run, predictor, manifest, SPLIT, any_scale=any_scale, allow_outside=allow_outside, say=say
+        [run], predictor, manifest, SPLIT, any_scale=any_scale, allow_outside=allow_outside, say=say
     )
     rows = [row for row in opened.rows if row.mask is not None]
     if not rows:

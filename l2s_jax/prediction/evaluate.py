@@ -1,8 +1,8 @@
 """`evaluate`: a trained run on one split of a manifest, and what makes its figures worth anything."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from l2s_jax.data.manifest import Classes
 from l2s_jax.figures.calibration import draw_reliability, draw_retained
 from l2s_jax.figures.drawing import draw_confusion, save_figure
 from l2s_jax.prediction.calibration import (
+    Tally,
     added,
     calibration_figures,
     cells_of,
@@ -18,15 +19,27 @@ from l2s_jax.prediction.calibration import (
     overall,
     retained_figures,
 )
-from l2s_jax.prediction.judging import EVALUATION, answers, figures, judge_one, write_evaluation
+from l2s_jax.prediction.ensemble import load_runs, named_runs
+from l2s_jax.prediction.ensemble_figures import MemberTally, member_figures, member_lines
+from l2s_jax.prediction.joint import joint_answer, own_answers
+from l2s_jax.prediction.judging import (
+    EVALUATION,
+    Judged,
+    Picture,
+    answers,
+    figures,
+    judge_one,
+    write_evaluation,
+)
 from l2s_jax.prediction.metrics import spread_text
-from l2s_jax.prediction.predictor import Predictor, load_predictor
+from l2s_jax.prediction.predictor import Predictor
 from l2s_jax.prediction.split import OpenedSplit, open_split
-from l2s_jax.prediction.tiles import Weighting
+from l2s_jax.prediction.tiles import Answer, Weighting
 from l2s_jax.runs.folder import read_run_config
+from l2s_jax.system.errors import UserError
 from l2s_jax.system.outputs import Source, publishing, require_replaceable, source_of
 from l2s_jax.system.progress import track
-from l2s_jax.types import Split
+from l2s_jax.types import Split, Views
 
 Say = Callable[[str], None]
 
@@ -37,6 +50,8 @@ def evaluate(
     *,
     split: Split = "test",
     out: str | Path | None = None,
+    more_runs: Sequence[str | Path] = (),
+    views: Views = "one",
     stride: int | None = None,
     weighting: Weighting = "gaussian",
     batch_size: int = 20,
@@ -52,11 +67,18 @@ def evaluate(
     Where the run was trained on normalised stains, pictures of another reference or of none are normalised
     to it; those of a manifest with the run's own reference are so already and are left as they are.
 
+    Of several runs the mean of their probabilities is judged; `runs_alone` has what each reaches alone and
+    how far they disagree, see `ensemble_figures.member_figures`. None may have learned from the split's
+    groups.
+
     Args:
-      run: run folder.
+      run: run folder, or a folder of runs that `train_many` made.
       manifest: folder with `patches.csv` and `classes.toml`, of the same classes as the run's.
       split: which rows. On `train` the figures say how well the run remembers, not how good it is.
-      out: where metrics.json, the CSV files and confusion.png go; `RUN/evaluation/SPLIT` by default.
+      out: where metrics.json, the CSV files and confusion.png go; of one run `RUN/evaluation/SPLIT` by
+        default, of several it must be named.
+      more_runs: others that it is taken together with: of the same classes, background, scale and patch size.
+      views: how each network looks at each patch: once, or the mean over turns, or over shifted views too.
       stride: pixels between tiles of pictures larger than a patch; half a patch by default.
       weighting: how the pixels of overlapping tiles count.
       batch_size: patches a batch; does not change the result.
@@ -66,26 +88,27 @@ def evaluate(
 
     Raises:
       UserError: figures in `out` that are of another run, manifest or split, or were changed; other classes,
-        an empty split, or patches of another scale than the run's (see `scales`).
+        an empty split, patches of another scale than the run's (see `scales`), or runs that cannot be taken
+        together.
       Leak: patients and slides that the run has learned from.
     """
-    run = Path(run)
-    folder = Path(out) if out is not None else run / "evaluation" / split
+    runs = named_runs(run, more_runs)
+    folder = figures_folder(runs, out, split)
     sources = (
-        source_of(run, outputs=folder),
+        *(source_of(one, outputs=folder) for one in runs),
         source_of(manifest, outputs=folder),
         Source(f"the split {split}"),
     )
     require_replaceable(folder, EVALUATION, sources)
-    predictor = load_predictor(run, stride, weighting, batch_size)
+    predictor = load_runs(runs, stride, weighting, batch_size, views=views, say=say)
     if predictor.unfinished:
         say(f"warning: {predictor.unfinished}")
     classes, tiling = predictor.classes, predictor.tiling
     opened = open_split(
-        run, predictor, manifest, split, any_scale=any_scale, allow_outside=allow_outside, say=say
+        runs, predictor, manifest, split, any_scale=any_scale, allow_outside=allow_outside, say=say
     )
-    config = read_run_config(run)
-    if split == selection_split(config):
+    configs = [read_run_config(one) for one in runs]
+    if split in map(selection_split, configs):
         say(f"the run's epoch was chosen on the split {split}, so its figures are optimistic")
     fitted_on = _fitted_on(predictor, opened)
     if fitted_on:
@@ -93,34 +116,34 @@ def evaluate(
             f"the run's temperature was fitted on {fitted_on} of these groups, so the figures of its "
             "calibration are optimistic"
         )
-    judged = []
-    tally = uncalibrated = empty_tally(len(classes))
     seen = answers(predictor.forward, opened.pictures, tiling)
-    for picture, answer in track(seen, "evaluating", len(opened.rows), "pictures"):
-        judged.append(judge_one(picture, answer, len(classes)))
-        for cells in cells_of(answer, picture.mask) if picture.mask is not None else ():
-            tally = added(tally, cells, predictor.temperature)
-            if predictor.calibration is not None:
-                uncalibrated = added(uncalibrated, cells)
+    sums = _judge(predictor, track(seen, "evaluating", len(opened.rows), "pictures"))
     context: dict[str, Any] = {
-        "run": str(run),
+        "run": str(runs[0]),
         "manifest": str(manifest),
         "sha256": opened.contents.sha256,
         "split": split,
-        "selection": config.select,
+        "selection": configs[0].select,
     }
+    if predictor.members:
+        context |= {"runs": list(map(str, runs)), "selection": [one.select for one in configs]}
+    context |= {"views": views} if views != "one" else {}
     context |= {"unfinished": predictor.unfinished} if predictor.unfinished else {}
     context |= {"stride": tiling.stride, "weighting": weighting, "stain": opened.stain}
     context |= {"groups_near_trained_ones": opened.near}
-    result = figures(judged, classes)
-    result["calibration"] = calibration_figures(tally, classes.names, predictor.temperature) | {
-        "calibrated": predictor.calibration is not None,
+    result = figures(sums.judged, classes)
+    temperatures = predictor.temperatures
+    result["calibration"] = calibration_figures(sums.tally, classes.names, temperatures[0]) | {
+        "calibrated": _is_calibrated(predictor),
         "groups_fitted_on": fitted_on,
-        "without_temperature": overall(uncalibrated if predictor.calibration is not None else tally),
+        "without_temperature": None if sums.uncalibrated is None else overall(sums.uncalibrated),
     }
-    result["retained"] = retained_figures(tally, classes.names)
+    if predictor.members:
+        result["calibration"]["temperature"] = list(temperatures)
+        result["runs_alone"] = member_figures(sums.of_members, [str(one) for one in runs])
+    result["retained"] = retained_figures(sums.tally, classes.names)
     with publishing(folder, sources) as stage:
-        write_evaluation(stage, judged, result, classes, context)
+        write_evaluation(stage, sums.judged, result, classes, context)
         _draw(stage, result, classes, split)
     for line in figure_lines(result):
         say(line)
@@ -128,11 +151,60 @@ def evaluate(
     return result
 
 
+class Sums(NamedTuple):
+    """What comes of all pictures of a split."""
+
+    judged: list[Judged]
+    tally: Tally
+    uncalibrated: Tally | None  # at temperature 1; None where that is not known
+    of_members: MemberTally
+
+
+def _judge(predictor: Predictor, seen: Iterable[tuple[Picture, Answer]]) -> Sums:
+    classes, temperatures = len(predictor.classes), predictor.temperatures
+    judged, of_members = [], MemberTally(len(temperatures), classes)
+    tally = uncalibrated = empty_tally(classes)
+    for picture, answer in seen:
+        temperature, plain = temperatures[0], answer
+        if predictor.members:
+            alone = [judge_one(picture, one, classes) for one in own_answers(answer, len(temperatures))]
+            plain = joint_answer(answer, (1.0,) * len(temperatures))[0]
+            answer, said = joint_answer(answer, temperatures)
+            of_members.add(picture, answer, said, alone)
+            temperature = 1.0
+        judged.append(judge_one(picture, answer, classes))
+        if picture.mask is None:
+            continue
+        for cells in cells_of(answer, picture.mask):
+            tally = added(tally, cells, temperature)
+        for cells in cells_of(plain, picture.mask) if _is_calibrated(predictor) else ():
+            uncalibrated = added(uncalibrated, cells)
+    if not _is_calibrated(predictor):
+        return Sums(judged, tally, tally, of_members)
+    # Views are averaged as probabilities of one temperature: what they were at another is not known then.
+    return Sums(judged, tally, uncalibrated if predictor.views == "one" else None, of_members)
+
+
+def _is_calibrated(predictor: Predictor) -> bool:
+    """Whether a temperature was fitted for one of the runs at least."""
+    return any(one.calibration is not None for one in predictor.each)
+
+
+def figures_folder(runs: Sequence[Path], out: str | Path | None, name: str) -> Path:
+    """Where the figures of runs go. Raises `UserError` for several runs and no folder: none is theirs."""
+    if out is not None:
+        return Path(out)
+    if len(runs) > 1:
+        raise UserError("the figures of several runs belong into none of them: name a folder with --out")
+    return runs[0] / "evaluation" / name
+
+
 def _fitted_on(predictor: Predictor, opened: OpenedSplit) -> int:
-    """How many groups with a mask the run's temperature was fitted on."""
-    if predictor.calibration is None:
-        return 0
-    return len({row.group for row in opened.rows if row.mask is not None} & {*predictor.calibration.groups})
+    """How many groups with a mask the run's temperature was fitted on; one of several runs' counts too."""
+    fitted = {
+        group for one in predictor.each if one.calibration is not None for group in one.calibration.groups
+    }
+    return len({row.group for row in opened.rows if row.mask is not None} & fitted)
 
 
 def _draw(folder: Path, result: dict[str, Any], classes: Classes, split: Split) -> None:
@@ -142,9 +214,7 @@ def _draw(folder: Path, result: dict[str, Any], classes: Classes, split: Split) 
         save_figure(drawing, folder / "confusion.png")
     if result["calibration"]["n_pixels"]:
         calibration = result["calibration"]
-        how = (
-            f"temperature {calibration['temperature']:.3g}" if calibration["calibrated"] else "not calibrated"
-        )
+        how = temperature_text(calibration, ".3g") if calibration["calibrated"] else "not calibrated"
         panels = calibration["reliability"]
         save_figure(draw_reliability(panels, f"{split}, pixels, {how}"), folder / "reliability.png")
         drawing = draw_retained(result["retained"], classes.names, f"{split}, least sure pixels left out")
@@ -175,6 +245,8 @@ def figure_lines(result: dict[str, Any]) -> list[str]:
             result["classes"], result["per_class"]["f1"], result["per_class"]["iou"], strict=True
         ):
             lines.append(f"  {name}: F1 {f1:.4f}, IoU {iou:.4f}")
+    if result["n_masks"] and "runs_alone" in result:
+        lines += member_lines(result["runs_alone"])
     if result["calibration"]["n_pixels"]:
         lines += calibration_lines(result["calibration"], result["retained"])
     if result["classifier"]["n"]:
@@ -183,15 +255,21 @@ def figure_lines(result: dict[str, Any]) -> list[str]:
     return lines
 
 
+def temperature_text(calibration: dict[str, Any], form: str) -> str:
+    """The temperature of a run; of several, the lowest and the highest."""
+    found = calibration["temperature"]
+    if not isinstance(found, list):
+        return f"temperature {found:{form}}"
+    return f"temperatures {min(found):{form}} to {max(found):{form}}"
+
+
 def calibration_lines(calibration: dict[str, Any], retained: Sequence[dict[str, Any]]) -> list[str]:
     """Whether probabilities mean what they say, and what doubt is worth, in a few lines."""
     how = "not calibrated; l2s calibrate fits a temperature on validation masks"
     if calibration["calibrated"]:
         plain = calibration["without_temperature"]
-        how = (
-            f"calibrated with temperature {calibration['temperature']:.3f}; without it {plain['ece']:.4f} "
-            f"and {plain['brier']:.4f}"
-        )
+        how = f"calibrated with {temperature_text(calibration, '.3f')}"
+        how += f"; without it {plain['ece']:.4f} and {plain['brier']:.4f}" if plain else ""
     scores = ", ".join(f"{one['macro_f1']:.4f} without {one['left_out']:.0%}" for one in retained[1:])
     return [
         f"calibration error: {calibration['ece']:.4f} in {calibration['bins']} bins of confidence, Brier "

@@ -1,10 +1,12 @@
 """A trained network on plain pictures: class maps, overlays, shares of the classes."""
 
+import contextlib
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,10 +14,15 @@ from PIL import Image
 from l2s_jax.data.manifest import Classes
 from l2s_jax.data.pictures import read_image, write_png
 from l2s_jax.figures.drawing import overlay
+from l2s_jax.prediction.joint import Joint, in_bytes, mean_label, picture_joint
+from l2s_jax.prediction.own_shares import keep_own_shares, own_shares, table_columns
 from l2s_jax.prediction.predictor import Predictor
 from l2s_jax.prediction.scales import require_picture_scale
+from l2s_jax.prediction.slides.options import SlideOptions
+from l2s_jax.prediction.slides.outputs import map_paths, write_disagreement, write_probabilities
 from l2s_jax.prediction.stains import in_stains_of_run
 from l2s_jax.prediction.tiles import predict_picture
+from l2s_jax.slides.row_file import RowFile, scratch_picture, write_block
 from l2s_jax.system.csv_rows import replace_row
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import atomic_path, sha256_of_file
@@ -34,15 +41,18 @@ from l2s_jax.system.progress import track
 Say = Callable[[str], None]
 
 FRACTIONS_FILE = "fractions.csv"
+FRACTIONS_OF_RUNS = "fractions_of_runs.csv"
+OF_RUNS_COLUMNS = table_columns("image", "fraction")
 
 
-def picture_outputs(path: Path, out: Path) -> list[Path]:
-    """The files of one picture, beside its row in fractions.csv."""
-    return [out / f"{path.stem}.png", out / f"{path.stem}_overlay.png"]
+def picture_outputs(path: Path, out: Path, maps: SlideOptions) -> list[Path]:
+    """The files of one picture, beside its rows in the tables."""
+    plain = [out / f"{path.stem}.png", out / f"{path.stem}_overlay.png"]
+    return plain + list(map_paths(out, path.stem, maps).values())
 
 
 def predict_pictures_into(
-    paths: Sequence[Path], out: Path, predictor: Predictor, any_scale: bool, say: Say
+    paths: Sequence[Path], out: Path, predictor: Predictor, any_scale: bool, maps: SlideOptions, say: Say
 ) -> list[str]:
     """Segments pictures that are not finished; a message for each that failed."""
     remove_dead_stages(out)
@@ -52,13 +62,13 @@ def predict_pictures_into(
     told: Counter[str] = Counter()
     for path in track(paths, "predicting", unit="pictures"):
         try:
-            before = state_of(path, out, key, record)
+            before = state_of(path, out, key, record, maps)
             if before in (FINISHED, CORRECTED):
                 told[before] += 1
                 continue
             scales[require_picture_scale(path, predictor.mpp, any_scale)] += 1
             told[before] += 1
-            stains[predict_one(path, out, predictor, key)] += 1
+            stains[predict_one(path, out, predictor, key, maps)] += 1
         except UserError as error:
             failures.append(str(error))
     for state in (FINISHED, CORRECTED, OTHERWISE):
@@ -72,23 +82,53 @@ def predict_pictures_into(
     return failures
 
 
-def predict_one(path: Path, out: Path, predictor: Predictor, key: str) -> str:
+def predict_one(path: Path, out: Path, predictor: Predictor, key: str, maps: SlideOptions) -> str:
     """Segments a picture; how its stains were treated, in words.
 
     Raises:
       UserError: it cannot be read, an output was changed since it was made, or the folder cannot be written.
     """
     image, sources = read_image(path), (source_of(path, digest=True),)
-    names = [file.name for file in picture_outputs(path, out)]
+    names = [file.name for file in picture_outputs(path, out, maps)]
     require_replaceable(out, names, sources)
     seen, stain = in_stains_of_run(predictor, image)
     logits, class_logits = predict_picture(predictor.forward, seen, predictor.tiling)
-    codes, classes = logits.argmax(-1).astype(np.uint8), predictor.classes
+    said = picture_joint(logits, predictor.temperatures) if predictor.members or maps.probabilities else None
+    if predictor.members and said is not None:
+        codes, label = said.codes, mean_label(class_logits, len(predictor.members))
+    else:
+        codes, label = logits.argmax(-1).astype(np.uint8), class_logits
+    classes = predictor.classes
     with publishing(out, sources, key=key) as stage:
         write_class_png(stage / names[0], codes, classes)
         write_png(stage / names[1], overlay(image, codes, classes))
-        append_fractions(out / FRACTIONS_FILE, path.name, codes, int(class_logits.argmax()), stain, classes)
+        if said is not None:
+            _write_maps(map_paths(stage, path.stem, maps), said, path.stem, predictor)
+        append_fractions(out / FRACTIONS_FILE, path.name, codes, int(label.argmax()), stain, classes)
+        own = fractions_of_runs(said, classes) if predictor.members and said is not None else None
+        keep_own_shares(out / FRACTIONS_OF_RUNS, "image", path.name, "fraction", own)
     return stain
+
+
+def _write_maps(paths: dict[str, Path], said: Joint, name: str, predictor: Predictor) -> None:
+    """Writes what was asked for of a picture's probabilities and of the runs' disagreement."""
+    classes, (height, width) = predictor.classes, said.codes.shape
+    with contextlib.ExitStack() as stack:
+
+        def on_disk(values: np.ndarray) -> RowFile:
+            picture = stack.enter_context(scratch_picture(next(iter(paths.values())).parent, (height, width)))
+            write_block(picture, 0, 0, values)
+            return picture
+
+        if "probabilities" in paths:
+            shares = (said.probabilities * 255 + 0.5).astype(np.uint8)
+            pictures = [on_disk(one) for one in shares]
+            write_probabilities(paths["probabilities"], pictures, predictor.mpp, name, classes)
+        if "disagreement" in paths:
+            both = said.mutual_information, said.entropy
+            doubt = [on_disk(in_bytes(one, len(classes))) for one in both]
+            path, runs = paths["disagreement"], len(predictor.members)
+            write_disagreement(path, doubt, predictor.mpp, name, classes, runs)
 
 
 NEW = "are new"
@@ -97,9 +137,9 @@ CORRECTED = "were finished before and changed since; they are left as they are"
 OTHERWISE = "were predicted before with other options or by another run; predicted anew"
 
 
-def state_of(path: Path, out: Path, key: str, record: Record) -> str:
+def state_of(path: Path, out: Path, key: str, record: Record, maps: SlideOptions) -> str:
     """What there is of a picture's outputs: one of the four above."""
-    files = picture_outputs(path, out)
+    files = picture_outputs(path, out, maps)
     if not all(file.is_file() for file in files):
         return NEW
     digest, states = source_of(path, digest=True).digest, set()
@@ -162,3 +202,13 @@ def append_fractions(
     row |= {f"fraction {name}": count / codes.size for name, count in zip(classes.names, counts, strict=True)}
     begin_table(path)
     replace_row(path, row, "image")
+
+
+def fractions_of_runs(said: Joint, classes: Classes) -> dict[str, dict[str, Any]]:
+    """The share of a picture that each of several runs finds alone, by class; see `own_shares`."""
+    return {
+        name: own_shares(
+            (said.own_codes == code).mean((1, 2)).tolist(), float((said.codes == code).mean()), 1.0
+        )
+        for code, name in enumerate(classes.names)
+    }

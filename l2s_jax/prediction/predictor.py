@@ -7,6 +7,7 @@ from l2s_jax.data.classes import Classes
 from l2s_jax.data.manifest import STAIN
 from l2s_jax.models.forward import Forward, make_forward
 from l2s_jax.prediction.tiles import Tiling, Weighting, default_tiling
+from l2s_jax.prediction.views import with_views
 from l2s_jax.runs.calibration import Calibration, read_calibration
 from l2s_jax.runs.folder import read_run_classes, unfinished
 from l2s_jax.runs.network import load_network, network_digest
@@ -14,10 +15,11 @@ from l2s_jax.runs.records import has_kept
 from l2s_jax.stain.fit import StainFit
 from l2s_jax.stain.reference_file import load_reference
 from l2s_jax.system.errors import UserError
+from l2s_jax.types import Views
 
 
 class Predictor(NamedTuple):
-    """A trained network and how it is used."""
+    """A trained network and how it is used; or several, see `ensemble.together`."""
 
     forward: Forward
     classes: Classes
@@ -25,16 +27,33 @@ class Predictor(NamedTuple):
     mpp: float | None  # um/px of the patches that it was trained on
     reference: StainFit | None  # the stains that it was trained on; None: pictures are left as they are
     reference_sha256: str  # of the picture that they are from; "" without one
-    identity: str  # changes with the weights, the reference and the temperature
+    identity: str  # changes with the weights, the reference, the temperature and the views
     unfinished: str = ""  # that the run is not finished, in words; see `runs.folder.unfinished`
     without_background: str = ""  # that it has not learned what background is, in words
     network_sha256: str = ""  # of the weights and their scaling alone
-    calibration: Calibration | None = None  # None: none was fitted
+    calibration: Calibration | None = None  # None: none was fitted, or there are several networks
+    run: str = ""  # its folder
+    views: Views = "one"  # how each network looks at a tile
+    members: "tuple[Predictor, ...]" = ()  # of several, whose logits stand side by side in the last axis
 
     @property
-    def temperature(self) -> float:
-        """By which mask logits are divided before they become probabilities; 1 where none was fitted."""
-        return 1.0 if self.calibration is None else self.calibration.temperature
+    def each(self) -> "tuple[Predictor, ...]":
+        """The networks, one by one."""
+        return self.members or (self,)
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        """Of each network: its mask logits are divided by it before they become probabilities; 1 unfitted."""
+        found = (one.calibration for one in self.each)
+        return tuple(1.0 if one is None else one.temperature for one in found)
+
+    @property
+    def looks(self) -> "tuple[Predictor, ...]":
+        """A network for each stain reference that occurs; most often all have the same."""
+        found: dict[str, Predictor] = {}
+        for one in self.each:
+            found.setdefault(one.reference_sha256, one)
+        return tuple(found.values())
 
 
 Stain = Literal["run", "off"]
@@ -49,6 +68,7 @@ def load_predictor(
     stain: Stain = "run",
     *,
     calibrated: bool = True,
+    views: Views = "one",
 ) -> Predictor:
     """Reads a run folder.
 
@@ -59,6 +79,7 @@ def load_predictor(
       batch_size: tiles a batch; does not change the result.
       stain: "off" leaves out the run's stain reference.
       calibrated: read the run's temperature, where one was fitted.
+      views: how the network looks at each tile.
 
     Raises:
       UserError: the folder is no run, its network, stain reference or calibration is damaged, or the options
@@ -79,7 +100,10 @@ def load_predictor(
         digest.update(of_picture.encode())
     if found is not None:
         digest.update(f"temperature {found.temperature!r}".encode())
+    if views != "one":
+        digest.update(f"views {views}".encode())
     classes, forward = read_run_classes(run), make_forward(network, batch_size)
+    forward = with_views(forward, views, 1.0 if found is None else found.temperature, tiling.tile)
     identity = digest.hexdigest()
     return Predictor(
         forward,
@@ -93,6 +117,8 @@ def load_predictor(
         without_background(classes, facts.background_seen),
         of_network,
         found,
+        str(run),
+        views,
     )
 
 

@@ -9,9 +9,9 @@ from l2s_jax.data.manifest import Classes, Manifest, PatchRow
 from l2s_jax.prediction.judging import Picture, read_pictures
 from l2s_jax.prediction.predictor import Predictor
 from l2s_jax.prediction.scales import require_run_scale
-from l2s_jax.prediction.stains import in_stains_of_run, stains_of_manifest
+from l2s_jax.prediction.stains import stains_of_manifest
 from l2s_jax.runs.folder import training_groups
-from l2s_jax.runs.leaks import near_groups, require_unseen, warn_of_near
+from l2s_jax.runs.leaks import near_any, require_unseen_by_all
 from l2s_jax.system.errors import UserError
 from l2s_jax.types import Split
 
@@ -29,7 +29,7 @@ class OpenedSplit(NamedTuple):
 
 
 def open_split(
-    run: Path,
+    runs: Sequence[Path],
     predictor: Predictor,
     manifest: str | Path,
     split: Split,
@@ -44,8 +44,8 @@ def open_split(
     to it; those of a manifest with the run's own reference are so already and are left as they are.
 
     Args:
-      run: run folder.
-      predictor: the run's.
+      runs: run folders, of which none may have learned from the rows.
+      predictor: theirs.
       manifest: folder with `patches.csv` and `classes.toml`.
       split: which rows; groups of `train` may be those that the run has learned from.
       any_scale: accept patches of another scale than the run's.
@@ -64,19 +64,17 @@ def open_split(
     if not rows:
         raise UserError(f"{manifest} has no patches in the split {split}")
     groups = {row.group for row in rows}
-    leaked = groups & training_groups(run)
+    leaked = groups.intersection(set[str]().union(*map(training_groups, runs)))
     near: list[tuple[str, str]] = []
     if split != "train":
-        require_unseen(run, groups, (split,))
-        near = near_groups(run, groups)
-        warn_of_near(near, run, say)
+        require_unseen_by_all(runs, groups, (split,))
+        near = near_any(runs, groups, say)
     say(f"{len(leaked)} of {len(groups)} groups of the split {split} were trained on")
     require_run_scale(rows, predictor.mpp, any_scale, say)
     pictures: Iterable[Picture] = read_pictures(rows, contents.classes)
     stain = stains_of_manifest(predictor, contents.folder)
     say(f"stains: {stain.text}")
-    if stain.normalise:
-        pictures = (one._replace(image=in_stains_of_run(predictor, one.image)[0]) for one in pictures)
+    pictures = (one._replace(image=stain.treat(one.image)) for one in pictures)
     return OpenedSplit(contents, rows, pictures, near, stain.text)
 
 

@@ -4,7 +4,7 @@ One fit for a whole picture or slide: a fit of each tile by itself would make ne
 they overlap.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,19 +35,32 @@ FITTED_TILES = 64
 class Treatment(NamedTuple):
     """What becomes of the stains of a manifest's pictures."""
 
-    normalise: bool
+    treat: Callable[[np.ndarray], np.ndarray]  # of a picture u8[H,W,3]
     text: str  # for people
 
 
 def in_stains_of_run(predictor: Predictor, image: np.ndarray) -> tuple[np.ndarray, str]:
     """A picture u8[H,W,3] in the stains that the run was trained on, and in words how they were treated.
 
-    The stains are fitted to all of the picture's tissue, as those of a slide are.
+    The stains are fitted to all of the picture's tissue, as those of a slide are. Of several runs whose
+    references differ, u8[H,W,3R] has a version for each of `predictor.looks`.
     """
-    if predictor.reference is None:
+    return _side_by_side([_in_stains(one.reference, image) for one in predictor.looks])
+
+
+def _in_stains(reference: StainFit | None, image: np.ndarray) -> tuple[np.ndarray, str]:
+    if reference is None:
         return image, AS_THEY_ARE
-    normalised, status = normalise_picture(Sheet(image, None, is_saturated(image)), predictor.reference)
+    normalised, status = normalise_picture(Sheet(image, None, is_saturated(image)), reference)
     return normalised, NOT_FOUND if status == UNCHANGED else NORMALISED
+
+
+def _side_by_side(versions: Sequence[tuple[np.ndarray, str]]) -> tuple[np.ndarray, str]:
+    """Versions of a picture in one array, and what was done to them in words."""
+    images, texts = zip(*versions, strict=True)
+    if len(images) == 1:
+        return images[0], texts[0]
+    return np.concatenate(images, -1), f"{len(images)} references: {'; '.join(dict.fromkeys(texts))}"
 
 
 def slide_in_stains_of_run(predictor: Predictor, job: SlideJob) -> tuple[SlideJob, str, StainFit | None]:
@@ -57,13 +70,17 @@ def slide_in_stains_of_run(predictor: Predictor, job: SlideJob) -> tuple[SlideJo
       predictor: the run.
       job: whose `area` is the tissue, to which the slide's stains are fitted.
     """
-    if predictor.reference is None:
+    references = [one.reference for one in predictor.looks]
+    if all(one is None for one in references):
         return job, AS_THEY_ARE, None
     fit = fit_slide(job)
     if not fit.usable:
-        return job, NOT_FOUND, None
-    forward = in_stains_of(predictor.forward, fit, predictor.reference, predictor.tiling.batch_size)
-    return job._replace(forward=forward), NORMALISED, fit
+        references = [None] * len(references)
+    texts = [AS_THEY_ARE if one.reference is None else NORMALISED for one in predictor.looks]
+    text = "; ".join(dict.fromkeys(texts)) if fit.usable else NOT_FOUND
+    changes = [_change(fit, one, predictor.tiling.batch_size) for one in references]
+    job = job._replace(forward=in_looks(predictor.forward, changes))
+    return job, text, fit if fit.usable else None
 
 
 def stains_of_manifest(predictor: Predictor, folder: Path) -> Treatment:
@@ -73,13 +90,25 @@ def stains_of_manifest(predictor: Predictor, folder: Path) -> Treatment:
       UserError: the manifest's stain reference is damaged.
     """
     there = load_reference(folder / STAIN)[1] if (folder / STAIN).is_file() else ""
+    each = [_treatment(one, there) for one in predictor.looks]
+    wanted = zip(predictor.looks, each, strict=True)
+    references = [one.reference if normalise else None for one, (normalise, _) in wanted]
+
+    def treat(image: np.ndarray) -> np.ndarray:
+        return _side_by_side([_in_stains(reference, image) for reference in references])[0]
+
+    return Treatment(treat, "; ".join(dict.fromkeys(text for _, text in each)))
+
+
+def _treatment(predictor: Predictor, there: str) -> tuple[bool, str]:
+    """Whether pictures of a manifest, whose reference is `there`, are normalised for a run, and why."""
     if predictor.reference is None:
         already = "the manifest's, which are normalised; the run was trained on stains as they were"
-        return Treatment(False, already if there else AS_THEY_ARE)
+        return False, already if there else AS_THEY_ARE
     if there == predictor.reference_sha256:
-        return Treatment(False, "normalised to the run's reference when the manifest was prepared")
+        return False, "normalised to the run's reference when the manifest was prepared"
     of = "was prepared with another reference" if there else "has no reference"
-    return Treatment(True, f"the manifest {of}; pictures are {NORMALISED}")
+    return True, f"the manifest {of}; pictures are {NORMALISED}"
 
 
 def fit_slide(job: SlideJob) -> StainFit:
@@ -118,14 +147,35 @@ def _places(job: SlideJob) -> Iterator[tuple[int, int]]:
 
 def in_stains_of(forward: Forward, fit: StainFit, reference: StainFit, batch_size: int) -> Forward:
     """A forward function that first gives tiles of stains `fit` those of `reference`; one compilation."""
+    return in_looks(forward, [_change(fit, reference, batch_size)])
 
-    def stained(images: np.ndarray) -> Outputs:
+
+Change = Callable[[np.ndarray], np.ndarray]
+"""u8[K,t,t,3] to the same in other stains."""
+
+
+def _change(fit: StainFit, reference: StainFit | None, batch_size: int) -> Change:
+    """From the stains of `fit` to those of a reference, or none at all."""
+    if reference is None:
+        return lambda images: images
+
+    def change(images: np.ndarray) -> np.ndarray:
         parts = []
         for start in range(0, len(images), batch_size):
             chunk = images[start : start + batch_size]
             padding = np.full((batch_size - len(chunk), *images.shape[1:]), 255, np.uint8)
             normalised = normalise_stain(np.concatenate([chunk, padding]), fit, reference)
             parts.append(np.asarray(normalised)[: len(chunk)])
-        return forward(np.concatenate(parts))
+        return np.concatenate(parts)
+
+    return change
+
+
+def in_looks(forward: Forward, changes: Sequence[Change]) -> Forward:
+    """A forward function that first gives tiles other stains, a version for each look side by side."""
+
+    def stained(images: np.ndarray) -> Outputs:
+        versions = [change(images) for change in changes]
+        return forward(versions[0] if len(versions) == 1 else np.concatenate(versions, -1))
 
     return stained

@@ -26,13 +26,16 @@ class Leak(UserError):
       role: what the run is to the one that is judged, `weights` or `teacher`; "" where it is judged itself.
     """
 
-    def __init__(self, run: Path, groups: Sequence[str], splits: Sequence[str] = (), role: str = ""):
+    def __init__(
+        self, run: Path, groups: Sequence[str], splits: Sequence[str] = (), role: str = "", more: str = ""
+    ):
         self.run, self.groups, self.splits, self.role = run, tuple(groups), tuple(splits), role
         of_splits = f" of the split {' and '.join(splits)}" if splits else ""
-        more = f" and {len(groups) - LISTED} more" if len(groups) > LISTED else ""
+        others = f" and {len(groups) - LISTED} more" if len(groups) > LISTED else ""
         super().__init__(
             f"{f'{role} = ' if role else ''}{run}: this run has learned from {len(groups)} patient(s) or "
-            f"slide(s){of_splits}, so figures on them would be optimistic: {', '.join(groups[:LISTED])}{more}"
+            f"slide(s){of_splits}, so figures on them would be optimistic: "
+            f"{', '.join(groups[:LISTED])}{others}{more}"
         )
 
 
@@ -53,12 +56,48 @@ def require_unseen(run: Path, groups: Collection[str], splits: Sequence[Split] =
         raise Leak(run, seen, splits, role)
 
 
+def require_unseen_by_all(
+    runs: Sequence[Path], groups: Collection[str], splits: Sequence[Split] = ()
+) -> None:
+    """`require_unseen` for several runs that are taken together, of which none may have learned from them.
+
+    Raises:
+      Leak: of the first that has; with several runs, which others have and have not.
+    """
+    seen = {run: sorted(set(groups) & training_groups(run)) for run in runs}
+    leaking = [run for run in runs if seen[run]]
+    if not leaking:
+        return
+    more = ""
+    if len(runs) > 1:
+        clean = [str(run) for run in runs if not seen[run]]
+        more = (
+            f". Of the {len(runs)} runs {len(leaking)} have learned from such groups"
+            + (f"; not {', '.join(clean)}, which can be taken here" if clean else "")
+            + ". Leave out those that have, or take groups that none has seen: runs of a cross-validation "
+            "are judged on their own fold each (l2s report pools these), together on a test set outside it"
+        )
+    raise Leak(leaking[0], seen[leaking[0]], splits, more=more)
+
+
 def near_groups(run: Path, groups: Collection[str]) -> list[tuple[str, str]]:
     """Pairs of a patient or slide that a run has learned from, and one of `groups` that may be the same.
 
     Their names differ, so it is for people to say whether they are; see `data.groups.near_names`.
     """
     return near_pairs(training_groups(run), groups)
+
+
+def near_any(
+    runs: Sequence[Path], groups: Collection[str], say: Callable[[str], None]
+) -> list[tuple[str, str]]:
+    """`near_groups` of several runs, each pair once; says which there are."""
+    pairs: dict[tuple[str, str], None] = {}
+    for run in runs:
+        found = near_groups(run, groups)
+        warn_of_near(found, run, say)
+        pairs |= dict.fromkeys(found)
+    return list(pairs)
 
 
 def warn_of_near(pairs: Sequence[tuple[str, str]], run: Path, say: Callable[[str], None]) -> None:

@@ -1,8 +1,9 @@
-"""Class maps as pyramidal OME-TIFF, written and read a row of tiles at a time."""
+"""Class maps and probabilities as pyramidal OME-TIFF, written and read a row of tiles at a time."""
 
 import hashlib
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -47,54 +48,99 @@ def write_pyramid(
     Raises:
       UserError: the file cannot be written.
     """
-    steps = [1]
-    while max(picture.size) > TILE * steps[-1]:
-        steps.append(steps[-1] * STEP)
     options: dict[str, Any] = {"photometric": "minisblack"}
     if palette is not None:
         colours = np.full((256, 3), 255, np.uint16)
         colours[: len(palette)] = palette
         options = {"photometric": "palette", "colormap": colours.T * np.uint16(257)}
-    metadata = {
-        "axes": "YX",
-        "Name": name,
-        "Description": description,
-        "PhysicalSizeX": mpp,
-        "PhysicalSizeXUnit": "µm",
-        "PhysicalSizeY": mpp,
-        "PhysicalSizeYUnit": "µm",
-        "UUID": str(_uuid(picture, name, description, repr(mpp))),
-    }
-    with (
-        atomic_path(path) as temporary,
-        tifffile.TiffWriter(temporary, bigtiff=True, ome=not pages) as writer,
-    ):
+    identifier = _uuid([picture], name, description, repr(mpp))
+    metadata = {"axes": "YX", **_metadata(name, description, mpp), "UUID": str(identifier)}
+    _write(
+        path,
+        [picture],
+        mpp,
+        metadata=None if pages else metadata,
+        description=description.encode() if pages else None,
+        **options,
+    )
+
+
+def write_channels(
+    path: str | Path,
+    channels: Mapping[str, RowFile],
+    mpp: float | None,
+    *,
+    name: str,
+    description: str = "",
+) -> None:
+    """Writes pictures of one size as the named channels of one OME-TIFF, tiled and a pyramid likewise.
+
+    Args:
+      path: the .ome.tif file; written whole or not at all.
+      channels: names to pictures, in order.
+      mpp: um/px; None where it is not known, and then not written.
+      name: of the image, in the OME metadata.
+      description: what its values mean, likewise.
+
+    Raises:
+      UserError: the file cannot be written.
+    """
+    pictures = list(channels.values())
+    identifier = _uuid(pictures, name, description, repr(mpp), *channels)
+    metadata = {"axes": "CYX", "Channel": {"Name": list(channels)}, **_metadata(name, description, mpp)}
+    metadata["UUID"] = str(identifier)
+    _write(path, pictures, mpp, metadata=metadata, photometric="minisblack")
+
+
+def _metadata(name: str, description: str, mpp: float | None) -> dict[str, Any]:
+    found: dict[str, Any] = {"Name": name, "Description": description}
+    for axis in "XY" if mpp is not None else "":
+        found |= {f"PhysicalSize{axis}": mpp, f"PhysicalSize{axis}Unit": "µm"}
+    return found
+
+
+def _write(
+    path: str | Path,
+    pictures: Sequence[RowFile],
+    mpp: float | None,
+    *,
+    metadata: dict[str, Any] | None,
+    description: bytes | None = None,
+    **options: Any,
+) -> None:
+    """Writes pictures of one size, levels in SubIFDs, or as pages where there is no metadata for OME."""
+    size, steps = pictures[0].size, [1]
+    while max(size) > TILE * steps[-1]:
+        steps.append(steps[-1] * STEP)
+    ome = metadata is not None
+    with atomic_path(path) as temporary, tifffile.TiffWriter(temporary, bigtiff=True, ome=ome) as writer:
         for step in steps:
-            height, width = (-(-side // step) for side in picture.size)
+            shape = tuple(-(-side // step) for side in size)
+            if mpp is not None:
+                options |= {"resolution": (1e4 / (mpp * step),) * 2, "resolutionunit": "CENTIMETER"}
             writer.write(
-                _tiles(picture, step),
-                shape=(height, width),
+                chain.from_iterable(_tiles(picture, step) for picture in pictures),
+                shape=shape if len(pictures) == 1 else (len(pictures), *shape),
                 dtype=np.uint8,
                 tile=(TILE, TILE),
                 compression="zlib",
-                resolution=(1e4 / (mpp * step),) * 2,
-                resolutionunit="CENTIMETER",
-                subifds=len(steps) - 1 if step == 1 and not pages else None,
+                subifds=len(steps) - 1 if step == 1 and ome else None,
                 subfiletype=0 if step == 1 else 1,
-                description=description.encode() if step == 1 and pages else None,
-                metadata=metadata if step == 1 and not pages else None,
+                description=description if step == 1 else None,
+                metadata=metadata if step == 1 else None,
                 **options,
             )
 
 
-def _uuid(picture: RowFile, *words: str) -> uuid.UUID:
+def _uuid(pictures: Sequence[RowFile], *words: str) -> uuid.UUID:
     """An identifier that follows from what is written: the same file again has the same one.
 
     Left to itself tifffile takes the time and the address of the machine's network card.
     """
     digest = hashlib.sha256("\0".join(words).encode())
-    for top in range(0, picture.size[0], TILE):
-        digest.update(read_rows(picture, top, min(top + TILE, picture.size[0])).tobytes())
+    for picture in pictures:
+        for top in range(0, picture.size[0], TILE):
+            digest.update(read_rows(picture, top, min(top + TILE, picture.size[0])).tobytes())
     return uuid.UUID(bytes=digest.digest()[:16], version=5)
 
 

@@ -24,16 +24,45 @@ def replace_row(path: Path, row: dict[str, Any], key: str) -> None:
     Raises:
       UserError: the file has other columns, cannot be read or cannot be written.
     """
-    text = table_text(pd.DataFrame([row]))
+    replace_rows(path, [row], key)
+
+
+def replace_rows(path: Path, rows: Sequence[dict[str, Any]], key: str) -> None:
+    """`replace_row` for several rows of one key, which take the place of all earlier ones of it."""
+    text = table_text(pd.DataFrame(list(rows)))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.parent / f".{path.name}.lock"):
             if path.exists():
-                header, (new,), _ = read_text_rows(text, path)
+                header, new, _ = read_text_rows(text, path)
                 before = _rows_before(path, header)
                 at = header.index(key)
-                text = rows_text([header, *(old for old in before if old[at] != new[at]), new])
+                text = rows_text([header, *(old for old in before if old[at] != new[0][at]), *new])
             write_text(path, text)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def remove_rows(path: Path, key: str, value: str) -> None:
+    """Takes the rows of a key out of a CSV file, where there is one, since they are true no more.
+
+    Args:
+      path: the file.
+      key: the column that tells rows apart.
+      value: that the rows have in it.
+
+    Raises:
+      UserError: it cannot be read or written, or has no such column.
+    """
+    try:
+        with FileLock(path.parent / f".{path.name}.lock"):
+            if not path.exists():
+                return
+            header, rows, _ = read_text_rows(decoded(path.read_bytes(), path), path, (key,))
+            at = header.index(key)
+            kept = [row for row in rows if row[at] != value]
+            if len(kept) < len(rows):
+                write_text(path, rows_text([header, *kept]))
     except OSError as error:
         raise unwritable(path, error) from error
 

@@ -42,6 +42,7 @@ pytestmark = pytest.mark.slow
 AFTER = {
     "docs/training.md": ["README.md"],
     "docs/evaluation.md": ["README.md"],
+    "docs/ensembles.md": ["README.md"],
     "docs/exports.md": ["README.md"],
     "docs/scale_out.md": ["README.md"],
     "docs/second_round.md": ["docs/own_slides.md"],

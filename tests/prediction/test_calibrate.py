@@ -114,7 +114,7 @@ def test_class_maps_stay_as_they_are(run, calibrated, phantom, tmp_path, rng):
         plain, other = ((tmp_path / name / picture.name).read_bytes() for name in ("plain", "calibrated"))
         assert plain == other
     predictors = [load_predictor(one, None, "gaussian", 8) for one in (run, calibrated)]
-    assert predictors[0].temperature == 1 != predictors[1].temperature
+    assert predictors[0].temperatures == (1,) != predictors[1].temperatures
     assert predictors[0].identity != predictors[1].identity  # slides' probabilities are not those of before
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from helpers.forward import fake_forward
 from l2s_jax.models.network import Outputs
+from l2s_jax.prediction.joint import picture_joint
 from l2s_jax.prediction.slides import bands as slide_inference
 from l2s_jax.prediction.slides.bands import column_strips, predict_bands, tiles_over
 from l2s_jax.prediction.slides.finishing import scaled_entropy
@@ -146,7 +147,7 @@ def test_open_rows_are_those_of_a_tile_however_tall_the_picture(monkeypatch):
     seen = set()
 
     def watch(job, columns, row, total, weight, unread):
-        seen.add((total.base.shape, len(total)))
+        seen.add((total.base.shape, total.shape[1]))
         return finish(job, columns, row, total, weight, unread)
 
     finish = slide_inference.finish
@@ -160,7 +161,7 @@ def test_open_rows_are_those_of_a_tile_however_tall_the_picture(monkeypatch):
             pass
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert {shape for shape, _ in seen} == {(32, 64, 3)} and max(number for _, number in seen) == 32
+    assert {shape for shape, _ in seen} == {(1, 32, 64, 3)} and max(number for _, number in seen) == 32
     # The result alone would be 1.2 million bytes more, the logits 15 million.
     assert peaks[1] - peaks[0] < 50_000
 
@@ -209,7 +210,7 @@ def test_a_temperature_changes_probabilities_and_no_class(rng):
     )
     job = SlideJob(small, reader(image), image.shape[:2], Tiling(16, 8), 3, entropy=True)
     job = job._replace(sampled=(grid.rows, grid.columns))
-    jobs = job, job._replace(forward=smaller), job._replace(temperature=2.5)
+    jobs = job, job._replace(forward=smaller), job._replace(temperatures=(2.5,))
     codes, entropies, bands = zip(*map(joined, jobs), strict=True)
     plain, expected, found = (
         np.concatenate([band.sample.probabilities for band in one]).astype(int) for one in bands
@@ -218,6 +219,41 @@ def test_a_temperature_changes_probabilities_and_no_class(rng):
     assert abs(entropies[2].astype(int) - entropies[1]).max() <= 1
     assert entropies[2].mean() > entropies[0].mean() + 2
     np.testing.assert_array_equal(codes[2], codes[0])
+
+
+@pytest.mark.parametrize("open_bytes", [slide_inference.MAX_OPEN_BYTES, 4 * 16 * 6 * 37])
+def test_several_networks_are_the_mean_of_their_probabilities(rng, monkeypatch, open_bytes):
+    """In strips and parts too, on what is tissue, with a temperature for each."""
+    monkeypatch.setattr(slide_inference, "MAX_OPEN_BYTES", open_bytes)
+    image = rng.integers(0, 256, (90, 70, 3), np.uint8)
+
+    def two(images):
+        logits, labels = fake_forward(images)
+        logits, labels = logits / 40, labels / 40
+        return Outputs(np.concatenate([logits, 3 - logits], -1), np.concatenate([labels, -labels], -1))
+
+    tiling, temperatures, grid = Tiling(16, 6, "gaussian", 4), (0.7, 1.5), traced_grid((90, 70))
+    area = area_of(rng.random((9, 7)) < 0.7, (90, 70), 0.1)
+    options = {"area": area, "temperatures": temperatures, "sampled": (grid.rows, grid.columns)}
+    job = SlideJob(two, reader(image), (90, 70), tiling, 3, entropy=True, probabilities=True, **options)
+    codes, entropy, bands = joined(job)
+    shares = np.zeros((4, 90, 70), np.uint8)
+    for band in bands:
+        here = np.s_[
+            :, band.row : band.row + len(band.codes), band.column : band.column + band.codes.shape[1]
+        ]
+        shares[:3][here], shares[3][here[1:]] = band.probabilities, band.mutual_information
+        np.testing.assert_array_equal(np.moveaxis(band.sample.probabilities, -1, 0), shares[here])
+    said = picture_joint(predict_picture(two, image, tiling)[0], temperatures)
+    inside = area.mask[np.ix_(area.rows, area.columns)]
+    np.testing.assert_allclose(shares[:3, inside] / 255, said.probabilities[:, inside], atol=0.51 / 255)
+    for found, values in ((shares[3], said.mutual_information), (entropy, said.entropy)):
+        np.testing.assert_allclose(found[inside], values[inside] * 255 / np.log(3), atol=0.6)
+        assert not found[~inside].any()
+    assert (codes == said.codes)[inside].mean() > 0.999 and not shares[:, ~inside].any()
+    counts = [np.bincount(one[inside], minlength=3) for one in said.own_codes]
+    assert abs(sum(band.own_counts for band in bands) - counts).max() <= 2
+    assert sum(band.counts for band in bands).sum() == inside.sum()
 
 
 def test_entropy_is_scaled_to_bytes():

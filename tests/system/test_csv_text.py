@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l2s_jax.system.csv_rows import append_rows, complete_rows, replace_row, require_appendable
+from l2s_jax.system.csv_rows import (
+    append_rows,
+    complete_rows,
+    remove_rows,
+    replace_row,
+    replace_rows,
+    require_appendable,
+)
 from l2s_jax.system.csv_text import guarded, read_text_rows, rows_text, table_text, unguarded
 from l2s_jax.system.errors import UserError
 
@@ -114,3 +121,16 @@ def test_what_is_no_table_is_refused_by_line(tmp_path, content, message):
         with pytest.raises(UserError, match=message) as error:
             read()
         assert str(path) in str(error.value)
+
+
+def test_rows_of_one_key_are_replaced_and_removed_together(tmp_path):
+    path = tmp_path / "table.csv"
+    for key, values in (("=a", (1, 2)), ("020", (3,)), ("=a", (4, 5, 6))):
+        replace_rows(path, [{"key": key, "value": value} for value in values], "key")
+    assert path.read_text() == "key,value\n020,3\n'=a,4\n'=a,5\n'=a,6\n"
+    remove_rows(path, "key", "=a")
+    remove_rows(path, "key", "20")
+    assert path.read_text() == "key,value\n020,3\n"
+    remove_rows(tmp_path / "none.csv", "key", "a")
+    with pytest.raises(UserError, match="other"):
+        remove_rows(path, "other", "a")

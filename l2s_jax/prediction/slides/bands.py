@@ -131,23 +131,23 @@ def predict_bands(
       job: what is predicted.
       progress: is given the tiles and their number, and passes them on.
     """
-    for columns in column_strips(job.size[1], job.tiling.tile, job.classes):
+    for columns in column_strips(job.size[1], job.tiling.tile, job.channels):
         # Gone through twice, not kept: a large slide has millions of tiles.
         total = sum(len(run.columns) for run in tiles_over(job.size, job.tiling, job.area, columns))
         runs = tiles_over(job.size, job.tiling, job.area, columns)
         yield from _predict_strip(job, columns, progress(read_ahead(job, runs), total))
 
 
-def column_strips(width: int, tile: int, classes: int) -> list[tuple[int, int]]:
+def column_strips(width: int, tile: int, channels: int) -> list[tuple[int, int]]:
     """[first, last) columns of strips whose open rows fit into `MAX_OPEN_BYTES`; at least a tile wide."""
-    widest = max(tile, MAX_OPEN_BYTES // (4 * tile * classes))
+    widest = max(tile, MAX_OPEN_BYTES // (4 * tile * channels))
     return [(start, min(start + widest, width)) for start in range(0, width, widest)]
 
 
 def _predict_strip(job: SlideJob, columns: tuple[int, int], tiles: Iterable[Tile]) -> Iterator[Band]:
     """The bands of one strip. `total` and `weight` hold the rows from `first` on, a tile's height of them."""
     tile, width = job.tiling.tile, columns[1] - columns[0]
-    total = np.zeros((tile, width, job.classes), np.float32)
+    total = np.zeros((job.networks, tile, width, job.classes), np.float32)
     weight = np.zeros((tile, width), np.float32)
     weights = tile_weights(tile, job.tiling.weighting)
     first = unread = 0
@@ -155,17 +155,18 @@ def _predict_strip(job: SlideJob, columns: tuple[int, int], tiles: Iterable[Tile
     for row, column, coarse in chain(_with_logits(job, tiles), [end]):
         while first < row:
             number = min(job.tiling.stride, row - first)
-            for part in _parts(number, width * job.classes):
-                yield finish(job, columns, first + part.start, total[part], weight[part], unread)
+            for part in _parts(number, width * job.channels):
+                yield finish(job, columns, first + part.start, total[:, part], weight[part], unread)
                 unread = 0
-            for rows in (total, weight):  # finished rows make way for new ones
+            for rows in (*total, weight):  # finished rows make way for new ones
                 rows[:-number] = rows[number:]
                 rows[-number:] = 0
             first += number
         if coarse is None:
             unread += 1
         else:
-            _add(total, weight, enlarge(coarse, job.enlargement), weights, column - columns[0])
+            logits = [enlarge(one, job.enlargement) for one in np.split(coarse, job.networks, -1)]
+            _add(total, weight, logits, weights, column - columns[0])
 
 
 def _parts(rows: int, logits: int) -> Iterator[slice]:
@@ -176,7 +177,7 @@ def _parts(rows: int, logits: int) -> Iterator[slice]:
 
 
 def _with_logits(job: SlideJob, tiles: Iterable[Tile]) -> Iterator[tuple[int, int, np.ndarray | None]]:
-    """(row, column, f32[t/8,t/8,C]) of each tile, in order; None where the tile could not be read."""
+    """(row, column, f32[t/8,t/8,M*C]) of each tile, in order; None where the tile could not be read."""
     for chunk in batched(tiles, job.tiling.batch_size):
         images = [one.image for one in chunk if one.image is not None]
         logits = iter(job.forward(np.stack(images)).coarse_logits if images else ())
@@ -184,10 +185,13 @@ def _with_logits(job: SlideJob, tiles: Iterable[Tile]) -> Iterator[tuple[int, in
             yield one.row, one.column, None if one.image is None else next(logits)
 
 
-def _add(total: np.ndarray, weight: np.ndarray, logits: np.ndarray, weights: np.ndarray, column: int) -> None:
+def _add(
+    total: np.ndarray, weight: np.ndarray, logits: list[np.ndarray], weights: np.ndarray, column: int
+) -> None:
     """Adds a tile's logits at a column of the strip; what lies beyond the strip is left to its neighbour."""
     tile = len(weights)
-    low, high = max(column, 0), min(column + tile, total.shape[1])
+    low, high = max(column, 0), min(column + tile, weight.shape[1])
     part = np.s_[:, low - column : high - column]
-    total[:, low:high] += logits[part] * weights[part][..., None]
+    for sums, one in zip(total, logits, strict=True):
+        sums[:, low:high] += one[part] * weights[part][..., None]
     weight[:, low:high] += weights[part]

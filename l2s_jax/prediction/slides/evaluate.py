@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from l2s_jax.data.classes import Classes
-from l2s_jax.prediction.predictor import Stain, load_predictor
+from l2s_jax.prediction.ensemble import load_runs, named_runs, require_pictures, require_several
+from l2s_jax.prediction.evaluate import figures_folder
+from l2s_jax.prediction.predictor import Stain
 from l2s_jax.prediction.slides.figures import (
     FIGURES,
     JudgedSlide,
@@ -18,9 +20,9 @@ from l2s_jax.prediction.slides.figures import (
 )
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.prediction.slides.outputs import output_paths
-from l2s_jax.prediction.slides.predict import predict_slides, working_mpp
+from l2s_jax.prediction.slides.predict import predict_slides, told_of, working_mpp
 from l2s_jax.prediction.tiles import Weighting
-from l2s_jax.runs.leaks import near_groups, require_unseen, warn_of_near
+from l2s_jax.runs.leaks import near_any, require_unseen_by_all
 from l2s_jax.slides.annotations.choices import Undrawn, Untouched
 from l2s_jax.slides.annotations.class_names import BACH_CLASSES, ClassTable, bach_table, class_table
 from l2s_jax.slides.annotations.frames import undrawn_as, undrawn_text
@@ -39,6 +41,7 @@ from l2s_jax.slides.slide import Slide, open_slide
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.names import without_unnameable
 from l2s_jax.system.outputs import made_here, publishing, require_replaceable, source_of
+from l2s_jax.types import Views
 
 DRAWN = (".geojson", ".json", ".xml")
 MASKS = (".png", ".tif", ".tiff")
@@ -51,6 +54,8 @@ def evaluate_slides(
     annotations: str | Path | None = None,
     predictions: str | Path | None = None,
     out: str | Path | None = None,
+    more_runs: Sequence[str | Path] = (),
+    views: Views = "one",
     rename: Mapping[str, str] | None = None,
     ignore: Sequence[str] = (),
     frame: Sequence[str] = (),
@@ -74,14 +79,16 @@ def evaluate_slides(
     that were drawn to be ignored take no part, nor do those that were left out or could not be read.
 
     Args:
-      run: run folder.
+      run: run folder, or a folder of runs that `train_many` made.
       slides: slides that OpenSlide opens, or pictures of known scale.
       annotations: folder with NAME.geojson, .json, .xml, or a mask NAME.png or .tif of the classes' pixel
         values; the slides' own folder by default, without masks.
       predictions: folder in which the predictions are, or will be; `out/predictions` by default. Slides that
         `predict` has finished there with the same options are not predicted again.
-      out: folder for metrics.json, per_slide.csv, per_class.csv and confusion matrices; by default
-        `RUN/evaluation/slides`.
+      out: folder for metrics.json, per_slide.csv, per_class.csv and confusion matrices; of one run by default
+        `RUN/evaluation/slides`, of several it must be named.
+      more_runs: others that it is taken together with, see `predict`; none may have learned from the slides.
+      views: how each network looks at each tile: once, or the mean over turns, or over shifted views too.
       rename: {name in the annotations: class}, beside the classes' own names. For classes with BACH's names,
         BACH's rule holds as well.
       ignore: names in the annotations whose regions are of no known class: their pixels take no part.
@@ -111,22 +118,24 @@ def evaluate_slides(
         failed.
       Leak: slides that the run has learned from.
     """
-    run, options = Path(run), options or SlideOptions()
+    runs, options = named_runs(run, more_runs), options or SlideOptions()
+    require_several(runs, options.disagreement)
+    require_pictures(slides)
     nameable, refused = without_unnameable([Path(slide) for slide in slides])
     if not nameable:
         raise UserError("\n".join(["no slide could be evaluated:", *refused]), exit_code=1)
-    folder = Path(out) if out is not None else run / "evaluation" / "slides"
+    folder = figures_folder(runs, out, "slides")
     predicted = Path(predictions) if predictions is not None else folder / "predictions"
     paths = each_once(sorted(nameable, key=lambda path: not _has_annotation(path, annotations)), say)
-    sources = (source_of(run, outputs=folder), *(source_of(path, digest=True) for path in paths))
+    of_runs = (source_of(one, outputs=folder) for one in runs)
+    sources = (*of_runs, *(source_of(path, digest=True) for path in paths))
     require_replaceable(folder, FIGURES, sources)
     names = {path.stem for path in paths}
     require_predictions(corrected_from)
     if not trained_on:
-        require_unseen(run, names)
-    near = near_groups(run, names)
-    warn_of_near(near, run, say)
-    predictor = load_predictor(run, stride, weighting, batch_size, stain)
+        require_unseen_by_all(runs, names)
+    near = near_any(runs, names, say)
+    predictor = load_runs(runs, stride, weighting, batch_size, stain, views=views, say=say)
     classes = predictor.classes
     table = names_table(classes, rename or {}, ignore, frame)
     found, failures = _find_all(paths, annotations)
@@ -160,10 +169,14 @@ def evaluate_slides(
             failures.append(str(error))
     if not judged:
         raise UserError("\n".join(["no slide could be evaluated:", *failures]), exit_code=1)
-    context = {"run": str(run), "mpp": working_mpp(predictor, options), "predicted_within": options.within}
+    context = {
+        "run": str(runs[0]),
+        "mpp": working_mpp(predictor, options),
+        "predicted_within": options.within,
+    }
     context |= {"enlargement": options.enlargement}
     context |= {"groups_near_trained_ones": near}
-    context |= {"temperature": predictor.temperature} if predictor.calibration is not None else {}
+    context |= told_of(predictor)
     result = context | slide_figures(judged, classes)
     with publishing(folder, sources) as stage:
         write_slide_evaluation(stage, judged, result, classes, rules)

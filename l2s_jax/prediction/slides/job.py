@@ -27,7 +27,7 @@ class Area(NamedTuple):
 class SlideJob(NamedTuple):
     """What is predicted, and how."""
 
-    forward: Forward  # from `forward.make_forward`
+    forward: Forward  # from `forward.make_forward`; of several networks, classes of each side by side
     read: Read
     size: tuple[int, int]  # (height, width) of the picture
     tiling: Tiling
@@ -41,15 +41,29 @@ class SlideJob(NamedTuple):
         None  # rows and columns, ascending, of which probabilities
     )
     # are kept
-    temperature: float = 1.0  # mean logits are divided by it before they become probabilities
+    temperatures: tuple[float, ...] = (1.0,)  # of each network: its mean logits are divided by it
+    probabilities: bool = False  # of all pixels
+
+    @property
+    def networks(self) -> int:
+        """M, how many there are."""
+        return len(self.temperatures)
+
+    @property
+    def channels(self) -> int:
+        """Logits of a pixel, M * C."""
+        return self.classes * self.networks
 
 
 class Sample(NamedTuple):
-    """Class probabilities of the pixels of a band that were to be sampled."""
+    """Class probabilities of the pixels of a band that were to be sampled.
+
+    Of several networks it is the mean, and the last channel is their mutual information, 0..255 for 0..ln C.
+    """
 
     row: int  # in the picture of all that are sampled
     column: int
-    probabilities: np.ndarray  # u8[h,w,C], of the mean logits' softmax, 0..255; 0 where nothing is predicted
+    probabilities: np.ndarray  # u8[h,w,C or C+1], of the mean logits' softmax, 0..255; 0: nothing predicted
 
 
 class Band(NamedTuple):
@@ -58,11 +72,14 @@ class Band(NamedTuple):
     row: int
     column: int
     codes: np.ndarray  # u8[h,w], class codes; IGNORE_PIXEL inside the area where no tile could be read
-    entropy: np.ndarray | None  # u8[h,w], of the mean logits' softmax, 255 at its greatest, ln C; 0 elsewhere
+    entropy: np.ndarray | None  # u8[h,w], of the probabilities, 255 at its greatest, ln C; 0 elsewhere
     counts: np.ndarray  # i64[C], pixels predicted, by class
     unread: int  # pixels inside the area where no tile could be read
     tiles_unread: int  # tiles that could not be read, since the band before
     sample: Sample | None = None
+    probabilities: np.ndarray | None = None  # u8[C,h,w], 0..255; 0 where nothing is predicted
+    mutual_information: np.ndarray | None = None  # u8[h,w], of several networks, 255 for ln C
+    own_counts: np.ndarray | None = None  # i64[M,C], pixels by class, of each of several networks alone
 
 
 def area_of(mask: np.ndarray, size: tuple[int, int], scale: float) -> Area:

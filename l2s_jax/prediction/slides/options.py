@@ -34,6 +34,11 @@ class SlideOptions:
     """Slides: GeoJSON in both folders counts from the corner of a slide's non-empty area, or the whole's."""
     entropy: bool = False
     """Slides: write NAME_entropy.ome.tif as well, 0 (sure) to 255 (all classes equally likely)."""
+    probabilities: bool = False
+    """Write NAME_probabilities.ome.tif as well: a channel a class, 0 to 255; of pictures too."""
+    disagreement: bool = False
+    """Several runs: write NAME_disagreement.ome.tif as well, mutual information and predictive entropy as
+    channels, 0 to 255 for 0 to ln of the number of classes; of pictures too."""
     grey_map: bool = False
     """Slides: write NAME_codes.tif as well, class codes as grey in a plain pyramid that more viewers read."""
     enlargement: Enlargement = "bilinear"

@@ -26,6 +26,9 @@ and no viewer is glad of more detail. The record says at which scale."""
 SMOOTH = 2.0
 """Pixels by which outlines leave the edges of pixels unless asked otherwise: their stairs become slopes."""
 
+MUTUAL_INFORMATION = "Mutual information of runs"
+"""Mean within an object, as a share of ln C: how far runs disagree, 0..1."""
+
 ROWS_AT_ONCE = 256
 
 
@@ -62,6 +65,8 @@ def write_outlines(
     classes: Classes,
     simplify: float | None,
     key: str,
+    *,
+    disagreement: bool = False,
 ) -> Written:
     """Writes the areas of all classes but background as GeoJSON for QuPath, in level-0 pixels.
 
@@ -79,6 +84,8 @@ def write_outlines(
       classes: names and colours.
       simplify: micrometres by which outlines may leave the edges of pixels; None is `SMOOTH` pixels.
       key: of the prediction, from which ids are made.
+      disagreement: several runs' mutual information follows the classes of each pixel, 255 for ln C; objects
+        carry its mean.
     """
     traced_mpp = mpp * grid.step
     tolerance = SMOOTH * traced_mpp if simplify is None else simplify
@@ -90,7 +97,7 @@ def write_outlines(
         background=classes.background,
         simplify_level0=tolerance / max(slide.mpp),
     ):
-        means = mean_probabilities(traced, probabilities, len(classes))
+        means = mean_probabilities(traced, probabilities, len(classes) + disagreement)
         for polygons, shares in zip(traced.polygons, means, strict=True):
             for part in (one for polygon in polygons for one in _on_slide(polygon, slide)):
                 regions.append(Region(part, traced.code))
@@ -116,18 +123,20 @@ def measurements(
     Args:
       polygon: in level-0 pixels.
       code: its class.
-      shares: f64[C], mean probabilities within it, 0..1.
+      shares: f64[C], mean probabilities within it, 0..1; of several runs also their mutual information.
       slide: gives the scale.
       classes: names.
     """
     area = polygon.area * slide.mpp[0] * slide.mpp[1]
     found = {PREDICTED_AREA: round(area, 1), "Mean probability": round(float(shares[code]), 4)}
-    each = zip(classes.names, shares.tolist(), strict=True)
-    return found | {f"Probability: {name}": round(share, 4) for name, share in each}
+    names = [f"Probability: {name}" for name in classes.names]
+    names += [MUTUAL_INFORMATION] * (len(shares) - len(classes))
+    each = zip(names, shares.tolist(), strict=True)
+    return found | {name: round(share, 4) for name, share in each}
 
 
 def mean_probabilities(traced: Traced, probabilities: RowFile, classes: int) -> np.ndarray:
-    """f64[N,C]: mean probabilities of each class over the pixels of each area, 0..1."""
+    """f64[N,C]: mean probabilities of each class, or other channels, over the pixels of each area, 0..1."""
     number = len(traced.polygons) + 1
     sums, pixels = np.zeros((number, classes)), np.zeros(number)
     for labels, values in _strips(traced, probabilities, classes):

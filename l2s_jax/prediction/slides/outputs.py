@@ -1,12 +1,14 @@
-"""What a predicted slide becomes on disk: class map, overlay, entropy map; `outlines` has the outlines."""
+"""What a predicted slide becomes on disk: class map, overlay, maps of doubt; `outlines` has the outlines."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from l2s_jax.data.classes import Classes
 from l2s_jax.data.pictures import write_png
 from l2s_jax.figures.drawing import overlay
+from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.slides.grids import centres
-from l2s_jax.slides.ome_tiff import write_pyramid
+from l2s_jax.slides.ome_tiff import write_channels, write_pyramid
 from l2s_jax.slides.overview import read_overview
 from l2s_jax.slides.row_file import RowFile, sample
 from l2s_jax.slides.slide import Slide, size_at
@@ -16,15 +18,24 @@ OVERLAY_SIDE = 2000
 """Longest side of the overlay, in pixels."""
 
 
-def output_paths(out: Path, name: str, entropy: bool = False, grey_map: bool = False) -> dict[str, Path]:
+def output_paths(out: Path, name: str, options: SlideOptions | None = None) -> dict[str, Path]:
     """The files of one slide, beside its record (`record_path`) and its row in areas.csv."""
     paths = {
         "class map": out / f"{name}.ome.tif",
         "outlines": out / f"{name}.geojson",
         "overlay": out / f"{name}_overlay.png",
     }
-    paths |= {"entropy": out / f"{name}_entropy.ome.tif"} if entropy else {}
-    return paths | ({"grey map": out / f"{name}_codes.tif"} if grey_map else {})
+    if options is None:
+        return paths
+    paths |= {"entropy": out / f"{name}_entropy.ome.tif"} if options.entropy else {}
+    paths |= {"grey map": out / f"{name}_codes.tif"} if options.grey_map else {}
+    return paths | map_paths(out, name, options)
+
+
+def map_paths(out: Path, name: str, options: SlideOptions) -> dict[str, Path]:
+    """The files of channels that a slide or picture has where they are asked for."""
+    asked = {"probabilities": options.probabilities, "disagreement": options.disagreement}
+    return {what: out / f"{name}_{what}.ome.tif" for what, is_asked in asked.items() if is_asked}
 
 
 def record_path(out: Path, name: str) -> Path:
@@ -51,6 +62,32 @@ def write_entropy(path: Path, entropy: RowFile, mpp: float, name: str, classes: 
     """Writes the entropy map as OME-TIFF in grey."""
     text = f"entropy of the class probabilities, 0..255 for 0..ln {len(classes)}"
     write_pyramid(path, entropy, mpp, name=f"{name} entropy", description=text)
+
+
+def write_probabilities(
+    path: Path, pictures: Sequence[RowFile], mpp: float | None, name: str, classes: Classes
+) -> None:
+    """Writes the probability of each class as a channel of an OME-TIFF."""
+    text = "probability of each class, 0..255 for 0..1; 0 in all channels where nothing is predicted"
+    channels = dict(zip(classes.names, pictures, strict=True))
+    write_channels(path, channels, mpp, name=f"{name} probabilities", description=text)
+
+
+def write_disagreement(
+    path: Path,
+    doubt: Sequence[RowFile],
+    mpp: float | None,
+    name: str,
+    classes: Classes,
+    runs: int,
+) -> None:
+    """Writes mutual information and predictive entropy, in this order, as the channels of an OME-TIFF."""
+    text = (
+        f"of the mean probabilities of {runs} runs, 0..255 for 0..ln {len(classes)} (nats): mutual "
+        "information of class and run, the doubt that comes from disagreement; predictive entropy, all of it"
+    )
+    channels = dict(zip(("mutual information", "predictive entropy"), doubt, strict=True))
+    write_channels(path, channels, mpp, name=f"{name} disagreement", description=text)
 
 
 def write_overlay(path: Path, codes: RowFile, slide: Slide, mpp: float, classes: Classes) -> None:

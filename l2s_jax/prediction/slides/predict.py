@@ -2,12 +2,14 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from l2s_jax.prediction.own_shares import too_few_text
 from l2s_jax.prediction.predictor import Predictor
 from l2s_jax.prediction.scales import Scale, is_another
 from l2s_jax.prediction.slides.areas import predicted_area, tissue_area
@@ -19,16 +21,21 @@ from l2s_jax.prediction.slides.outputs import (
     output_paths,
     record_path,
     write_class_map,
+    write_disagreement,
     write_entropy,
     write_grey_map,
     write_overlay,
+    write_probabilities,
 )
 from l2s_jax.prediction.slides.quality import COLUMNS, QUALITY, append_quality
 from l2s_jax.prediction.slides.record import (
     AREAS,
+    AREAS_OF_RUNS,
+    OF_RUNS_COLUMNS,
     Counts,
     Record,
     append_areas,
+    append_areas_of_runs,
     area_columns,
     describe_counts,
     finished,
@@ -85,6 +92,10 @@ def predict_slides(
     require_free(slides, out, options)
     require_own_table(out / AREAS, area_columns(predictor.classes))
     require_own_table(out / QUALITY, COLUMNS)
+    if predictor.members:
+        require_own_table(out / AREAS_OF_RUNS, OF_RUNS_COLUMNS)
+        if too_few_text(len(predictor.members)):
+            say(f"{AREAS_OF_RUNS}: {too_few_text(len(predictor.members))}")
     if predictor.mpp is not None and is_another(Scale((mpp, mpp), "--mpp"), predictor.mpp):
         say(f"warning: slides are read at {mpp:g} um/px as asked; the run was trained at {predictor.mpp:g}")
     table = read_mpp_table(options.mpp_table) if options.mpp_table else None
@@ -134,7 +145,7 @@ def predict_slide(
         slide, predictor.identity, predictor.classes, predictor.tiling, mpp, options, marked.settings()
     )
     name, about = path.stem, record_path(out, path.stem)
-    done = finished(about, settings["key"], output_paths(out, name, options.entropy, options.grey_map))
+    done = finished(about, settings["key"], output_paths(out, name, options))
     if done is not None:
         say(f"{title}: finished before")
         return done
@@ -148,20 +159,63 @@ def predict_slide(
         say(f"{title}: predicted before with other options or by another run; predicted anew")
     start = time.monotonic()
     with publishing(out, sources, key=settings["key"], last=[about.name]) as stage:
-        outputs = output_paths(stage, name, options.entropy, options.grey_map)
+        outputs = output_paths(stage, name, options)
         result = _predict(slide, outputs, predictor, options, mpp, marked, settings["key"], title, say)
         if predictor.unfinished:
             result["unfinished"] = predictor.unfinished
-        if predictor.calibration is not None:
-            result["temperature"] = predictor.temperature
+        result |= told_of(predictor)
         record: Record = {"name": name} | settings | result | {"seconds": round(time.monotonic() - start, 1)}
         write_json(stage / about.name, record)
         append_areas(out / AREAS, record)
         append_quality(out / QUALITY, name, record["quality"])
+        append_areas_of_runs(out / AREAS_OF_RUNS, record)
     say(f"{title}: {record_text(record)}")
     for line in warnings(record):
         say(f"{title}: {line}")
     return record
+
+
+def told_of(predictor: Predictor) -> Record:
+    """What a record says of the runs: views, folders, temperatures; nothing of what is as it always is."""
+    fitted = any(one.calibration is not None for one in predictor.each)
+    told: Record = {} if predictor.views == "one" else {"views": predictor.views}
+    if not predictor.members:
+        return told | ({"temperature": predictor.temperatures[0]} if fitted else {})
+    told["runs"] = [one.run for one in predictor.members]
+    return told | ({"temperatures": list(predictor.temperatures)} if fitted else {})
+
+
+class Scratch(NamedTuple):
+    """Pictures on disk while a slide is predicted; None where nobody asked for one."""
+
+    codes: RowFile
+    sampled: RowFile  # channels of a pixel side by side, see `job.Sample`
+    entropy: RowFile | None
+    mutual_information: RowFile | None
+    probabilities: list[RowFile]  # of each class
+
+
+@contextlib.contextmanager
+def scratch(folder: Path, job: SlideJob, options: SlideOptions) -> Iterator[Scratch]:
+    """Scratch pictures for a job, gone when the block ends."""
+    assert job.sampled is not None
+    rows, columns = map(len, job.sampled)
+    channels = job.classes + (job.networks > 1)
+    with contextlib.ExitStack() as stack:
+
+        def picture(asked: bool = True) -> RowFile | None:
+            return stack.enter_context(scratch_picture(folder, job.size)) if asked else None
+
+        codes = picture()
+        assert codes is not None
+        probabilities = (picture(options.probabilities) for _ in range(job.classes))
+        yield Scratch(
+            codes,
+            stack.enter_context(scratch_picture(folder, (rows, columns * channels))),
+            picture(job.entropy),
+            picture(options.disagreement),
+            [one for one in probabilities if one is not None],
+        )
 
 
 def _predict(
@@ -185,22 +239,18 @@ def _predict(
     grid = traced_grid(size)
     job = job._replace(area=predicted_area(part, options, area), sampled=(grid.rows, grid.columns))
     classes, name, folder = predictor.classes, slide.path.stem, outputs["class map"].parent
-    with contextlib.ExitStack() as stack:
-        codes = stack.enter_context(scratch_picture(folder, size))
-        entropy = stack.enter_context(scratch_picture(folder, size)) if options.entropy else None
-        of_grid = len(grid.rows), len(grid.columns) * len(classes)
-        probabilities = stack.enter_context(scratch_picture(folder, of_grid))
-        counts = fill(codes, entropy, probabilities, job, title)
+    with scratch(folder, job, options) as made:
+        counts = fill(made, job, title)
         _require_readable(slide, counts)
-        write_class_map(outputs["class map"], codes, mpp, name, classes)
-        if entropy is not None:
-            write_entropy(outputs["entropy"], entropy, mpp, name, classes)
+        write_class_map(outputs["class map"], made.codes, mpp, name, classes)
         if options.grey_map:
-            write_grey_map(outputs["grey map"], codes, mpp, name, classes)
+            write_grey_map(outputs["grey map"], made.codes, mpp, name, classes)
+        _write_maps(outputs, made, mpp, name, predictor)
         written = write_outlines(
-            outputs["outlines"], codes, probabilities, grid, slide, mpp, classes, options.simplify, key
-        )
-        write_overlay(outputs["overlay"], codes, slide, mpp, classes)
+            outputs["outlines"], made.codes, made.sampled, grid, slide, mpp, classes, options.simplify, key,
+            disagreement=job.networks > 1,
+        )  # fmt: skip
+        write_overlay(outputs["overlay"], made.codes, slide, mpp, classes)
     return describe_counts(counts, classes, mpp, part) | {
         "size": list(size),
         "outside": outside_text(options, classes, part.tissue),
@@ -210,6 +260,18 @@ def _predict(
         "outlines_simplified_um": written.simplified,
         "quality": quality_of(slide, part, fit, predictor.reference),
     }
+
+
+def _write_maps(outputs: dict[str, Path], made: Scratch, mpp: float, name: str, predictor: Predictor) -> None:
+    """Writes the maps of doubt that were asked for."""
+    classes = predictor.classes
+    if "entropy" in outputs and made.entropy is not None:
+        write_entropy(outputs["entropy"], made.entropy, mpp, name, classes)
+    if made.probabilities:
+        write_probabilities(outputs["probabilities"], made.probabilities, mpp, name, classes)
+    if made.mutual_information is not None and made.entropy is not None:
+        of_runs = made.mutual_information, made.entropy
+        write_disagreement(outputs["disagreement"], of_runs, mpp, name, classes, len(predictor.members))
 
 
 def make_job(
@@ -230,10 +292,11 @@ def make_job(
         len(predictor.classes),
         area,
         IGNORE_PIXEL if background is None else background,
-        options.entropy,
+        options.entropy or options.disagreement,
         options.readers,
         options.enlargement,
-        temperature=predictor.temperature,
+        temperatures=predictor.temperatures,
+        probabilities=options.probabilities,
     )
     return slide_in_stains_of_run(predictor, job)
 
@@ -245,22 +308,28 @@ def _read(slide: Slide, mpp: float, origin: tuple[int, int], size: tuple[int, in
         return None
 
 
-def fill(
-    codes: RowFile, entropy: RowFile | None, probabilities: RowFile, job: SlideJob, title: str
-) -> Counts:
+def fill(made: Scratch, job: SlideJob, title: str) -> Counts:
     """Predicts into scratch pictures. Raises `UserError` where the disk is full."""
     pixels, unread, tiles_unread = np.zeros(job.classes, np.int64), 0, 0
+    own_pixels = np.zeros((job.networks if job.networks > 1 else 0, job.classes), np.int64)
     for band in predict_bands(job, lambda tiles, total: track(tiles, title, total, "tiles")):
-        write_block(codes, band.row, band.column, band.codes)
-        if entropy is not None and band.entropy is not None:
-            write_block(entropy, band.row, band.column, band.entropy)
+        blocks = [(made.codes, band.codes), (made.entropy, band.entropy)]
+        blocks += [(made.mutual_information, band.mutual_information)]
+        of_classes = () if band.probabilities is None else band.probabilities
+        blocks += zip(made.probabilities, of_classes, strict=True)
+        for picture, block in blocks:
+            if picture is not None and block is not None:
+                write_block(picture, band.row, band.column, block)
         if band.sample is not None and band.sample.probabilities.size:
-            of_pixels = band.sample.probabilities.reshape(len(band.sample.probabilities), -1)
-            write_block(probabilities, band.sample.row, band.sample.column * job.classes, of_pixels)
+            shares = band.sample.probabilities
+            place = band.sample.row, band.sample.column * shares.shape[-1]
+            write_block(made.sampled, *place, shares.reshape(len(shares), -1))
         pixels += band.counts
+        if band.own_counts is not None:
+            own_pixels += band.own_counts
         unread += band.unread
         tiles_unread += band.tiles_unread
-    return Counts(pixels, unread, tiles_unread)
+    return Counts(pixels, own_pixels, unread, tiles_unread)
 
 
 def _require_readable(slide: Slide, counts: Counts) -> None:

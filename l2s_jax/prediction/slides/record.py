@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from l2s_jax.data.classes import Classes
+from l2s_jax.prediction.own_shares import keep_own_shares, own_shares, table_columns
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.prediction.stains import NOT_FOUND
 from l2s_jax.prediction.tiles import Tiling
@@ -24,6 +25,8 @@ from l2s_jax.system.outputs import begin_table
 from l2s_jax.types import IGNORE_PIXEL
 
 AREAS = "areas.csv"
+AREAS_OF_RUNS = "areas_of_runs.csv"
+OF_RUNS_COLUMNS = table_columns("slide", "mm2")
 
 Record = dict[str, Any]
 
@@ -32,6 +35,7 @@ class Counts(NamedTuple):
     """What came of the tiles of a slide."""
 
     pixels: np.ndarray  # i64[C], predicted, by class
+    own_pixels: np.ndarray  # i64[M,C], by each of several runs alone; [0,C] of one
     unread: int  # pixels that should have been predicted and could not be read
     tiles_unread: int
 
@@ -76,7 +80,8 @@ def settings_of(
         "enlargement": options.enlargement,
         "simplify": options.simplify,
     } | dict(marked or {})
-    settings |= {"grey_map": True} if options.grey_map else {}
+    for name in ("grey_map", "probabilities", "disagreement"):
+        settings |= {name: True} if getattr(options, name) else {}
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
     return settings | {"key": key}
 
@@ -96,8 +101,17 @@ def describe_counts(counts: Counts, classes: Classes, mpp: float, part: Part) ->
     tissue, excluded = part.tissue, 0 if part.excluded is None else (part.tissue.mask & part.excluded).sum()
     pixel = (mpp / 1000) ** 2
     areas = zip(classes.names, (counts.pixels * pixel).tolist(), strict=True)
+    own = {}
+    if len(counts.own_pixels):
+        most = float(counts.pixels.sum() * pixel)
+        own["areas_of_runs_mm2"] = {
+            name: own_shares((counts.own_pixels[:, code] * pixel).tolist(), counts.pixels[code] * pixel, most)
+            | {"runs": (counts.own_pixels[:, code] * pixel).tolist()}
+            for code, name in enumerate(classes.names)
+        }
     return {
         "areas_mm2": dict(areas),
+        **own,
         "tissue_mm2": float(tissue.mask.sum()) * (tissue.mpp / 1000) ** 2,
         "tissue_mask_mpp": tissue.mpp,
         "excluded_mm2": float(excluded) * (tissue.mpp / 1000) ** 2,
@@ -154,3 +168,8 @@ def append_areas(path: Path, record: Record) -> None:
     row |= {f"mm2 {name}": area for name, area in record["areas_mm2"].items()}
     row |= {f"mm2 {name}": record[f"{name}_mm2"] for name in ("tissue", "excluded", "unreadable")}
     replace_row(path, row, "slide")
+
+
+def append_areas_of_runs(path: Path, record: Record) -> None:
+    """Puts the areas in mm2 that several runs find alone into areas_of_runs.csv, a row a class."""
+    keep_own_shares(path, "slide", record["name"], "mm2", record.get("areas_of_runs_mm2"))

@@ -12,7 +12,7 @@ from l2s_jax.system.outputs import Source, read_record, refuse_foreign, require_
 
 def slide_outputs(path: Path, out: Path, options: SlideOptions) -> list[Path]:
     """All files that are named after a slide."""
-    paths = output_paths(out, path.stem, options.entropy, options.grey_map)
+    paths = output_paths(out, path.stem, options)
     return [*paths.values(), record_path(out, path.stem)]
 
 
