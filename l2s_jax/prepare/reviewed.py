@@ -95,8 +95,8 @@ def _said(before: Sequence[PatchRow], after: Sequence[PatchRow], marks: Marks) -
         [sum(row.mask is not None for row in rows) for rows in (before, after)],
     )
     lines = [
-        f"left out: {labels[0] - labels[1]} of {labels[0]} labels, {masks[0] - masks[1]} of {masks[0]} masks; "
-        f"{len(before) - len(after)} of {len(before)} patches, of which nothing was left"
+        f"left out: {labels[0] - labels[1]} of {labels[0]} labels, {masks[0] - masks[1]} of {masks[0]} "
+        f"masks; {len(before) - len(after)} of {len(before)} patches, of which nothing was left"
     ]
     if marks.passed:
         lines.append(f"{len(marks.passed)} marks no longer hold and were passed over")

@@ -62,8 +62,8 @@ def review(
       What was found, the most suspicious first.
 
     Raises:
-      UserError: a faulty manifest, nothing in it that could be judged, a run that is none, of other classes or
-        of another scale, patients that all runs have learned from, or files in `out` of other origin.
+      UserError: a faulty manifest, nothing in it that could be judged, a run that is none, of other classes
+        or of another scale, patients that all runs have learned from, or files in `out` of other origin.
     """
     if not 0 < unlikely < 1:
         raise UserError(f"--unlikely {unlikely} must lie between 0 and 1: it is a probability")
