@@ -59,7 +59,7 @@
   const indices = names => names.map((name, k) => [String(k), name]);
   const classes = indices(data.classes.map(([name]) => name));
   const FILTERS = [
-    ["kind", "of", indices(data.kinds), (row, k) => row.kind === k],
+    ["kind", "what", indices(data.kinds), (row, k) => row.kind === k],
     ["class", "given class", classes, (row, k) => row.given.some(([code]) => code === k)],
     ["likeliest", "likeliest class", classes, (row, k) => row.likeliest === k],
     ["slide", "slide", indices(data.slides), (row, k) => row.slide === k],

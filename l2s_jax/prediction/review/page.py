@@ -28,15 +28,15 @@ PICTURES = "pictures"
 POLICY = html.POLICY.replace("img-src", "img-src 'self' file:")
 
 WHAT = (
-    "Labels and masks, the most suspicious first. Suspicion of a label is 1 minus its probability; of a "
-    "mask, the share of its known pixels that is contradicted, each class of the mask counting alike. They "
-    "are those of networks that have not learned from the patient or slide. A network is wrong too, and most "
-    "often about what is rare: the list says where to look, and decides nothing."
+    "Suspicion of a label is 1 minus its probability; of a mask, the share of its known pixels that is "
+    "contradicted, each class of the mask counting alike. It is that of networks that have not learned from "
+    "the patient or slide. Networks are wrong too, and most often about what is rare: the list says where to "
+    "look, and decides nothing."
 )
 HOW = (
-    "Each row is the picture, the mask (hatched where it is contradicted; grey where there is none) and the "
-    "prediction. Go to a patch with Tab, then on with J or an arrow, back with K. R marks it right, W wrong, "
-    "U unsure, and goes on; Backspace takes a mark away. Marks stay in this browser until you save them as a "
+    "Side by side are the picture, the mask (hatched where it is contradicted; grey where there is none) and "
+    "the prediction. Go to a patch with Tab, then on with J or an arrow, back with K. R marks it right, W "
+    "wrong, U unsure, and goes on; Backspace takes a mark away. Marks stay in this browser until you save them as a "
     "file: l2s check DATA --review FILE reports on it, l2s prepare reviewed DATA OUT --review FILE leaves "
     "out what is wrong."
 )
@@ -53,7 +53,8 @@ BODY = """
 
 STYLE = """
 body { max-width: 100rem }
-body > p, .facts { max-width: 68rem }
+details { max-width: 68rem }
+summary { cursor: pointer; color: var(--quiet) }
 #bar { background: var(--page); padding: .5rem 0; border-bottom: 1px solid var(--line) }
 #filters, #state { display: flex; flex-wrap: wrap; gap: .4rem 1rem; align-items: center }
 #state { margin-top: .4rem }
@@ -101,10 +102,10 @@ def review_page(found: Sequence[Judgement], contents: Manifest, facts: Sequence[
     text = json.dumps(page_data(found, contents), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     # Nothing in the data ends the element that holds it, or begins another one.
     data = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-    sections = [
-        ("What this is", html.paragraph(WHAT) + html.paragraph(HOW) + html.facts(facts)),
-        ("Labels and masks", f'{BODY}<script type="application/json" id="data">{data}</script>'),
-    ]
+    about = html.paragraph(WHAT) + html.paragraph(HOW) + html.facts(facts)
+    about = f"<details><summary>What this is, the keys, and what it was made from</summary>{about}</details>"
+    body = f'{about}{BODY}<script type="application/json" id="data">{data}</script>'
+    sections = [("Labels and masks, the most suspicious first", body)]
     script = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
     title = f"Review of {contents.folder.name or contents.folder}"
     return html.page(title, sections, style=STYLE, script=script, policy=POLICY)

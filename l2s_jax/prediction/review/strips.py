@@ -65,6 +65,6 @@ def _hatch(panel: np.ndarray, where: np.ndarray) -> None:
     rows = np.arange(height) * where.shape[0] // height
     columns = np.arange(width) * where.shape[1] // width
     here = where[np.ix_(rows, columns)]
-    phase = np.add.outer(np.arange(height), np.arange(width)) % 6
+    phase = np.add.outer(np.arange(height), np.arange(width)) % 8
     panel[here & (phase == 0)] = 0
     panel[here & (phase == 1)] = 255
