@@ -36,9 +36,9 @@ WHAT = (
 HOW = (
     "Side by side are the picture, the mask (hatched where it is contradicted; grey where there is none) and "
     "the prediction. Go to a patch with Tab, then on with J or an arrow, back with K. R marks it right, W "
-    "wrong, U unsure, and goes on; Backspace takes a mark away. Marks stay in this browser until you save them as a "
-    "file: l2s check DATA --review FILE reports on it, l2s prepare reviewed DATA OUT --review FILE leaves "
-    "out what is wrong."
+    "wrong, U unsure, and goes on; Backspace takes a mark away. Marks stay in this browser until you save "
+    "them as a file: l2s check DATA --review FILE reports on it, l2s prepare reviewed DATA OUT --review FILE "
+    "leaves out what is wrong."
 )
 
 BODY = """
