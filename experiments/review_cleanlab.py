@@ -1,12 +1,14 @@
-"""cleanlab's figures for the chances that review_flips.py wrote down. In an environment of its own:
+"""The figures of cleanlab for the chances that review_flips.py wrote down.
+
+It has an environment of its own:
 
   python -m venv cleanlab && cleanlab/bin/pip install cleanlab pandas
   cleanlab/bin/python experiments/review_cleanlab.py OUT
 
 Two things are asked of it for the same chances. Its order, adjusted for how sure the network is of each class
-(`get_label_quality_scores`, normalized margin), read at the number of labels that were changed; and its own list
-(`find_label_issues`, confident learning, by default), which chooses its length itself.
-"""  # noqa: D205
+(`get_label_quality_scores`, normalized margin), read at the number of labels that were changed; and its own
+list (`find_label_issues`, confident learning, by default), which chooses its length itself.
+"""
 
 import sys
 from pathlib import Path
@@ -24,7 +26,7 @@ def figures(own, method):
     given = own["given"].to_numpy()
     wrong = given != own["true"].to_numpy()
     p = own.filter(regex=rf"^{method}_\d+$").to_numpy()
-    # Classes that no label names (the background) are none to cleanlab: the others' chances, made to sum to 1.
+    # Classes that no label names (the background) are none to cleanlab: the chances of the others are scaled.
     codes = np.unique(given)
     p = p[:, codes] / np.maximum(p[:, codes].sum(1, keepdims=True), 1e-9)
     labels = np.searchsorted(codes, given)

@@ -1,15 +1,15 @@
 """How well does `l2s review` find labels that were changed on purpose?
 
-  python experiments/review_flips.py run DATA OUT     # trains 3 networks for each draw and share; resumable
-  python experiments/review_flips.py table OUT        # the tables, from what `run` and review_cleanlab.py wrote
+  python experiments/review_flips.py run DATA OUT    # trains 3 networks for each draw and share; goes on
+  python experiments/review_flips.py table OUT       # tables of what `run` and review_cleanlab.py wrote
 
-Of a data set whose patches all have mask and label, a fifth of the masks is kept (of each class alike), and of
-the patches without one a share gets the label of another class. Networks are trained on three folds of that,
-wrong labels included, and every label is judged by those that have not learned from its group. The same draw
-has the same masks and folds at each share, and a larger share changes what a smaller one does and more.
+Of a data set whose patches all have mask and label, a fifth of the masks is kept (of each class alike), and
+of the patches without one a share gets the label of another class. Networks are trained on three folds of
+that, wrong labels included, and every label is judged by those that have not learned from its group. The same
+draw has the same masks and folds at each share, and a larger share changes what a smaller one does and more.
 
-`chances.csv` has a row for each label of a patch without a mask: what it is, what it was, and the chances of each
-class by `review` and by the classifiers alone. All figures are made from it.
+`chances.csv` has a row for each label of a patch without a mask: what it is, what it was, and the chances of
+each class by `review` and by the classifiers alone. All figures are made from it.
 """
 
 import sys
