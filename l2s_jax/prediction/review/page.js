@@ -46,6 +46,11 @@
     return made;
   }
 
+  function aria(made, names) {
+    for (const [name, value] of Object.entries(names)) made.setAttribute(`aria-${name}`, value);
+    return made;
+  }
+
   function named(code, text) {
     const [name, colour] = data.classes[code];
     const swatch = element("span", { className: "swatch" });
@@ -113,7 +118,7 @@
     const image = element("img", { loading: "lazy", decoding: "async", alt, width: 584, height: 192 });
     image.src = row.picture;
     image.addEventListener("load", () => { image.height = image.naturalHeight * 584 / image.naturalWidth; });
-    const panels = element("div", { className: "panels", ariaHidden: "true" });
+    const panels = aria(element("div", { className: "panels" }), { hidden: true });
     panels.append(...["picture", "mask", "prediction"].map(text => element("span", { textContent: text })));
     const what = element("p");
     if (masked) {
@@ -128,10 +133,11 @@
     }
     const asked = `${row.members} network${row.members > 1 ? "s" : ""}`;
     const where = [row.name, data.groups[row.group], data.slides[row.slide], data.splits[row.split], asked];
-    const verdicts = element("div", { className: "verdicts", role: "group", ariaLabel: "mark" });
+    const verdicts = aria(element("div", { className: "verdicts" }), { label: "mark" });
+    verdicts.setAttribute("role", "group");
     for (const [key, verdict] of Object.entries(KEYS)) {
       const button = element("button", { type: "button", value: verdict }, `${verdict} `);
-      button.append(element("kbd", { textContent: key.toUpperCase(), ariaHidden: "true" }));
+      button.append(aria(element("kbd", { textContent: key.toUpperCase() }), { hidden: true }));
       verdicts.append(button);
     }
     made.append(
@@ -145,7 +151,7 @@
   function dress(made) {
     const verdict = marks.get(made.row.item);
     made.className = `card ${verdict ?? ""}`;
-    for (const button of made.querySelectorAll("button")) button.ariaPressed = String(button.value === verdict);
+    for (const button of made.querySelectorAll("button")) aria(button, { pressed: button.value === verdict });
   }
 
   function mark(made, verdict) {

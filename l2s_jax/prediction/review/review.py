@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from l2s_jax.data.check import check_manifest, require_valid
 from l2s_jax.data.manifest import Manifest, PatchRow
 from l2s_jax.data.marks import item_of
@@ -130,8 +132,7 @@ def _judged(
     mask = None if picture.mask is None else mask_doubt(pixels, picture.mask, unlikely)
     if mask is not None:
         where = mask.where
-        # Only the shares are kept: a large picture's pixels are not.
-        mask = mask._replace(where=where[:0])
+        mask = mask._replace(where=np.zeros((0, 0), bool))  # a large picture's pixels are not kept
         found.append(Judgement(row, "mask", item_of(row, "mask", contents), mask, opinion.members))
     if found:
         path = stage / PICTURES / picture_name(row)
