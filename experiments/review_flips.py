@@ -89,7 +89,7 @@ def run(data, out):
     from l2s_jax.system.jax_setup import set_up_jax
 
     set_up_jax(True)
-    contents, out = read_manifest(data), Path(out)
+    contents, out = read_manifest(Path(data).resolve()), Path(out)
     out.mkdir(parents=True, exist_ok=True)
     parts = []
     for draw in DRAWS:
