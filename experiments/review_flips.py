@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-SHARES = (5, 10, 20)
+SHARES = (10, 20, 5)
 DRAWS = (0, 1, 2)
 FOLDS = 3
 MASKS = 0.2
-STEPS = 200
+STEPS, BATCH = 120, 16
 
 
 def changed(rows, share, draw):
@@ -62,7 +62,7 @@ def run_one(contents, share, draw, folder, table):
     prepare_folds(folder / "data", folder / "folds", FOLDS, seed=draw, allow_outside=True)
     config = replace(
         PRESETS["labelset"], setting="S+C*", percent=100, weights="random", learning_rate=1e-3, steps=STEPS,
-        validate_steps=50, draw=draw, seed=draw,
+        batch_size=BATCH, validate_steps=60, draw=draw, seed=draw,
     )  # fmt: skip
     runs = [folder / f"run{fold}" for fold in range(1, FOLDS + 1)]
     for fold, run in enumerate(runs, 1):
@@ -92,8 +92,8 @@ def run(data, out):
     contents, out = read_manifest(Path(data).resolve()), Path(out)
     out.mkdir(parents=True, exist_ok=True)
     parts = []
-    for draw in DRAWS:
-        for share in SHARES:
+    for share in SHARES:
+        for draw in DRAWS:
             parts.append(out / f"chances_{share}_{draw}.csv")
             if not parts[-1].exists():
                 run_one(contents, share, draw, out / f"work_{share}_{draw}", parts[-1])
@@ -131,11 +131,11 @@ def table(out):
     if (out / "cleanlab.csv").exists():
         rows = pd.concat([rows, pd.read_csv(out / "cleanlab.csv")])
     rows.to_csv(out / "flips.csv", index=False, float_format="%.4f")
-    lines = ["| chances | order | " + " | ".join(f"{share}% changed" for share in SHARES) + " |"]
+    lines = ["| chances | order | " + " | ".join(f"{share}% changed" for share in sorted(SHARES)) + " |"]
     lines.append("|---|---|" + "---|" * len(SHARES))
     for (chances, order), own in rows.groupby(["chances", "order"], sort=False):
         cells = []
-        for share in SHARES:
+        for share in sorted(SHARES):
             hits = 100 * own.loc[own["share"] == share, "hits"]
             cells.append(f"{hits.mean():.1f} ± {hits.std(ddof=1):.1f} ({len(hits)})")
         lines.append(f"| {chances} | {order} | " + " | ".join(cells) + " |")

@@ -73,12 +73,14 @@ button { background: var(--head); color: var(--text); cursor: pointer }
 .card img { display: block; width: 100%; height: auto; background: var(--head) }
 .panels { display: grid; grid-template-columns: repeat(3, 1fr); color: var(--quiet); font-size: 12px }
 .card p { margin: .25rem 0 }
+.card p span { display: inline-block; max-width: 100% }
 .where { color: var(--quiet); font-size: 13px }
 .verdicts { display: flex; gap: .4rem; margin-top: .4rem }
 .verdicts button[aria-pressed=true] { background: var(--link); color: var(--page); border-color: var(--link) }
-.card.right { border-left: 6px solid #2e8b57 }
-.card.wrong { border-left: 6px solid #c0392b }
-.card.unsure { border-left: 6px solid #c98500 }
+.card.right, .card.wrong, .card.unsure { border-left-width: 6px; padding-left: calc(.6rem - 5px) }
+.card.right { border-left-color: #2e8b57 }
+.card.wrong { border-left-color: #c0392b }
+.card.unsure { border-left-color: #c98500 }
 kbd { border: 1px solid; border-radius: 3px; padding: 0 .25em; font-size: 11px; opacity: .7 }
 @media (min-width: 60rem) and (min-height: 30rem) { #bar { position: sticky; top: 0; z-index: 1 } }
 @media (max-width: 40rem) { .card { scroll-margin-top: 1rem } .verdicts button { flex: 1; padding: .4rem 0 } }
