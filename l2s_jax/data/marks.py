@@ -100,7 +100,7 @@ def read_marks(path: str | Path, contents: Manifest) -> Marks:
                 f"{path} line {line}: kind {shown(kind)}, mark {shown(verdict)}; expected "
                 f"{' or '.join(KINDS)}, and {' or '.join(VERDICTS)}"
             )
-        first, before = said.setdefault(tuple(item), (line, cast(Verdict, verdict)))
+        first, before = said.setdefault(tuple(item), (line, verdict))
         if before != verdict:
             raise UserError(
                 f"{path} lines {first} and {line} say {before} and {verdict} of the same {kind} "

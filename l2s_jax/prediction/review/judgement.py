@@ -31,7 +31,7 @@ def review_table(found: Sequence[Judgement], classes: Classes) -> str:
 
 def _record(one: Judgement, classes: Classes) -> dict[str, Any]:
     names, doubt = classes.names, one.doubt
-    masked = isinstance(doubt, MaskDoubt)
+    mask = doubt if isinstance(doubt, MaskDoubt) else None
     record: dict[str, Any] = {
         **dict(zip(ITEM, one.item, strict=True)),
         "group": one.row.group,
@@ -44,10 +44,10 @@ def _record(one: Judgement, classes: Classes) -> dict[str, Any]:
         "members": one.members,
         "classifier": None if one.classifier is None else names[int(one.classifier.argmax())],
         "classifier_probability": None if one.classifier is None else one.classifier[one.row.label],
-        "known_pixels": str(doubt.known.sum()) if masked else None,
+        "known_pixels": None if mask is None else str(mask.known.sum()),
     }
     for code, name in enumerate(names):
-        record[f"contradicted {name}"] = doubt.contradicted[code] if masked else None
+        record[f"contradicted {name}"] = None if mask is None else mask.contradicted[code]
     return record
 
 

@@ -175,5 +175,5 @@ def mean_opinion(members: Sequence[Member], answers: Sequence[Answer]) -> Opinio
         for member, answer in zip(members, answers, strict=True)
         if member.knows_labels
     ]
-    classifier = np.mean(labels, axis=0, dtype=np.float64) if labels else None
+    classifier = np.stack(labels).mean(0, dtype=np.float64) if labels else None
     return Opinion(np.mean(chances, axis=0), min(cells), classifier, len(members))
