@@ -124,6 +124,11 @@ def figures(chances):
     return pd.DataFrame(records)
 
 
+def _spread(values):
+    """Mean, standard deviation (ddof 1) and n, in percent."""
+    return f"{100 * values.mean():.1f} ± {100 * values.std(ddof=1):.1f} ({len(values)})"
+
+
 def table(out):
     """flips.csv, a row a draw, and flips.md, their means."""
     out = Path(out)
@@ -131,14 +136,28 @@ def table(out):
     if (out / "cleanlab.csv").exists():
         rows = pd.concat([rows, pd.read_csv(out / "cleanlab.csv")])
     rows.to_csv(out / "flips.csv", index=False, float_format="%.4f")
+    own_list = rows["order"] == "cleanlab's own list"
     lines = ["| chances | order | " + " | ".join(f"{share}% changed" for share in sorted(SHARES)) + " |"]
     lines.append("|---|---|" + "---|" * len(SHARES))
-    for (chances, order), own in rows.groupby(["chances", "order"], sort=False):
-        cells = []
-        for share in sorted(SHARES):
-            hits = 100 * own.loc[own["share"] == share, "hits"]
-            cells.append(f"{hits.mean():.1f} ± {hits.std(ddof=1):.1f} ({len(hits)})")
+    for (chances, order), own in rows[~own_list].groupby(["chances", "order"], sort=False):
+        cells = [_spread(own.loc[own["share"] == share, "hits"]) for share in sorted(SHARES)]
         lines.append(f"| {chances} | {order} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        "cleanlab's own list",
+        "",
+        "| chances | changed | listed | precision | recall |",
+        "|" + "---|" * 5,
+    ]
+    for (chances, share), own in rows[own_list].groupby(["chances", "share"], sort=False):
+        cells = (
+            f"{own['listed'].mean():.0f} of {own['labels'].mean():.0f}",
+            *map(_spread, (own["precision"], own["recall"])),
+        )
+        lines.append(f"| {chances} | {share}% | " + " | ".join(cells) + " |")
+    accuracy = rows.dropna(subset="accuracy").groupby(["chances", "share"])["accuracy"]
+    lines += ["", "Share of labels whose likeliest class is the true one", ""]
+    lines += [f"- {chances}, {share}%: {_spread(values)}" for (chances, share), values in accuracy]
     (out / "flips.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
