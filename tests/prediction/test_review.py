@@ -17,6 +17,7 @@ from l2s_jax.data.pictures import read_image, read_mask
 from l2s_jax.models.forward import make_forward
 from l2s_jax.prediction.review import review as verb
 from l2s_jax.prediction.review.judgement import slide_of
+from l2s_jax.prediction.review.members import load_members, opinions
 from l2s_jax.prediction.review.review import review
 from l2s_jax.prediction.review.suspicion import class_chances, label_doubt, mask_doubt, probabilities_of
 from l2s_jax.runs import checkpoints
@@ -313,3 +314,25 @@ def test_strips_show_what_is_contradicted(rng, tmp_path):
         else:
             hatched, plain = middle[SIDE * 5 // 16, 30:114], middle[SIDE * 5 // 8, 30:114]
             assert np.ptp(hatched[:, 1]) > 120 > 40 > np.ptp(plain[:, 1])
+
+
+def test_names_that_are_nearly_those_of_training_are_said(phantom, runs, tmp_path):
+    """And a run that knows all of the patients takes no part."""
+    learned = sorted(training_groups(runs[0]))
+    renamed = {group: group.replace("slide", "Slide ") for group in learned}
+    data = other_manifest(
+        phantom,
+        tmp_path / "data",
+        lambda row: dataclasses.replace(row, group=renamed[row.group]) if row.group in renamed else None,
+    )
+    contents, said = read_manifest(data, allow_outside=True), []
+    options = {"stride": None, "weighting": "gaussian", "batch_size": 8, "any_scale": False}
+    members = load_members(runs[:1], contents, contents.patches, **options, say=said.append)
+    assert len(members) == 1 and any("nearly those of what it is judged on" in line for line in said)
+    plain = read_manifest(phantom)
+    rows = [row for row in plain.patches if row.group in learned]
+    said.clear()
+    members = load_members(runs[:2], plain, rows, **options, say=said.append)
+    assert f"{runs[0]} has not learned from 0 of {len(learned)} patients or slides: it takes no part" in said
+    (opinion,) = {opinion.members for _, opinion in opinions(members, rows[:9], plain)}
+    assert opinion == 1
