@@ -6,6 +6,7 @@ from .phantom.patches import prepare_phantom as prepare_phantom
 from .prediction.calibrate import calibrate as calibrate
 from .prediction.evaluate import evaluate as evaluate
 from .prediction.predict import predict as predict
+from .prediction.review.review import review as review
 from .prediction.slides.evaluate import evaluate_slides as evaluate_slides
 from .prediction.slides.options import SlideOptions as SlideOptions
 from .prepare.bach import prepare_bach as prepare_bach
@@ -19,6 +20,7 @@ from .prepare.options import WorkOptions as WorkOptions
 from .prepare.presets import BACH_PRESETS as BACH_PRESETS
 from .prepare.presets import DIGESTPATH_PRESETS as DIGESTPATH_PRESETS
 from .prepare.presets import GLEASON_PRESETS as GLEASON_PRESETS
+from .prepare.reviewed import prepare_reviewed as prepare_reviewed
 from .prepare.slides.options import SlidesOptions as SlidesOptions
 from .prepare.slides.prepare import prepare_slides as prepare_slides
 from .prepare.wsss4luad import prepare_wsss4luad as prepare_wsss4luad

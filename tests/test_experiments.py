@@ -1,11 +1,13 @@
 """The sweeps in experiments/ are readable, and ask for what the paper did."""
 
+import runpy
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from helpers.pages import NAMES, blocks
+from helpers.pages import NAMES, blocks, text_of
 from l2s_jax.reports.paper_values import paper_dataset, paper_values
 from l2s_jax.sweeps.plan import cells_of
 from l2s_jax.sweeps.report import report
@@ -78,3 +80,22 @@ def test_every_run_has_one_row(path):
     table = pd.read_csv(path)
     assert len(table) > 3 and not table.duplicated(["variant", "setting", "percent", "draw"]).any()
     assert (path.parents[2] / f"{path.parent.name}.toml").exists()
+
+
+def test_tables_of_the_review_are_those_of_its_rows_and_stand_on_its_page(tmp_path):
+    """`cleanlab.csv` is another program's; all else is made anew from the chances of each label."""
+    script = runpy.run_path(str(Path(__file__).parents[1] / "experiments" / "review_flips.py"))
+    kept = RESULTS / "review"
+    shutil.copytree(kept, tmp_path / "review")
+    for name in ("flips.csv", "flips.md"):
+        (tmp_path / "review" / name).unlink()
+    script["table"](tmp_path / "review")
+    for name in ("flips.csv", "flips.md"):
+        assert (tmp_path / "review" / name).read_text() == (kept / name).read_text(), name
+    rows = [line for line in (kept / "flips.md").read_text().splitlines() if line.startswith("| ")]
+    page = text_of("docs/review.md")
+    assert len(rows) == 12 and all(row in page for row in rows)
+    chances = pd.read_csv(kept / "chances.csv")
+    assert len(chances.groupby(["share", "draw"])) == 9
+    wrong = chances[chances["given"] != chances["true"]].groupby(["share", "draw"]).size()
+    assert {share: set(wrong[share]) for share in (5, 10, 20)} == {5: {19}, 10: {38}, 20: {77}}

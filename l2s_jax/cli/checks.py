@@ -14,10 +14,12 @@ class Check(Command):
     """Folder with patches.csv and classes.toml."""
     allow_outside: bool = False
     """Accept paths that lead out of the manifest's folder."""
+    review: Path | None = None
+    """Say too what was marked on the page of `l2s review`: the CSV file that it saves."""
 
     def run(self) -> int:
         """Ends with 1 where there are problems."""
-        return check_and_print(self.manifest, self.allow_outside)
+        return check_and_print(self.manifest, self.allow_outside, self.review)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +33,13 @@ class Doctor(Command):
         return print_diagnosis(diagnose())
 
 
-def check_and_print(manifest: Path, allow_outside: bool = False) -> int:
-    """Prints what the check of a manifest found; the exit code."""
+def check_and_print(manifest: Path, allow_outside: bool = False, review: Path | None = None) -> int:
+    """Prints what the check of a manifest found, and what people have marked in it; the exit code."""
     from l2s_jax.data.check import check_manifest
+    from l2s_jax.data.marks import marks_text, read_marks
 
     report = check_manifest(manifest, allow_outside=allow_outside)
     print(report)
+    if review is not None:
+        print(f"\n{marks_text(read_marks(review, report.manifest), report.manifest)}")
     return 0 if report.ok else 1

@@ -32,6 +32,10 @@ _TABLE = {
         "prepare_patches.PrepareFolds",
         "Make a cross-validation of a manifest: K folds by patient, each tested on once, for `sweep`.",
     ),
+    "prepare reviewed": (
+        "reviews.PrepareReviewed",
+        "Make a manifest without the labels and masks that were marked as wrong on the page of `review`.",
+    ),
     "prepare bach": (
         "prepare_slides.PrepareBach",
         "Make a manifest of BACH 2018: patches around the regions of WSI/*.xml, and Photos/.",
@@ -59,6 +63,10 @@ _TABLE = {
     "calibrate": (
         "runs.Calibrate",
         "Fit a temperature on a run's validation masks, so that its probabilities mean what they say.",
+    ),
+    "review": (
+        "reviews.Review",
+        "Sort labels and masks by how unlikely they are to networks that never saw their patient.",
     ),
     "predict": (
         "runs.Predict",

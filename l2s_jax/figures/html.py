@@ -101,7 +101,14 @@ class Html(str):
     __slots__ = ()
 
 
-def page(title: str, sections: Iterable[tuple[str, str]], *, style: str = "", script: str = "") -> str:
+def page(
+    title: str,
+    sections: Iterable[tuple[str, str]],
+    *,
+    style: str = "",
+    script: str = "",
+    policy: str = POLICY,
+) -> str:
     """An HTML document of (heading, HTML) sections.
 
     Args:
@@ -109,6 +116,7 @@ def page(title: str, sections: Iterable[tuple[str, str]], *, style: str = "", sc
       sections: headings and what stands below them. A heading's id is its `anchor`.
       style: more CSS.
       script: runs when the page has been read.
+      policy: what a browser lets the page do.
     """
     body = "".join(
         f'<h2 id="{anchor(heading)}">{escape(heading)}</h2>\n{html}\n' for heading, html in sections
@@ -117,7 +125,7 @@ def page(title: str, sections: Iterable[tuple[str, str]], *, style: str = "", sc
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         f"<title>{escape(title)}</title><style>{STYLE}{style}</style></head>\n"
         f"<body><h1>{escape(title)}</h1>\n{body}{end}</body></html>\n"
     )

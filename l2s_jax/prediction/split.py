@@ -78,10 +78,12 @@ def open_split(
     return OpenedSplit(contents, rows, pictures, near, stain.text)
 
 
-def check_comparable(contents: Manifest, classes: Classes, manifest: str | Path) -> None:
+def check_comparable(
+    contents: Manifest, classes: Classes, manifest: str | Path, run: str | Path = "the run"
+) -> None:
     """Refuses a manifest whose classes are not the run's, in the run's order."""
     if contents.classes.names != classes.names:
         raise UserError(
-            f"{manifest} has the classes {', '.join(contents.classes.names)}; the run was trained on "
+            f"{manifest} has the classes {', '.join(contents.classes.names)}; {run} was trained on "
             f"{', '.join(classes.names)}. They must be the same, in the same order."
         )

@@ -50,6 +50,19 @@ class Page:
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
+    def press(self, key):
+        """A key, as a person presses it: a letter, or `Tab`, `ArrowDown`, `Backspace` ..."""
+        virtual = {"Tab": 9, "Backspace": 8, "ArrowUp": 38, "ArrowDown": 40}
+        code = virtual.get(key) or ord(key.upper())
+        text = {"text": key} if len(key) == 1 else {}
+        facts = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+        self._call("Input.dispatchKeyEvent", type="keyDown", **facts, **text)
+        self._call("Input.dispatchKeyEvent", type="keyUp", **facts)
+
+    def download_to(self, folder):
+        """What the page offers to save goes into a folder, unasked."""
+        self._call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+
     def resize(self, width, height):
         """Gives the window another size, CSS pixels."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}

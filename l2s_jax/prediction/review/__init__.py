@@ -1,0 +1,1 @@
+"""Which label is wrong: labels and masks beside what networks say that never saw their patient."""

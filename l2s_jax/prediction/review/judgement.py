@@ -1,0 +1,57 @@
+"""What was found of one label or mask, and the table of all."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from l2s_jax.data.manifest import Classes, PatchRow
+from l2s_jax.data.marks import ITEM, Kind
+from l2s_jax.prediction.review.suspicion import LabelDoubt, MaskDoubt
+from l2s_jax.system.csv_text import table_text
+
+
+class Judgement(NamedTuple):
+    """What networks say of one label or mask."""
+
+    row: PatchRow
+    kind: Kind
+    item: tuple[str, ...]  # the fields `marks.ITEM`
+    doubt: LabelDoubt | MaskDoubt
+    members: int  # networks that were asked
+    classifier: np.ndarray | None = None  # f64[C], of a label, where a network's classifier knows labels
+
+
+def review_table(found: Sequence[Judgement], classes: Classes) -> str:
+    """review.csv: a row a label or mask, in the order given."""
+    import pandas as pd  # here, since nothing else of a review needs a table
+
+    return table_text(pd.DataFrame([_record(one, classes) for one in found]))
+
+
+def _record(one: Judgement, classes: Classes) -> dict[str, Any]:
+    names, doubt = classes.names, one.doubt
+    mask = doubt if isinstance(doubt, MaskDoubt) else None
+    record: dict[str, Any] = {
+        **dict(zip(ITEM, one.item, strict=True)),
+        "group": one.row.group,
+        "slide": slide_of(one.row),
+        "split": one.row.split,
+        "suspicion": doubt.suspicion,
+        "probability": doubt.probability,
+        "likeliest": None if doubt.likeliest is None else names[doubt.likeliest],
+        "likeliest_probability": doubt.likeliest_probability,
+        "members": one.members,
+        "classifier": None if one.classifier is None else names[int(one.classifier.argmax())],
+        "classifier_probability": None if one.classifier is None else one.classifier[one.row.label],
+        "known_pixels": None if mask is None else str(mask.known.sum()),
+    }
+    for code, name in enumerate(names):
+        record[f"contradicted {name}"] = None if mask is None else mask.contradicted[code]
+    return record
+
+
+def slide_of(row: PatchRow) -> str:
+    """The slide that a patch was cut from, where `prepare` has written that down; else ""."""
+    slide, found, _ = row.source.rpartition(" at row ")
+    return slide if found else ""

@@ -1,0 +1,70 @@
+"""A patch's picture, mask and prediction side by side, small, as one file."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from l2s_jax.data.classes import Classes
+from l2s_jax.figures.drawing import overlay
+from l2s_jax.system.files import unwritable
+
+SIDE = 192
+"""Pixels of a panel's longer side, at most."""
+GAP = 4
+"""Pixels between panels."""
+
+_EMPTY, _BETWEEN = 214, 128
+_QUALITY = 85
+
+
+def write_strip(
+    path: Path,
+    image: np.ndarray,
+    mask: np.ndarray | None,
+    contradicted: np.ndarray | None,
+    predicted: np.ndarray,
+    classes: Classes,
+) -> None:
+    """Writes the strip as JPEG.
+
+    Args:
+      path: ends in .jpg, in a folder that is there.
+      image: u8[H,W,3].
+      mask: class codes u8[H,W]; without one its panel is grey.
+      contradicted: bool[H,W], pixels of the mask that are hatched.
+      predicted: class codes [H,W] of any integer type.
+      classes: whose colours are used.
+
+    Raises:
+      Unwritable: it cannot be written.
+    """
+    picture = _small(image)
+    panels = [picture, np.full_like(picture, _EMPTY), _small(overlay(image, predicted, classes))]
+    if mask is not None:
+        panels[1] = _small(overlay(image, mask, classes))
+        if contradicted is not None:
+            _hatch(panels[1], contradicted)
+    between = np.full((len(picture), GAP, 3), _BETWEEN, np.uint8)
+    strip = np.concatenate([panels[0], between, panels[1], between, panels[2]], 1)
+    try:
+        Image.fromarray(strip).save(path, "JPEG", quality=_QUALITY, subsampling=0)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def _small(picture: np.ndarray) -> np.ndarray:
+    shown = Image.fromarray(picture)
+    shown.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
+    return np.array(shown)
+
+
+def _hatch(panel: np.ndarray, where: np.ndarray) -> None:
+    """Draws lines over some pixels of a small picture: seen in any colours, and by any eyes."""
+    height, width = panel.shape[:2]
+    rows = np.arange(height) * where.shape[0] // height
+    columns = np.arange(width) * where.shape[1] // width
+    here = where[np.ix_(rows, columns)]
+    phase = np.add.outer(np.arange(height), np.arange(width)) % 8
+    panel[here & (phase == 0)] = 0
+    panel[here & (phase == 1)] = 255
