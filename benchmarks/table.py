@@ -1,7 +1,7 @@
 """Puts the figures of benchmarks/results/latest.json beside their goals into benchmarks/README.md.
 
 python benchmarks/table.py             # the table
-python benchmarks/table.py --machines  # the figure of all machines whose results are kept
+python benchmarks/table.py machines    # the figure of all machines whose results are kept
 """
 
 import json
@@ -103,7 +103,7 @@ def machines(results: dict[str, dict]) -> str:
 
 def main() -> None:
     """Rewrites the part of README.md between the two marks, or the figure."""
-    if sys.argv[1:] == ["--machines"]:
+    if sys.argv[1:] == ["machines"]:
         found = {name: json.loads((HERE / "results" / f"{name}.json").read_text()) for name in MACHINES}
         (HERE / "machines.svg").write_text(machines(found))
         return

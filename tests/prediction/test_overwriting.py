@@ -47,7 +47,7 @@ def nothing_computed(monkeypatch):
 
     from l2s_jax.prediction import predict as module
 
-    monkeypatch.setattr(module, "load_predictor", fail)
+    monkeypatch.setattr(module, "load_runs", fail)
 
 
 @pytest.mark.usefixtures("nothing_computed")
