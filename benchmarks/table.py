@@ -1,10 +1,15 @@
 """Puts the figures of benchmarks/results/latest.json beside their goals into benchmarks/README.md.
 
-python benchmarks/table.py
+python benchmarks/table.py             # the table
+python benchmarks/table.py --machines  # the figure of all machines whose results are kept
 """
 
 import json
+import sys
 from pathlib import Path
+
+from l2s_jax.figures.drawing import new_figure
+from l2s_jax.figures.svg import svg_of
 
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- results of table.py -->", "<!-- end of results -->"
@@ -59,8 +64,49 @@ def table(results: dict) -> str:
     )
 
 
+MACHINES = {
+    "epyc_avx2": "2 cores, AVX2",
+    "epyc_avx512": "2 cores, AVX-512",
+    "h200": "NVIDIA H200",
+}
+"""Names in `results/`, and what the machines are."""
+
+RATIOS = {
+    "step_vs_torch_eager": "train step beside torch eager",
+    "step_vs_torch_channels_last": "train step beside torch channels_last",
+    "step_tf32_vs_torch_eager": "train step in TF32 beside torch eager",
+    "five_seeds_vs_torch": "five seeds as one program beside five torch steps",
+    "inference_vs_torch": "inference beside torch eager",
+}
+
+
+def machines(results: dict[str, dict]) -> str:
+    """An SVG figure of our time over torch's on each machine, with the least and greatest of the rounds."""
+    figure = new_figure(7.2, 3.8)
+    axes = figure.subplots()
+    for number, (name, label) in enumerate(MACHINES.items()):
+        found = [(row, results[name][key], key) for row, key in enumerate(RATIOS) if key in results[name]]
+        places = [-row - 0.24 * (number - 1) for row, *_ in found]
+        values = [value for _, value, _ in found]
+        ends = [
+            [abs(value - results[name].get(f"{key}{end}", value)) for _, value, key in found]
+            for end in ("_min", "_max")
+        ]
+        axes.barh(places, values, 0.22, xerr=ends, label=label, color=f"C{number}", error_kw={"linewidth": 1})
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_yticks([-row for row in range(len(RATIOS))], list(RATIOS.values()), fontsize=8)
+    axes.set_xlabel("our time over torch's; below 1 we are ahead")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    return svg_of(figure)
+
+
 def main() -> None:
-    """Rewrites the part of README.md between the two marks."""
+    """Rewrites the part of README.md between the two marks, or the figure."""
+    if sys.argv[1:] == ["--machines"]:
+        found = {name: json.loads((HERE / "results" / f"{name}.json").read_text()) for name in MACHINES}
+        (HERE / "machines.svg").write_text(machines(found))
+        return
     results = json.loads((HERE / "results" / "latest.json").read_text())
     page = HERE / "README.md"
     before, _, rest = page.read_text().partition(BEGIN)

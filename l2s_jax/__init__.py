@@ -2,8 +2,8 @@
 
 The verbs, importable from here without importing what they need until they are used:
 
-  prepare_slides, prepare_phantom, prepare_ebhi, prepare_bach, prepare_gleason, prepare_digestpath
-                                  a data set becomes a manifest; BACH_PRESETS and others have their options
+  prepare_slides, prepare_phantom, prepare_ebhi, prepare_wsss4luad, prepare_bach, prepare_gleason,
+  prepare_digestpath              a data set becomes a manifest; BACH_PRESETS and others have their options
   train                           a manifest becomes a run folder
   train_many, train_together      several run folders, trained as one program
   evaluate                        a run's figures on one split of a manifest
@@ -11,7 +11,7 @@ The verbs, importable from here without importing what they need until they are 
   predict                         pictures become class maps
   review, prepare_reviewed        labels and masks that may be wrong; a manifest without them
 
-and, for experiments of many runs: sweep, report, aggregate, plan_masks.
+and, for experiments of many runs: sweep, compare, report, aggregate, plan_masks.
 
 `__init__.pyi` says where each name comes from, for editors and type checkers as for the lazy import here.
 """

@@ -23,10 +23,12 @@ from .prepare.presets import GLEASON_PRESETS as GLEASON_PRESETS
 from .prepare.reviewed import prepare_reviewed as prepare_reviewed
 from .prepare.slides.options import SlidesOptions as SlidesOptions
 from .prepare.slides.prepare import prepare_slides as prepare_slides
+from .prepare.wsss4luad import prepare_wsss4luad as prepare_wsss4luad
 from .reports.aggregation import aggregate as aggregate
 from .reports.plan_output import plan_masks as plan_masks
 from .runs.network import load_network as load_network
 from .stain.patches import MACENKO as MACENKO
+from .sweeps.compare import compare as compare
 from .sweeps.report import report as report
 from .sweeps.sweep import sweep as sweep
 from .system.errors import UserError as UserError

@@ -21,13 +21,14 @@ from soak.readers import READERS
 from soak.workspace import make_workspace
 
 HERE = Path(__file__).parent
+KINDS = ("kills", "mutations", "limits")
 
 
 def main() -> int:
     """Ends with 1 where this sitting met a fault."""
     parser = argparse.ArgumentParser(prog="python -m soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--only", choices=("kills", "mutations", "limits"), help="one kind alone")
+    parser.add_argument("--only", nargs="+", choices=KINDS, default=KINDS, help="some kinds alone")
     parser.add_argument("--case", action="append", help="commands to kill, by name; all by default")
     parser.add_argument("--seed", type=int, help="random by default; kept with the figures")
     parser.add_argument("--figures", type=Path, default=HERE / "figures.json")
@@ -47,7 +48,7 @@ def main() -> int:
         work = make_workspace(Path(folder))
         os.environ["SOAK_RUN"] = str(work.trained)
         cases = [case for case in CASES if not asked.case or case.name in asked.case]
-        needed = cases if asked.only != "mutations" else []
+        needed = cases if {*asked.only} - {"mutations"} else []
         references = {case.name: make_reference(case, work) for case in needed}
         for turn in _turns(asked.only, cases, figures, work, references, rng):
             for _ in turn:
@@ -65,17 +66,17 @@ def _turns(only, cases, figures, work, references, rng) -> Iterator[Iterator[Non
     """Campaigns by turns, without end; of the commands, the one that has had the least time."""
     spent = {case.name: 0.0 for case in cases}
     while True:
-        if only in (None, "kills"):
+        if "kills" in only:
             for _ in cases:
                 case = min(cases, key=lambda one: spent[one.name])
                 counts, began = figures.campaign(f"kills: {case.name}"), time.monotonic()
                 yield kill_once_more(case, work, references[case.name], counts, rng)
                 spent[case.name] += time.monotonic() - began
-        if only in (None, "mutations"):
+        if "mutations" in only:
             for reader in READERS:
                 campaign(reader, figures.campaign(f"damage: {reader.name}"), rng)
                 yield iter((None,))
-        if only in (None, "limits"):
+        if "limits" in only:
             yield lack_room(work, references, figures.campaign("short room"), rng)
 
 

@@ -13,6 +13,9 @@ from helpers.runs import TINY
 from l2s_jax.phantom.patches import prepare_phantom
 from l2s_jax.training.train import train
 
+# Compiling is the longest part of the tests and takes a quarter less time so. What users compile is tried by
+# the demo, and by `make test-versions`, which sets the variable to nothing.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # A shell that starts the tests in the background has them, and all that they start, ignore Ctrl-C;
 # nohup does the same with SIGHUP.

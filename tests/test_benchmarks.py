@@ -4,6 +4,9 @@ import argparse
 import ast
 import importlib
 import importlib.util
+import os
+import re
+import subprocess
 import textwrap
 import time
 from pathlib import Path
@@ -83,6 +86,7 @@ def run_part(folder, monkeypatch, text):
     return bench.run_part("part", argparse.Namespace(device="cpu", long=False, tf32=False), folder)
 
 
+@pytest.mark.slow
 def test_a_part_that_takes_too_long_ends_with_all_it_started(tmp_path, monkeypatch):
     text = f"""
     import pathlib, subprocess, sys, time
@@ -107,3 +111,32 @@ def test_a_part_gives_its_results_or_says_how_it_ended(tmp_path, monkeypatch):
     assert run_part(tmp_path, monkeypatch, writes) == ({"figure": 1.5}, "")
     (tmp_path / "part.json").unlink()
     assert run_part(tmp_path, monkeypatch, "raise SystemExit(3)") == ({}, "ended with exit code 3")
+
+
+STAND_IN = """#!/bin/sh
+case "$*" in
+  *start.py*) sleep 30 ;;
+  *macenko.py*) echo "no such device" && exit 3 ;;
+  *cuda*) echo "$JAX_PLATFORMS" ;;
+esac
+"""
+
+
+def test_a_sitting_on_a_gpu_goes_on_whatever_a_part_does(tmp_path):
+    """With a program in Python's place: what is asked, in which order, and how each end is told."""
+    stand_in = tmp_path / "python"
+    stand_in.write_text(STAND_IN)
+    stand_in.chmod(0o755)
+    environment = os.environ | {"PYTHON": str(stand_in), "BUDGET_S": "13"}
+    command = ["bash", str(FOLDER / "gpu_session.sh"), str(tmp_path / "out")]
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=60)
+    lines = dict(line.split(": ", 1) for line in (tmp_path / "out" / "summary.txt").read_text().splitlines())
+    assert list(lines)[:2] == ["tests", "step"] and list(lines)[-1] == "sweep_jobs"
+    assert lines["step_batch_256"].startswith("done") and lines["tests"].startswith("done")
+    assert lines["macenko"].startswith("failed (3): no such device")
+    assert lines["start"].startswith("cut off") and lines["extraction"] == "no time was left"
+    assert (tmp_path / "out" / "step.log").read_text().strip() == "cuda,cpu"
+    script = (FOLDER / "gpu_session.sh").read_text()
+    named = {match for match in re.findall(r"^bench \S+ \d+ (\w+)", script, re.M)}
+    named |= set(re.findall(r"benchmarks/(\w+)\.py", script))
+    assert named <= set(SCRIPTS)

@@ -19,7 +19,7 @@ for name in ${@:-oldest 3.12 newest}; do
   esac
   "$uv" venv --quiet --clear --python "$python" "$folder/$name" &&
     VIRTUAL_ENV="$folder/$name" "$uv" pip install --quiet --resolution "$resolution" -e '.[dev,dask]' || exit 1
-  "$folder/$name/bin/python" -m pytest -n 2 --dist loadfile --color=no -m "${MARK:-not slow}" 2>&1 | tee "$folder/$name.log"
+  XLA_FLAGS="" "$folder/$name/bin/python" -m pytest -n 2 --dist loadfile --color=no -m "${MARK:-not slow}" 2>&1 | tee "$folder/$name.log"
   [ "${PIPESTATUS[0]}" -eq 0 ] || failed=1
   versions=$("$folder/$name/bin/python" - <<'PYTHON'
 import platform

@@ -28,8 +28,14 @@ OUT_OF_MEMORY = (
 )
 
 
-OUT_OF_MEMORY_ELSEWHERE = ("RESOURCE_EXHAUSTED", "can't start new thread")
-"""How XLA, on GPUs above all, and Python's threads say it."""
+OUT_OF_MEMORY_ELSEWHERE = (
+    "RESOURCE_EXHAUSTED",  # XLA, on GPUs above all
+    "can't start new thread",
+    "failed to map segment from shared object",  # a library that is imported: Linux,
+    "cannot allocate memory",
+    "paging file is too small",  # and Windows
+)
+"""How it is said where no MemoryError is raised."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -94,8 +100,8 @@ def run(arguments: list[str]) -> int:
     except MemoryError:
         print(f"l2s: {OUT_OF_MEMORY}", file=sys.stderr)
         return 1
-    except (RuntimeError, AssertionError) as error:
-        if any(words in str(error) for words in OUT_OF_MEMORY_ELSEWHERE):
+    except (RuntimeError, AssertionError, ImportError) as error:
+        if any(words.lower() in str(error).lower() for words in OUT_OF_MEMORY_ELSEWHERE):
             print(f"l2s: {OUT_OF_MEMORY}", file=sys.stderr)
             return 1
         if _no_device():

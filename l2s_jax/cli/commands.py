@@ -20,6 +20,10 @@ _TABLE = {
         "prepare_patches.PrepareEbhi",
         "Make a manifest of EBHI-Seg (Shi et al. 2023), 50/25/25 by slide group, stratified by class.",
     ),
+    "prepare wsss4luad": (
+        "prepare_patches.PrepareWsss4luad",
+        "Make a manifest of WSSS4LUAD's pictures with masks: labels are sets of classes; split by picture.",
+    ),
     "prepare halves": (
         "prepare_patches.PrepareHalves",
         "Make the manifest of a classification study: half of the image-level training patches become test.",
@@ -95,6 +99,10 @@ _TABLE = {
     "sweep": (
         "results.Sweep",
         "Run an experiment: settings x percents x draws, one row of results.csv a finished run.",
+    ),
+    "compare": (
+        "results.Compare",
+        "Do the labels help on this data? S beside recipes that learn from labels too, draw by draw.",
     ),
     "report": (
         "results.Report",

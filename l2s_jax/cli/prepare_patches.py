@@ -1,10 +1,11 @@
-"""Subcommands of `l2s` that make manifests: phantom, EBHI-Seg, halves, folds."""
+"""Subcommands of `l2s` that make manifests: phantom, EBHI-Seg, WSSS4LUAD, halves, folds."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from l2s_jax.cli.checks import check_and_print
 from l2s_jax.cli.options import Command, Folder, Manifest, Out
+from l2s_jax.types import SPLITS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,40 @@ class PrepareEbhi(Command):
         made = prepare_ebhi(self.folder, self.out, **self.own("folder", "out"))
         labels, splits = zip(*((row.label, row.split) for row in made.patches), strict=True)
         print(split_text(made.classes.names, labels, splits, SPLIT_FRACTIONS))
+        return check_and_print(self.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareWsss4luad(Command):
+    """Make a manifest of WSSS4LUAD's pictures with masks: labels are sets of classes; split by picture."""
+
+    folder: Folder
+    """The data set: img/*.png with mask/*.png, as in its validation part."""
+    out: Out
+    """Folder for the manifest and its pictures."""
+    patch_size: int = 128
+    """Side of a training patch in pixels, a multiple of 16. Pictures of val and test stay whole."""
+    seed: int = 0
+    """Of the split, 50/25/25 by picture: the names tell no patient."""
+    skip_faulty: bool = False
+    """Leave out faulty and unpaired pictures, and say which, instead of stopping."""
+    overwrite: bool = False
+    """Use a folder that holds something else."""
+
+    def run(self) -> int:
+        """Converts and checks."""
+        from l2s_jax.prepare.wsss4luad import prepare_wsss4luad
+
+        made = prepare_wsss4luad(self.folder, self.out, **self.own("folder", "out"))
+        for split in SPLITS:
+            rows = made.of_split(split)
+            pictures = len({row.group for row in rows})
+            held = ", ".join(
+                f"{name} in {sum(code in row.allowed for row in rows)}"
+                for code, name in enumerate(made.classes.names)
+            )
+            print(f"{split}: {len(rows)} patches of {pictures} pictures ({held})")
+        print("A picture is taken for a group, since the names tell no patient: figures are optimistic.")
         return check_and_print(self.out)
 
 

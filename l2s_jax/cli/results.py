@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
-from l2s_jax.cli.options import Command, JaxCommand, Results
+from l2s_jax.cli.options import Command, JaxCommand, Manifest, Results
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,42 @@ class Sweep(JaxCommand):
             jobs=self.jobs,
             allow_outside=self.allow_outside,
         )
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare(JaxCommand):
+    """Do the labels help on this data? S beside recipes that learn from labels too, draw by draw."""
+
+    manifest: Manifest
+    """The data: a manifest, or the folder of folds."""
+    out: Path = Path("runs/compare")
+    """Folder of the runs; what comes out goes to `comparison` in it. Started again, it goes on."""
+    recipes: tuple[Literal["paper", "labelset", "few-masks"], ...] = ("labelset", "few-masks")
+    """Presets that are compared with S."""
+    draws: int = 3
+    """How many. An interval needs 2, and is wide below 5."""
+    percent: float = 100.0
+    """Share of the training masks that are used; the others count as labels."""
+    steps: int = 400
+    """Of each phase of each run."""
+    weights: str = "auto"
+    """Initial weights, as in `train`."""
+    learning_rate: float = 3e-4
+    """Of all runs."""
+    dry_run: bool = False
+    """Say how long it would take, from measured steps."""
+    jobs: int = 1
+    """Runs at a time, each in a process with its share of the cores."""
+    allow_outside: bool = False
+    """Accept paths in the manifest that lead out of its folder."""
+
+    def run(self) -> int:
+        """Runs what is not finished, and says what came out."""
+        self.set_up()
+        from l2s_jax.sweeps.compare import compare
+
+        compare(self.manifest, **self.own("manifest"))
         return 0
 
 

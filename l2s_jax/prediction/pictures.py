@@ -25,6 +25,7 @@ from l2s_jax.system.outputs import (
     begin_table,
     publishing,
     read_record,
+    remove_dead_stages,
     require_replaceable,
     source_of,
 )
@@ -44,6 +45,7 @@ def predict_pictures_into(
     paths: Sequence[Path], out: Path, predictor: Predictor, any_scale: bool, say: Say
 ) -> list[str]:
     """Segments pictures that are not finished; a message for each that failed."""
+    remove_dead_stages(out)
     failures, record, key = [], read_record(out), settings_key(predictor)
     stains: Counter[str] = Counter()
     scales: Counter[str] = Counter()

@@ -57,11 +57,16 @@ def redrawn_means(means: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
 
 
 def mask_count(cells: pd.DataFrame) -> float:
-    """How many mask patches there are in all; NaN where the results do not say."""
+    """How many mask patches there are in all, from the largest share; NaN where the results do not say."""
     if "n_mask" not in cells:
         return float("nan")
-    whole = cells.loc[cells["percent"] == WHOLE, "n_mask"].dropna()
-    return float(whole.max()) if len(whole) else float("nan")
+    known = cells[cells["n_mask"].notna() & (cells["percent"] > 0)]
+    largest = known[known["percent"] == known["percent"].max()]
+    return (
+        float(np.round(largest["n_mask"].max() * WHOLE / largest["percent"].max()))
+        if len(known)
+        else float("nan")
+    )
 
 
 def reference_row(means: pd.DataFrame, variant: str) -> int | None:

@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from l2s_jax.figures.drawing import new_figure
 from l2s_jax.figures.svg import svg_of
 from l2s_jax.reports.curves import AXIS, Look, look_of, share_axis
+from l2s_jax.reports.forecast import forecast_table, forecast_text, forecasts
+from l2s_jax.reports.mask_worth import worth_table, worth_text, worths
 from l2s_jax.reports.names import method_text, metric_columns, metric_title, percent_text, require_metrics
 from l2s_jax.reports.plan_means import SETTING, WHOLE
 from l2s_jax.reports.planning import (
@@ -30,6 +32,7 @@ from l2s_jax.system.files import write_text
 from l2s_jax.system.outputs import publishing, require_replaceable, source_of
 
 STEM = "plan_masks"
+AHEAD, WORTH = "plan_ahead.csv", "plan_worth.csv"
 
 
 def plan_masks(
@@ -42,6 +45,9 @@ def plan_masks(
     say: Callable[[str], None] = print,
 ) -> pd.DataFrame:
     """Says which share of the masks reaches so much of the full-mask score, and writes it down.
+
+    Beside it, what twice and four times the masks would bring (`forecast`, plan_ahead.csv), and what labels
+    are worth in masks (`mask_worth`, plan_worth.csv).
 
     Args:
       results: folder of a segmentation sweep, or a CSV file with the columns of `aggregation`.
@@ -63,15 +69,24 @@ def plan_masks(
     found = read_results(results)
     folder = Path(out) if out is not None else found.folder / "report"
     sources = (source_of(results, outputs=folder),)
-    require_replaceable(folder, (f"{STEM}.csv", f"{STEM}.svg"), sources)
+    require_replaceable(folder, (f"{STEM}.csv", f"{STEM}.svg", AHEAD, WORTH), sources)
     answers, fitted = plan_of(found, metric, targets, seed)
+    cells = found.cells[found.cells["study"] == "segmentation"]
+    ahead, worth = forecasts(cells, metric, seed=seed), worths(cells, metric, seed=seed)
     with publishing(folder, sources) as stage:
         write_text(stage / f"{STEM}.csv", table_text(answers_table(answers)))
         if fitted:
             drawing = draw_plan(fitted, answers, metric, look_of(found.cells))
             write_text(stage / f"{STEM}.svg", svg_of(drawing))
+        write_text(stage / AHEAD, table_text(forecast_table(ahead)))
+        if worth:
+            write_text(stage / WORTH, table_text(worth_table(worth)))
     for line in [*found.notes, *map(answer_text, answers)]:
         say(line)
+    for one in ahead:
+        say(forecast_text(one, metric))
+    for value in worth:
+        say(worth_text(value))
     say(f"written to {folder}")
     return answers_table(answers)
 

@@ -71,7 +71,7 @@ class RunsFailed(UserError):
 
 
 def sweep(
-    file: str | Path,
+    file: str | Path | SweepFile,
     out: str | Path | None = None,
     *,
     manifest: str | Path | None = None,
@@ -87,7 +87,7 @@ def sweep(
     fail are written to failures.csv and passed over.
 
     Args:
-      file: TOML; see `sweeps.sweep_file.read_sweep`.
+      file: TOML, see `sweeps.sweep_file.read_sweep`, or what that has made of it.
       out: folder of the results; `runs/NAME` by default. results.csv alone is enough to go on from.
       manifest: the data, instead of what the file names: the folder of a manifest, or of folds from
         `prepare folds`, of which each is learned from and tested on by runs of its own.
@@ -111,10 +111,12 @@ def sweep(
     if jobs < 1:
         raise UserError(f"jobs = {jobs}: expected 1 or more")
     require_main_guard()
-    experiment = read_sweep(file)
+    experiment = file if isinstance(file, SweepFile) else read_sweep(file)
     named = manifest or experiment.manifest
     if named is None:
-        raise UserError(f'{file} names no manifest: add manifest = "FOLDER" to it, or name one beside it')
+        raise UserError(
+            f'{experiment.name} names no manifest: add manifest = "FOLDER" to it, or name one beside it'
+        )
     data = read_data(Path(named), experiment.study, allow_outside=allow_outside, say=say)
     planned = _planned(experiment, data)
     folder = Path(out) if out is not None else Path("runs") / experiment.name

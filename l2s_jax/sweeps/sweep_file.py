@@ -81,7 +81,11 @@ def read_sweep(path: str | Path) -> SweepFile:
       UserError: the file cannot be read; naming every unknown key and value of the wrong type.
     """
     path = Path(path)
-    table = read_table(path, "sweep")
+    return sweep_of(read_table(path, "sweep"), path)
+
+
+def sweep_of(table: dict[str, Any], path: Path) -> SweepFile:
+    """A sweep's table as `read_sweep` takes it from a file; `path` is named where it is faulty."""
     faults: list[str] = []
     known = {"name", "dataset", "manifest", "study", "draws", "percents", "options", "variant"}
     faults += [

@@ -15,19 +15,25 @@ import json
 import os
 import shutil
 import tempfile
+import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from l2s_jax.system.errors import Unwritable, UserError
-from l2s_jax.system.files import sha256_of_file, unwritable
+from l2s_jax.system.files import PARTIAL, sha256_of_file, unwritable
 
 RECORD = "outputs.jsonl"
 LARGE = 2**28
 """Bytes above which a source is told by its size and samples of it: slides are too large to read twice."""
 
 SHOWN = 10
+
+STAGE_LOCK = "stage.lock"
+ABANDONED_S = 3600.0
+JUST_MADE_S = 1.0
+"""A folder as new as that may be one whose process has not locked it yet."""
 
 
 class Source(NamedTuple):
@@ -244,9 +250,14 @@ def publishing(
     Raises:
       UserError: one of them would replace a file that it may not replace, or the folder cannot be written.
     """
+    from filelock import FileLock
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
+        remove_dead_stages(folder)
+        stage = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=folder))
+        lock = FileLock(stage / STAGE_LOCK)
+        lock.acquire()
     except OSError as error:
         raise unwritable(folder, error) from error
     try:
@@ -258,11 +269,37 @@ def publishing(
     except Unwritable as error:  # people know the folder, not the one that it stands in for
         raise Unwritable(str(error).replace(str(stage), str(folder))) from error
     finally:
+        lock.release()
         shutil.rmtree(stage, ignore_errors=True)
 
 
+def remove_dead_stages(folder: Path) -> None:
+    """Removes what killed processes left that were publishing into a folder; what others are writing stays.
+
+    A process holds a lock in its own stage, which is free when it has ended. A single file has none: it is
+    one that nobody has touched for an hour. A command that finds its outputs finished publishes nothing, so
+    it calls this by itself.
+    """
+    from filelock import FileLock, Timeout
+
+    for stage in folder.glob(f"{PARTIAL}*"):
+        with contextlib.suppress(OSError, Timeout):
+            age = time.time() - stage.lstat().st_mtime
+            if stage.is_file() and not stage.is_symlink() and age > ABANDONED_S:
+                stage.unlink()
+            if stage.is_symlink() or not (stage / STAGE_LOCK).is_file() or age < JUST_MADE_S:
+                continue
+            with FileLock(stage / STAGE_LOCK).acquire(timeout=0):
+                pass
+            shutil.rmtree(stage)
+
+
 def _move(stage: Path, folder: Path, sources: Sequence[Source], key: str, last: Sequence[str]) -> None:
-    names = sorted(path.relative_to(stage).as_posix() for path in stage.rglob("*") if path.is_file())
+    names = sorted(
+        path.relative_to(stage).as_posix()
+        for path in stage.rglob("*")
+        if path.is_file() and path.name != STAGE_LOCK
+    )
     require_replaceable(folder, names, sources)
     note_made(folder, {name: sha256_of_file(stage / name) for name in names}, sources, key)
     for name in last:

@@ -7,7 +7,7 @@ other, and the last is to the same bits what it would be with a teacher that was
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -42,6 +42,24 @@ class PhaseRuns(NamedTuple):
     runs: tuple[tuple[Path, TrainConfig], ...]  # folder and options
     labels: tuple[str, ...]  # what begins their messages
     plans: tuple[RunPlan, ...]
+
+    def without(self, failures: Sequence["Failure"]) -> "PhaseRuns":
+        """The phase of those runs alone that have not failed in one before."""
+        each = zip(self.runs, self.labels, self.plans, strict=True)
+        kept = [one for one in each if not failed_in_a_phase(one[0][0].parents[1], failures)]
+        runs, labels, plans = zip(*kept, strict=True) if kept else ((), (), ())
+        return PhaseRuns(self.name, runs, labels, plans)
+
+
+class Failure(Protocol):
+    """Why a run, or a phase of one, cannot go on."""
+
+    folder: Path
+
+
+def failed_in_a_phase(folder: Path, failures: Sequence[Failure]) -> bool:
+    """Whether a phase of the run in `folder` is among the failures."""
+    return any(failure.folder == phase_folder(folder, name) for failure in failures for name in EARLIER)
 
 
 def phases_of(config: TrainConfig, plan: RunPlan) -> dict[PhaseName, TrainConfig]:

@@ -19,17 +19,18 @@ from l2s_jax.system.processes import agreed, is_first_process
 from l2s_jax.system.stopping import Stopped
 from l2s_jax.train_step.device_mesh import make_mesh
 from l2s_jax.training.lineage import read_teacher
-from l2s_jax.training.loop import fit
+from l2s_jax.training.loop import SomeFailed, fit
 from l2s_jax.training.phases import (
     Stretch,
     describe_phases,
     earlier_phases,
+    failed_in_a_phase,
     stretches_of,
     warning_of_one_label,
 )
 from l2s_jax.training.plan import describe_splits
 from l2s_jax.training.program import Devices, StrategyOption, compile_ahead
-from l2s_jax.training.run import TrainingRun
+from l2s_jax.training.run import NotFinite, TrainingRun
 from l2s_jax.training.scaling import with_scaling
 from l2s_jax.training.setup import RunSetup, forget_last_state, set_up_runs, stage_of, write_setup
 from l2s_jax.training.tracking import tracked
@@ -141,23 +142,36 @@ def train_together(
         for teacher in {each.teacher for _, each in new} - {"", OWN_TEACHER}:
             read_teacher(teacher, contents, _silent)  # refuses what would be refused after the first phase
     stretches = stretches_of(earlier, named, patches, contents.classes)
+    failures: list[NotFinite] = []
     with ExitStack() as folders:
-        for phase, stretch in zip(earlier, stretches, strict=False):
+        for number, (phase, stretch) in enumerate(zip(earlier, stretches, strict=False)):
+            phase = phase.without(failures)
+            if not phase.runs:
+                continue
             setups = set_up_runs(phase.runs, contents, patches, resume, say, phase.labels)
-            if phase is earlier[0]:
+            if number == 0:
                 folders.enter_context(_open_folders(named, contents, resume))
-            with _open_folders(phase.runs, contents, resume), _stopped_as_a_whole(named, stretch):
+            with (
+                _open_folders(phase.runs, contents, resume),
+                _stopped_as_a_whole(named, stretch),
+                _others_go_on(failures, len(named)),
+            ):
                 _train(setups, contents, validation, strategy, devices, None, stretch, say)
             for setup in setups:
                 forget_last_state(setup.folder)
-        setups = set_up_runs(named, contents, patches, resume, say)
+        left = [(folder, config) for folder, config in named if not failed_in_a_phase(folder, failures)]
+        setups = set_up_runs(left, contents, patches, resume, say)
         if not earlier:
             folders.enter_context(_open_folders(named, contents, resume))
-        with _stopped_as_a_whole(named, stretches[-1]):
+        with _stopped_as_a_whole(named, stretches[-1]), _others_go_on(failures, len(named)):
             _train(setups, contents, validation, strategy, devices, part_of, stretches[-1], say)
+    failed = {failure.folder for failure in failures}
     for setup in setups:
-        say(f"done: {setup.folder} (open {setup.folder / 'report.html'})")
-    return [setup.folder for setup in setups]
+        if setup.folder not in failed:
+            say(f"done: {setup.folder} (open {setup.folder / 'report.html'})")
+    if failures:
+        raise SomeFailed(failures, len(named))
+    return [folder for folder, _ in named]
 
 
 def _train(
@@ -250,6 +264,26 @@ def _stopped_as_a_whole(runs: Sequence[tuple[Path, TrainConfig]], stretch: Stret
             raise
         folder = first if len(runs) == 1 else first.parent
         raise Stopped(folder, stretch.done + step, total) from None
+
+
+@contextmanager
+def _others_go_on(failures: list[NotFinite], runs: int) -> Iterator[None]:
+    """Puts off that some of several runs cannot go on until the others have finished.
+
+    Raises:
+      NotFinite: the only run cannot go on.
+      SomeFailed: none of several can.
+    """
+    try:
+        yield
+    except NotFinite as failure:
+        if runs == 1:
+            raise
+        failures.append(failure)
+    except SomeFailed as some:
+        failures += some.failures
+    if failures and len(failures) == runs:
+        raise SomeFailed(failures, runs)
 
 
 def _silent(line: str) -> None:

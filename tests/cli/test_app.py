@@ -173,6 +173,7 @@ def test_defaults_of_every_command_can_stand_in_a_file(name):
         (MemoryError(), "l2s: out of memory"),
         (RuntimeError("RESOURCE_EXHAUSTED: 14 GiB"), "l2s: out of memory"),
         (RuntimeError("can't start new thread"), "l2s: out of memory"),
+        (ImportError("a.so: failed to map segment from shared object"), "l2s: out of memory"),
         (UserError("gone", exit_code=1), "l2s: gone"),
     ],
 )

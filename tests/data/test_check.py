@@ -300,6 +300,7 @@ def test_training_is_refused_with_the_first_problems_the_check_lists_all(folder)
     assert message.count("not found") == MOST_LISTED and f"and 3 more: `l2s check {folder}`" in message
 
 
+@pytest.mark.slow
 def test_three_thousand_patches_are_checked_in_seconds(tmp_path):
     """Generous: 5 s on two busy cores here. A check that is quadratic in the rows would take minutes."""
     for number in range(10):

@@ -19,7 +19,13 @@ import tifffile
 from scipy import ndimage
 
 from helpers.commands import l2s
-from helpers.dataset_generator import write_bach, write_digestpath, write_ebhi, write_gleason
+from helpers.dataset_generator import (
+    write_bach,
+    write_digestpath,
+    write_ebhi,
+    write_gleason,
+    write_wsss4luad,
+)
 from helpers.pages import NAMES, ROOT, blocks
 from l2s_jax.cli.app import _parse
 from l2s_jax.data.pictures import write_png
@@ -51,6 +57,7 @@ SMALL_SLIDES = ["--patch-size", "32"]
 def write_public_data():
     """Generated copies of the layouts, and BACH's experiment cut down to two runs of two steps."""
     write_ebhi(Path("EBHI-SEG"))
+    write_wsss4luad(Path("WSSS4LUAD/validation"))
     write_bach(Path("."))
     write_gleason(Path("Gleason2019"))
     write_digestpath(Path("DigestPath2019"))

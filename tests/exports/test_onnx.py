@@ -124,6 +124,7 @@ def test_no_patch_gives_an_empty_answer(folder):
         assert got[0].shape == (0, 32, 32, 3) and got[1].shape == (0, 3)
 
 
+@pytest.mark.slow
 def test_the_change_of_stains_is_that_of_predict(folder, network, tissue, reference):
     fit, to = fit_of(tissue[1]), fit_of(tissue[0])
     assert fit.usable
@@ -239,6 +240,7 @@ def test_a_run_is_exported_and_verified(trained, picture, tmp_path, capsys):
     assert capsys.readouterr().out.count(": equal within") == 3
 
 
+@pytest.mark.slow
 def test_stains_are_verified_too(folder, picture):
     found = verify_export(folder, [picture], say=lambda line: None)
     assert found["model.onnx"].probability < 5e-3 and found["model.onnx"].pixels == 16 * SIZE * SIZE

@@ -99,6 +99,7 @@ def test_without_one_nothing_is_added(variables):
     assert "temperature" not in classifier.constants  # WSInfer's is of whole patches
 
 
+@pytest.mark.slow
 def test_verify_export_compares_at_the_temperature(variables, images, tmp_path):
     pytest.importorskip("onnxruntime", reason="needs the onnx extra")
     write_png(tmp_path / "picture.png", images[0])

@@ -86,6 +86,7 @@ def test_no_patch_gives_an_empty_answer_and_the_releases_classifier_its_own(plai
     assert_is_network(answers(exported(network, tmp_path / "max"), images), network, images)
 
 
+@pytest.mark.slow
 def test_the_change_of_stains_is_an_input(tmp_path):
     prepare_phantom(tmp_path / "data", patches=3, patches_per_slide=1, patch_size=96)
     one, other, *_ = (read_image(path) for path in sorted((tmp_path / "data" / "images").glob("*.png")))

@@ -1,4 +1,4 @@
-"""Writes the paper's data sets and EBHI-Seg as they are downloaded, small, with known truth.
+"""Writes the paper's data sets, EBHI-Seg and WSSS4LUAD as they are downloaded, small, with known truth.
 
 Pictures are drawn at the scale of the patches with two stains of Beer-Lambert's law, so that every pixel of
 what an adapter makes of them is known; slides hold each of those pixels as a block of 16 x 16 level-0 pixels.
@@ -208,6 +208,22 @@ def write_jpeg_mask(path: Path, mask: np.ndarray, *, colour: bool = False) -> No
     """0 and 255 as JPEG, whose values ring around them; some are RGB."""
     picture = Image.fromarray(mask * np.uint8(255))
     (picture.convert("RGB") if colour else picture).save(path, quality=75)
+
+
+def write_wsss4luad(folder: Path) -> None:
+    """WSSS4LUAD's validation part in small: 16 pictures, tumour beside stroma beside empty slide."""
+    rng = np.random.default_rng(0)
+    for number in range(16):
+        height, width = 130 + 17 * number, 300 - 9 * number
+        mask = np.full((height, width), 3, np.uint8)
+        mask[: height // 2] = 2 if number % 4 == 3 else 0
+        mask[:, : width // 3] = 2 if number % 4 == 3 else 1
+        blocks = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        write_png(folder / "img" / f"{number:02d}.png", blocks.repeat(10, 0).repeat(10, 1)[:height, :width])
+        palette = Image.fromarray(mask)
+        palette.putpalette([0, 64, 128, 64, 128, 0, 243, 152, 0, 255, 255, 255])
+        (folder / "mask").mkdir(exist_ok=True)
+        palette.save(folder / "mask" / f"{number:02d}.png")
 
 
 def write_ebhi(folder: Path) -> None:

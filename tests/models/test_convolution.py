@@ -115,6 +115,7 @@ def test_winograd_at_any_size(height, width, batch):
     assert_close(tiled, jax.jit(all_of(plain_conv2d, case))(*tensors))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [(16, 16, 3, 4, 7, 2), (6, 9, 4, 4, 3, 1)], ids=str)
 def test_mapped_over_seeds_equals_one_by_one(case):
     """With `vmap` over input and kernel, as seeds trained together need it."""

@@ -74,6 +74,7 @@ def test_it_is_the_most_likely_temperature_of_the_validation_pixels(calibrated, 
     assert found["manifest_sha256"] == manifest.sha256 and CALIBRATION in read_sums(calibrated)
 
 
+@pytest.mark.slow
 def test_evaluate_says_whether_and_measures_with_it(run, calibrated, phantom, tmp_path):
     told, told_of = [], []
     plain = evaluate(run, phantom, split="val", out=tmp_path / "plain", batch_size=8, say=told.append)
@@ -102,6 +103,7 @@ def test_evaluate_says_whether_and_measures_with_it(run, calibrated, phantom, tm
     assert test["calibration"]["groups_fitted_on"] == 0
 
 
+@pytest.mark.slow
 def test_class_maps_stay_as_they_are(run, calibrated, phantom, tmp_path, rng):
     large = tmp_path / "large.png"
     write_png(large, rng.integers(0, 256, (70, 50, 3), np.uint8))
@@ -116,6 +118,7 @@ def test_class_maps_stay_as_they_are(run, calibrated, phantom, tmp_path, rng):
     assert predictors[0].identity != predictors[1].identity  # slides' probabilities are not those of before
 
 
+@pytest.mark.slow
 def test_pictures_of_any_size_are_covered_as_predict_does(run, phantom, tmp_path):
     """Two patches side by side: whole, they are one picture of tiles, whose logits are averaged."""
     manifest = read_manifest(phantom)
@@ -182,6 +185,7 @@ def test_a_damaged_one_is_not_passed_over(run, phantom, tmp_path):
         predict(run, [read_manifest(phantom).patches[0].image], tmp_path / "out", say=quiet)
 
 
+@pytest.mark.slow
 def test_what_it_is_not_fitted_on(run, phantom, tmp_path, capsys):
     manifest, seen = read_manifest(phantom), training_groups(run)
 

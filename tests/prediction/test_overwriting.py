@@ -167,6 +167,7 @@ def test_a_table_of_another_origin_is_not_added_to(trained, data):
     assert contents(data) == before
 
 
+@pytest.mark.slow
 def test_figures_of_another_run_manifest_or_split_are_not_replaced(trained, phantom, tmp_path):
     out, other = tmp_path / "figures", tmp_path / "other"
     shutil.copytree(phantom, other)

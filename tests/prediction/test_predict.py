@@ -282,6 +282,7 @@ def stained_run(trained, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_pictures_are_given_the_stains_of_the_run(stained_run, tmp_path):
     image, _ = phantom_slide((64, 80), seed=3)
     write_png(tmp_path / "a.png", image)

@@ -95,6 +95,7 @@ def of_scale(phantom, folder, mpp):
     return folder
 
 
+@pytest.mark.slow
 def test_a_manifest_of_another_scale_is_refused_until_told(run, phantom, tmp_path):
     coarse = of_scale(phantom, tmp_path / "coarse", 2.0)
     options = {"batch_size": 8, "allow_outside": True}

@@ -22,6 +22,7 @@ def said(run, split, phantom):
     return figures, "\n".join(lines), json.loads((run / "evaluation" / split / "metrics.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_that_of_the_validation_split(trained, phantom):
     rows = pd.read_csv(trained / "metrics.csv")
     figures, text, context = said(trained, "val", phantom)

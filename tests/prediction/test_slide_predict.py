@@ -218,6 +218,7 @@ def write_dicom_slide(folder):
     return folder / "1-1.dcm", folder / "1-2.dcm"
 
 
+@pytest.mark.slow
 def test_two_files_of_a_dicom_slide_are_one_slide(trained, tmp_path, capsys):
     paths = write_dicom_slide(tmp_path)
     arguments = ["predict", str(trained), *map(str, paths), "--out", str(tmp_path / "out"), "--mpp", "4"]
@@ -356,6 +357,7 @@ def test_a_run_without_mpp_needs_the_option(slide, tmp_path):
     assert not failures and records[slide]["size"] == [150, 200]
 
 
+@pytest.mark.slow
 def test_damage_in_the_middle_is_counted_and_has_no_class(tmp_path):
     parts = [(*(2 * value for value in part[:4]), part[4]) for part in PARTS]
     whole = write_pyramidal_slide(
@@ -466,6 +468,7 @@ def he_picture(size, seed):
     return np.clip(240 * np.exp(-amounts @ stains) - 1, 0, 255).astype(np.uint8)
 
 
+@pytest.mark.slow
 def test_tiles_get_the_reference_stains_by_one_fit_of_the_slide():
     image, other = he_picture((60, 60), 1), he_picture((60, 60), 2)
     reference = type(fit_stain(other[None]))(*(np.asarray(leaf)[0] for leaf in fit_stain(other[None])))
@@ -593,6 +596,7 @@ def test_a_prediction_never_takes_the_place_of_the_truth(trained, annotated, tmp
     assert find_annotation(slides[0], predicted) == predicted / "one.geojson"
 
 
+@pytest.mark.slow
 def test_a_dicom_slide_is_judged_once_by_the_file_that_has_the_annotation(trained, tmp_path):
     paths = write_dicom_slide(tmp_path)
     write_qupath_geojson(tmp_path / "1-2.geojson", [("adenoma", [[(0, 0), (800, 0), (800, 900), (0, 900)]])])
@@ -603,6 +607,7 @@ def test_a_dicom_slide_is_judged_once_by_the_file_that_has_the_annotation(traine
     assert result["n_slides"] == 1 and any("one DICOM slide" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_figures_of_other_slides_are_not_replaced(trained, annotated, tmp_path):
     for path in annotated.iterdir():
         shutil.copy(path, tmp_path / path.name)
@@ -617,6 +622,7 @@ def test_figures_of_other_slides_are_not_replaced(trained, annotated, tmp_path):
     assert json.loads((out / "metrics.json").read_text())["n_slides"] == 2
 
 
+@pytest.mark.slow
 def test_slides_that_cannot_be_judged_cost_no_other(trained, annotated, tmp_path, capsys):
     shared = ["--mpp", "4", "--batch-size", "8", "--out", str(tmp_path)]
     slides = [str(annotated / "one.svs"), str(annotated / "two.svs")]

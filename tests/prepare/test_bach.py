@@ -406,6 +406,7 @@ def concentrations(rows):
     return fit_pictures(np.stack([read_image(row.image) for row in rows])).max_concentration
 
 
+@pytest.mark.slow
 def test_stains_are_those_of_the_reference(bach, prepared, tmp_path):
     out = tmp_path / "o"
     result = prepare_bach(bach[0], out, replace(SMALL, stain="macenko"), HERE, stainer=MACENKO)
@@ -429,6 +430,7 @@ def test_stains_are_those_of_the_reference(bach, prepared, tmp_path):
     assert counted == {"own fit": len(rows) + 8, "slide's fit": 7}
 
 
+@pytest.mark.slow
 def test_the_reference_is_always_the_same_patch(own, tmp_path):
     for name in "ab":
         prepare_own(own, tmp_path / name, stain="macenko")

@@ -188,6 +188,7 @@ def test_the_rule_for_slides_holds_for_every_published_name():
 
 
 @needs_data
+@pytest.mark.slow
 @pytest.mark.parametrize("classes, patches", [(4, 296), (7, 344)])
 def test_the_real_data(tmp_path, classes, patches):
     manifest = prepare_ebhi(REAL, tmp_path / "out", classes=classes, patch_size=32)
@@ -203,6 +204,7 @@ def test_the_real_data(tmp_path, classes, patches):
 
 
 @needs_data
+@pytest.mark.slow
 def test_a_real_mask_against_one_made_by_hand(tmp_path):
     manifest = prepare_ebhi(
         REAL, tmp_path / "out", patch_size=112

@@ -108,6 +108,7 @@ def test_a_dask_cluster_makes_the_same_files(serial, cluster, tmp_path):
     assert digests(tmp_path / "o") == serial[1]
 
 
+@pytest.mark.slow
 def test_slides_and_labelled_pictures_are_jobs_of_a_cluster(cluster, tmp_path):
     """Each picture of --labelled is one, as each slide is: what a worker makes of it is the same."""
     write_own_slides(tmp_path / "slides", 3)

@@ -232,6 +232,7 @@ def test_pictures_are_left_out_with_a_reason(pictured, tmp_path):
     assert "Pictures were not asked for" in (tmp_path / "bare" / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_two_studies_stand_in_one_page(tmp_path):
     one = write_results(tmp_path, methods=[("paper", "S")], percents=PERCENTS[-2:])
     other = write_results(tmp_path, study="classification", percents=(5.0, 50.0))
@@ -259,6 +260,7 @@ def test_the_command_reports_a_table_from_elsewhere(tmp_path, capsys):
         report(tmp_path / "mine.csv", metrics=["iou"])
 
 
+@pytest.mark.slow
 def test_the_command_compares_with_what_is_named_and_looks_at_some_draws(tmp_path, capsys):
     write_results(tmp_path, methods=SEGMENTATION, percents=PERCENTS[1:2])
     options = ("--against", "labelset S+C", "--draw", "0", "2")

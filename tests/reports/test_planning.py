@@ -74,6 +74,7 @@ def test_exact_curves_give_exact_answers(rng):
             assert answer.masks == math.ceil(2 * answer.percent)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draws, noise", [(3, 0.01), (5, 0.015)])
 def test_intervals_hold_the_truth_about_as_often_as_they_say(draws, noise):
     held, half = [], []

@@ -251,6 +251,7 @@ def test_a_run_that_is_not_finished_says_so(trained, tmp_path):
     assert "is not finished" in unfinished(run)
 
 
+@pytest.mark.slow
 def test_whoever_uses_it_is_told(trained, phantom, tmp_path, capsys):
     """On the console, and in what is written."""
     run = tmp_path / "run"

@@ -393,6 +393,7 @@ def test_threads_and_processes_read_the_same(folder, sharp, kind):
         assert list(pool.map(window_mean, [slide] * 4, rows[:4])) == expected[:4]
 
 
+@pytest.mark.slow
 def test_a_slide_without_a_pyramid_is_reduced_in_little_memory(folder):
     """8000 x 8000 at 4 bytes would be 256 MB at once, several times over."""
     draw = ellipses([(4000, 4000, 3000, 2500, (180, 90, 160))], background=(255, 255, 255))
@@ -414,6 +415,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, (pix
     assert tissue == pytest.approx(np.pi * 3000 * 2500 / 16**2, rel=2e-3)
 
 
+@pytest.mark.slow
 def test_a_huge_slide(folder):
     draw = ellipses([(30000, 20000, 4000, 6000, (180, 90, 160))])
     path = write_pyramidal_slide(

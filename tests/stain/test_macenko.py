@@ -94,6 +94,7 @@ def test_normalised_pictures_equal_torchstain(glass):
     assert_same_picture(ours, torchstain_of(images, reference_picture))
 
 
+@pytest.mark.slow
 def test_real_pictures_equal_torchstain():
     files = sorted((DATA / "ebhi-seg").glob("*/image/*.png"))[::20]
     if not files:
@@ -185,6 +186,7 @@ def test_pictures_without_stains_fall_back(name):
     np.testing.assert_array_equal(with_slide[1], ours[1])
 
 
+@pytest.mark.slow
 def test_each_patch_may_come_from_a_slide_of_its_own():
     white = np.full((3, 128, 128, 3), 255, np.uint8)
     reference = batch_of(fit_stain(he_picture(12)[None]))

@@ -135,6 +135,7 @@ def test_a_second_sweep_in_the_folder_is_told(done, file, phantom):
         sweep(file, done[0], manifest=phantom)
 
 
+@pytest.mark.slow
 def test_the_dry_run_trains_nothing_and_estimates_from_measured_steps(file, phantom, tmp_path, capsys):
     out = tmp_path / "results"
     assert run(["sweep", str(file), "--manifest", str(phantom), "--out", str(out), "--dry-run"]) == 0

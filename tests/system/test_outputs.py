@@ -16,6 +16,7 @@ from l2s_jax.system.outputs import (
     made_here,
     publishing,
     read_record,
+    remove_dead_stages,
     require_apart,
     require_own_table,
     require_replaceable,
@@ -153,6 +154,25 @@ def test_a_kill_between_two_files_leaves_what_can_be_done_again(tmp_path, step):
         file.write(b'{"file": "one", "sha')  # a line that was cut off
     publish(tmp_path, "newer", (Source("a"),), name="one")
     assert (tmp_path / "one").read_text() == "newer" and made_here(tmp_path / "one")
+
+
+def test_what_a_killed_process_was_writing_goes_and_what_another_writes_stays(tmp_path, monkeypatch):
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), "0"])
+    (left,) = tmp_path.glob(".partial-*")
+    remove_dead_stages(tmp_path)  # it is so new that its process may not have locked it yet
+    assert left.is_dir()
+    monkeypatch.setattr(outputs, "JUST_MADE_S", 0.0)
+    (tmp_path / ".partial-file.png").touch()
+    with publishing(tmp_path, (A,)) as stage:
+        remove_dead_stages(tmp_path)
+        assert not left.exists() and stage.is_dir()
+        (stage / "x.txt").write_text("whole")
+    assert (tmp_path / "x.txt").read_text() == "whole"
+    assert [path.name for path in tmp_path.glob(".partial-*")] == [".partial-file.png"]
+    os.utime(tmp_path / ".partial-file.png", (0, 0))
+    remove_dead_stages(tmp_path)
+    assert not list(tmp_path.glob(".partial-*"))
+    assert outputs.STAGE_LOCK not in read_record(tmp_path)
 
 
 def test_an_exception_leaves_nothing(tmp_path):

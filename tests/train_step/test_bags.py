@@ -132,6 +132,7 @@ def test_the_step_keeps_what_it_saw_and_learns_presence(rng):
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.slow
 def test_without_wholes_nothing_of_them_is_in_the_program():
     """So S and S+C come out with the very bits of before, and their checkpoints hold nothing new."""
     plain, bags = plain_task(0), Bags(np.zeros(B, np.int32), np.ones(B, np.int32))

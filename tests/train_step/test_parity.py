@@ -88,7 +88,7 @@ def test_reference_has_the_papers_parameters():
     assert count_parameters(variables["params"]) == 2_930_708
 
 
-@pytest.mark.parametrize("head", ["a3", "max"])
+@pytest.mark.parametrize("head", ["a3", pytest.param("max", marks=pytest.mark.slow)])
 def test_forward(head):
     """Float32 against float64 torch; 21 layers of rounding at 1e-6 each leave about 1e-5."""
     model, state, _ = make_state(head)

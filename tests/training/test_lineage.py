@@ -53,6 +53,7 @@ def test_the_whole_network_where_it_fits_else_its_encoder(trained, phantom):
     assert "classes or head are others" in said[-1]
 
 
+@pytest.mark.slow
 def test_a_network_is_read_once_however_many_runs_take_from_it(trained, phantom, tmp_path, monkeypatch):
     read = []
 

@@ -1,5 +1,6 @@
 """Runs in phases: what they learn, to which bits, what is kept, what a stop leaves, what falls back."""
 
+import math
 import re
 import shutil
 import signal
@@ -30,11 +31,12 @@ from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import read_json
 from l2s_jax.system.stopping import Stopped
 from l2s_jax.training import run as training_run
+from l2s_jax.training.loop import SomeFailed
 from l2s_jax.training.phases import earlier_phases, phases_of, stretches_of, warning_of_one_label
 from l2s_jax.training.plan import plan_run
 from l2s_jax.training.pseudo_mask_page import PAGE
 from l2s_jax.training.pseudo_masks import PSEUDO_MASKS, background_shares, whole_masks, why_no_shares
-from l2s_jax.training.train import train
+from l2s_jax.training.train import train, train_many
 
 CONFIG = replace(
     PRESETS["few-masks"],
@@ -224,6 +226,7 @@ def test_a_teacher_that_is_not_there_is_refused_before_the_first_phase(phantom, 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_without_labels_it_is_s_and_says_so(phantom, tmp_path):
     """To the same bits as S."""
     lines = []
@@ -286,6 +289,30 @@ def test_least_steps_lengthen_short_runs_only(patches):
     for least, expected in ((0, 3 * per_epoch), (1000, 1000), (1, 3 * per_epoch)):
         assert plan_run(replace(TINY, least_steps=least), *patches).steps == expected
     assert plan_run(replace(TINY, least_steps=1000, steps=7), *patches).steps == 7
+
+
+@pytest.mark.slow
+def test_a_seed_that_fails_in_a_phase_does_not_end_the_others(phantom, tmp_path, monkeypatch):
+    collect = training_run.TrainingRun.collect
+
+    def poisoned(self, metrics):
+        if "seed1/phases/teacher" in self.setup.folder.as_posix():
+            metrics = [step | {"loss": math.nan} for step in metrics]
+        collect(self, metrics)
+
+    config, lines = replace(CONFIG, steps=4, masks_only_phase=False), []
+    with monkeypatch.context() as patch:
+        patch.setattr(training_run.TrainingRun, "collect", poisoned)
+        with pytest.raises(SomeFailed, match="1 of 2 runs could not be finished") as some:
+            train_many(phantom, tmp_path, config, (0, 1), strategy="unroll", say=lines.append)
+    assert [one.folder for one in some.value.failures] == [tmp_path / "seed1" / "phases" / "teacher"]
+    assert [line for line in lines if line.startswith("done:")] == [
+        f"done: {tmp_path / 'seed0'} (open {tmp_path / 'seed0' / 'report.html'})"
+    ]
+    assert not (tmp_path / "seed1" / FINISHED).exists()
+    # What failed can be gone on with, and the other is left alone.
+    train_many(phantom, tmp_path, config, (0, 1), strategy="unroll", resume=True, say=lines.append)
+    assert f"{tmp_path / 'seed0'} is finished" in lines and (tmp_path / "seed1" / FINISHED).exists()
 
 
 @pytest.mark.slow

@@ -219,6 +219,7 @@ def test_shifted_views_average_out_where_in_a_patch_a_pixel_lies(rng):
     assert np.ptp(moved[0], axis=(0, 1)).max() < np.ptp(plain[0], axis=(0, 1)).max() / 2
 
 
+@pytest.mark.slow
 def test_shifted_views_are_an_option_of_a_run(plan, pseudo_masks, manifest):
     as_it_is, moved = pseudo_masks(plan), pseudo_masks(plan, teacher_shift=0.5)
     assert moved.codes.shape == as_it_is.codes.shape
@@ -271,6 +272,7 @@ def test_pseudo_masks_stand_beside_those_that_a_run_has(plan, manifest, tmp_path
     np.testing.assert_array_equal(new.task.cls_weights, plan.task.cls_weights)
 
 
+@pytest.mark.slow
 def test_what_masks_leave_unknown_is_filled_where_it_is_asked_for(plan, pseudo_masks, teacher):
     rows, fetch = np.flatnonzero(plan.chosen.has_mask), plan.patches.fetch
     holed, size = rows[:3], plan.patches.size

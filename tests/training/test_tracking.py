@@ -49,6 +49,7 @@ def assert_same_run(run, other):
     pd.testing.assert_frame_equal(a, b, check_exact=True)
 
 
+@pytest.mark.slow
 def test_all_of_a_run_is_told(server, phantom, trained, tmp_path):
     folder = train(phantom, tmp_path / "run", TRACKED, say=quiet)
     (run,) = server.runs.values()

@@ -66,6 +66,7 @@ def alone(phantom, trained, tmp_path_factory):
     return [trained, train(phantom, tmp_path_factory.mktemp("alone") / "run", config, say=quiet)]
 
 
+@pytest.mark.slow
 def test_unrolled_seeds_are_single_runs_bit_for_bit(together, alone):
     assert [folder.name for folder in together] == ["seed0", "seed5"]
     for seed, ours, theirs in zip(SEEDS, together, alone, strict=True):
@@ -173,6 +174,7 @@ def test_one_that_diverges_does_not_stop_the_others(phantom, trained, tmp_path, 
     assert not (tmp_path / "seed5" / "finished.json").exists()
 
 
+@pytest.mark.slow
 def test_finished_runs_without_their_last_checkpoint_are_left_alone(together, phantom, monkeypatch):
     moved = {folder: folder / "checkpoints" / "elsewhere" for folder in together}
     for folder, place in moved.items():

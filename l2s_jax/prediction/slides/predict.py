@@ -57,6 +57,7 @@ from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import write_json
 from l2s_jax.system.outputs import (
     publishing,
+    remove_dead_stages,
     require_own_table,
     require_replaceable,
 )
@@ -78,6 +79,7 @@ def predict_slides(
       UserError: the working scale is not known, the table of scales cannot be read, a folder of areas has
         none of the slides, or an output would be written over a file of other origin.
     """
+    remove_dead_stages(out)
     mpp = working_mpp(predictor, options)
     require_marked(options.folders, slides)
     require_free(slides, out, options)

@@ -95,6 +95,7 @@ def test_outlines_are_where_they_were_drawn(slides, tmp_path):
     assert np.abs(inside - COLOURS["Tumour"]).max() > 40
 
 
+@pytest.mark.slow
 def test_a_rerun_renews_the_row_of_what_changed(slides, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
@@ -125,6 +126,7 @@ def test_what_failed_stands_below_the_others(slides, tmp_path):
     assert "s3.geojson" in text.split("Not in the data set")[1] and "s3.svs" not in rows_of(tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_stains_are_compared_with_the_reference(slides, tmp_path):
     prepare_slides(slides, tmp_path / "out", replace(SMALL, stain="macenko"), HERE, stainer=MACENKO)
     angles = [float(row["stain_angle"]) for row in rows_of(tmp_path / "out").values() if row["stain_angle"]]

@@ -104,6 +104,7 @@ def test_what_was_corrected_is_learned_and_what_nobody_touched_is_not(rounds):
     assert 'untouched = "unknown"' in reading and "predictions" in reading
 
 
+@pytest.mark.slow
 def test_untouched_predictions_are_true_where_it_is_said(rounds):
     options, slides, folder = rounds
     prepare_slides(slides, folder / "out", options, HERE)
