@@ -23,6 +23,8 @@ SHARES = (10, 20, 5)
 DRAWS = (0, 1, 2)
 FOLDS = 3
 MASKS = 0.2
+FIRST = ("review", "1 - p of the label")
+"""How `review` sorts."""
 STEPS, BATCH = 120, 16
 
 
@@ -155,6 +157,11 @@ def table(out):
             *map(_spread, (own["precision"], own["recall"])),
         )
         lines.append(f"| {chances} | {share}% | " + " | ".join(cells) + " |")
+    lines += ["", "Points more than that of `review` by 1 - p, draw by draw", ""]
+    hits = rows[~own_list].pivot_table("hits", ["share", "draw"], ["chances", "order"])
+    for chances, order in hits.columns[hits.columns != FIRST]:
+        more = (hits[(chances, order)] - hits[FIRST]).groupby("share")
+        lines += [f"- {chances}, {order}, {share}%: {_spread(values)}" for share, values in more]
     accuracy = rows.dropna(subset="accuracy").groupby(["chances", "share"])["accuracy"]
     lines += ["", "Share of labels whose likeliest class is the true one", ""]
     lines += [f"- {chances}, {share}%: {_spread(values)}" for (chances, share), values in accuracy]

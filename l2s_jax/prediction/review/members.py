@@ -21,6 +21,7 @@ from l2s_jax.runs.leaks import LISTED, warn_of_near
 from l2s_jax.system.errors import UserError
 
 Say = Callable[[str], None]
+Treat = Callable[[np.ndarray], np.ndarray]
 
 
 class Member(NamedTuple):
@@ -29,7 +30,7 @@ class Member(NamedTuple):
     run: Path
     predictor: Predictor
     learned: frozenset[str]  # patients and slides that it, or a run before it, has learned from
-    normalise: bool  # pictures are given its stains first
+    treat: Treat  # a picture u8[H,W,3] as the network is to see it: in its stains
     knows_labels: bool  # its classifier has learned from labels
 
 
@@ -90,8 +91,8 @@ def load_members(
         if unseen:
             _require_scale(run, unseen, predictor, any_scale, say)
         warn_of_near(near_pairs(learned, groups - learned), run, say)
-        normalise = stains_of_manifest(predictor, contents.folder).normalise
-        members.append(Member(run, predictor, frozenset(learned), normalise, _knows_labels(run)))
+        treat = _treatment(predictor, contents.folder)
+        members.append(Member(run, predictor, frozenset(learned), treat, _knows_labels(run)))
     _require_out_of_fold(members, groups, contents.folder)
     for one in members:
         others = len(groups - one.learned)
@@ -107,6 +108,13 @@ def _require_scale(
         require_run_scale(rows, predictor.mpp, any_scale, lambda line: say(f"{run}: {line}"))
     except UserError as error:
         raise UserError(f"{run}: {error}") from error
+
+
+def _treatment(predictor: Predictor, folder: Path) -> Treat:
+    """What `evaluate` does with the stains of a manifest's pictures."""
+    if not stains_of_manifest(predictor, folder).normalise:
+        return lambda image: image
+    return lambda image: in_stains_of_run(predictor, image)[0]
 
 
 def _knows_labels(run: Path) -> bool:
@@ -157,9 +165,7 @@ def _asked(members: Sequence[Member], pictures: Iterable[Picture]) -> Iterator[t
 
 def _answers(member: Member, pictures: Iterable[Picture]) -> Iterator[Answer]:
     predictor = member.predictor
-    images = (
-        in_stains_of_run(predictor, one.image)[0] if member.normalise else one.image for one in pictures
-    )
+    images = (member.treat(one.image) for one in pictures)
     return predict_pictures(predictor.forward, images, predictor.tiling)
 
 
@@ -168,7 +174,8 @@ def mean_opinion(members: Sequence[Member], answers: Sequence[Answer]) -> Opinio
     cells = {answer.cell for answer in answers}
     chances = []
     for member, answer in zip(members, answers, strict=True):
-        one = probabilities_of(answer.logits, member.predictor.temperature)
+        fitted = member.predictor.calibration
+        one = probabilities_of(answer.logits, 1.0 if fitted is None else fitted.temperature)
         chances.append(one if len(cells) == 1 or answer.cell == 1 else enlarge(one))
     labels = [
         probabilities_of(answer.class_logits.astype(np.float64))
