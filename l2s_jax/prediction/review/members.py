@@ -14,7 +14,7 @@ from l2s_jax.prediction.predictor import Predictor, load_predictor
 from l2s_jax.prediction.review.suspicion import probabilities_of
 from l2s_jax.prediction.scales import require_run_scale
 from l2s_jax.prediction.split import check_comparable
-from l2s_jax.prediction.stains import in_stains_of_run, stains_of_manifest
+from l2s_jax.prediction.stains import stains_of_manifest
 from l2s_jax.prediction.tiles import Answer, Weighting, enlarge, predict_pictures
 from l2s_jax.runs.folder import read_run_config, read_subset, training_groups
 from l2s_jax.runs.leaks import LISTED, warn_of_near
@@ -91,7 +91,7 @@ def load_members(
         if unseen:
             _require_scale(run, unseen, predictor, any_scale, say)
         warn_of_near(near_pairs(learned, groups - learned), run, say)
-        treat = _treatment(predictor, contents.folder)
+        treat = stains_of_manifest(predictor, contents.folder).treat
         members.append(Member(run, predictor, frozenset(learned), treat, _knows_labels(run)))
     _require_out_of_fold(members, groups, contents.folder)
     for one in members:
@@ -108,13 +108,6 @@ def _require_scale(
         require_run_scale(rows, predictor.mpp, any_scale, lambda line: say(f"{run}: {line}"))
     except UserError as error:
         raise UserError(f"{run}: {error}") from error
-
-
-def _treatment(predictor: Predictor, folder: Path) -> Treat:
-    """What `evaluate` does with the stains of a manifest's pictures."""
-    if not stains_of_manifest(predictor, folder).normalise:
-        return lambda image: image
-    return lambda image: in_stains_of_run(predictor, image)[0]
 
 
 def _knows_labels(run: Path) -> bool:
