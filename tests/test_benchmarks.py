@@ -24,7 +24,16 @@ SCRIPT_FILES = sorted(
     for name in ("benchmarks", "experiments", "soak", "docs")
     for path in (FOLDER.parent / name).glob("*.py")
 )
-OUTSIDE = ("torch", "torchstain", "torchvision", "onnxruntime", "cleanlab", "nbformat", "nbclient", "nbconvert")
+OUTSIDE = (
+    "torch",
+    "torchstain",
+    "torchvision",
+    "onnxruntime",
+    "cleanlab",
+    "nbformat",
+    "nbclient",
+    "nbconvert",
+)
 """What a benchmark compares with and what makes the site; not there in every environment."""
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "torch_reference")
 
