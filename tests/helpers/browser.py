@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 
 CHROMIUM = shutil.which("chromium")
@@ -49,6 +50,13 @@ class Page:
         found = self._call("Runtime.evaluate", expression=script, returnByValue=True)
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
+
+    def wait_for(self, script, seconds=30):
+        """Until an expression holds: pictures come when they come."""
+        end = time.monotonic() + seconds
+        while not self.run(script):
+            assert time.monotonic() < end, f"not within {seconds} s: {script}"
+            time.sleep(0.01)
 
     def press(self, key):
         """A key, as a person presses it: a letter, or `Tab`, `ArrowDown`, `Backspace` ..."""
