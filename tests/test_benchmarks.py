@@ -131,6 +131,7 @@ esac
 """
 
 
+@pytest.mark.slow
 def test_a_sitting_on_a_gpu_goes_on_whatever_a_part_does(tmp_path):
     """With a program in Python's place: what is asked, in which order, and how each end is told."""
     stand_in = tmp_path / "python"

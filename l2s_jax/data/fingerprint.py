@@ -8,7 +8,7 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def fingerprint(rows: Sequence[PatchRow], base: Path) -> Fingerprint:
       UserError: a file cannot be read.
     """
     with ThreadPoolExecutor(THREADS) as pool:
-        contents = list(pool.map(_content, rows))
+        contents = list(pool.map(content_of, ((row.image, row.mask) for row in rows)))
     names = ((relative_name(row.image, base), relative_name(row.mask, base)) for row in rows)
     return dict(zip(names, contents, strict=True))
 
@@ -53,9 +53,14 @@ def relative_name(path: Path | None, base: Path) -> str:
         return path.as_posix()
 
 
-def _content(row: PatchRow) -> str:
+def content_of(paths: Iterable[Path | None]) -> str:
+    """Digits that change with a byte of any of some files; None stands for one that there is not.
+
+    Raises:
+      UserError: a file cannot be read.
+    """
     digest = hashlib.sha256()
-    for path in (row.image, row.mask):
+    for path in paths:
         try:
             content = b"" if path is None else path.read_bytes()
         except OSError as error:

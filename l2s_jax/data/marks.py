@@ -3,20 +3,19 @@
   image, mask  paths as in `patches.csv`; of a fold's manifest, from the folder of the folds
   kind         what was looked at: `label` or `mask`
   label        name of the class that the patch had, "" without one
-  content      digits that change with the files that were looked at, see `content_of`
+  content      digits that change with the files that were looked at, see `fingerprint.content_of`
   mark         right, wrong or unsure
 
 A mark holds as long as what was looked at is the same; of what has changed since, it says nothing any more.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, cast, get_args
 
 from l2s_jax.data.check_rows import at
-from l2s_jax.data.fingerprint import DIGITS, relative_name
+from l2s_jax.data.fingerprint import content_of, relative_name
 from l2s_jax.data.folds import root_of
 from l2s_jax.data.manifest import Manifest, PatchRow
 from l2s_jax.system.csv_text import decoded, read_text_rows
@@ -49,28 +48,12 @@ class Marks(NamedTuple):
     passed: tuple[str, ...]  # marks that do not hold, in words
 
 
-def content_of(row: PatchRow, kind: Kind) -> str:
-    """Digits of the SHA-256 of the picture, and of the mask where that is what is looked at.
-
-    Raises:
-      UserError: a file cannot be read.
-    """
-    digest = hashlib.sha256()
-    for path in (row.image, row.mask if kind == "mask" else None):
-        try:
-            content = b"" if path is None else path.read_bytes()
-        except OSError as error:
-            raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-        digest.update(len(content).to_bytes(8, "little") + content)
-    return digest.hexdigest()[:DIGITS]
-
-
 def item_of(row: PatchRow, kind: Kind, contents: Manifest) -> tuple[str, ...]:
     """The fields `ITEM` of a patch: the same from a manifest and from its folds."""
     root = root_of(contents.folder)
     label = "" if row.label == IGNORE_LABEL else contents.classes.names[row.label]
     names = relative_name(row.image, root), relative_name(row.mask, root)
-    return (*names, kind, label, content_of(row, kind))
+    return (*names, kind, label, content_of((row.image, row.mask if kind == "mask" else None)))
 
 
 def read_marks(path: str | Path, contents: Manifest) -> Marks:

@@ -6,7 +6,7 @@ be had without a guess is refused with a `UserError` that names it and says how 
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -193,6 +193,20 @@ def read_mask_values(path: str | Path) -> np.ndarray:
     """
     with opened(path) as found:
         return _gathered(_upright_mask(path, found)[0], lambda part: _stored(path, found, part))
+
+
+def read_both(image: Path, mask: Path) -> tuple[np.ndarray | None, np.ndarray | None, list[str]]:
+    """Image u8[H,W,3] and the mask's stored values [H,W], None where one cannot be read, and every fault."""
+    faults: list[str] = []
+
+    def read(reader: Callable[[Path], np.ndarray], path: Path) -> np.ndarray | None:
+        try:
+            return reader(path)
+        except UserError as error:
+            faults.append(str(error))
+            return None
+
+    return read(read_image, image), read(read_mask_values, mask), faults
 
 
 def _upright_mask(path: str | Path, found: Opened) -> tuple[Any, int]:

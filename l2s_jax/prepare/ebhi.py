@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from l2s_jax.data.manifest import Classes, Manifest, PatchRow, read_manifest, write_classes
-from l2s_jax.data.pictures import read_image, read_mask_values, write_png
+from l2s_jax.data.pictures import read_both, write_png
 from l2s_jax.prepare.folders import claim_folder, finish_folder
 from l2s_jax.prepare.splits import SPLIT_FRACTIONS, split_groups
 from l2s_jax.system.errors import UserError
@@ -206,16 +206,7 @@ def _pictures(folder: Path) -> dict[str, Path]:
 
 def _read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     """Image uint8[224,224,3] and foreground bool[224,224]; `UserError` with every fault of the two files."""
-    faults = []
-    image = mask = None
-    try:
-        image = read_image(pair.image)
-    except UserError as error:
-        faults.append(str(error))
-    try:
-        mask = read_mask_values(pair.mask)
-    except UserError as error:
-        faults.append(str(error))
+    image, mask, faults = read_both(pair.image, pair.mask)
     for path, array in ((pair.image, image), (pair.mask, mask)):
         if array is not None and array.shape[:2] != (SIZE, SIZE):
             faults.append(

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from l2s_jax.data.manifest import STAIN, Manifest, PatchRow, read_manifest, write_classes
-from l2s_jax.prepare.folders import STAIN_PICTURE, claim_folder, finish_folder
-from l2s_jax.prepare.linking import link, link_all, placed, places, require_free
+from l2s_jax.data.manifest import Manifest, PatchRow, read_manifest
+from l2s_jax.prepare.linking import write_linked
 from l2s_jax.prepare.splits import split_groups
 from l2s_jax.system.errors import UserError
 from l2s_jax.types import IGNORE_LABEL
@@ -41,18 +40,8 @@ def prepare_halves(
     found = read_manifest(manifest)
     rows = _moved(found, seed)
     out = Path(out)
-    if out.resolve() == found.folder.resolve():
-        raise UserError(f"{out} is the manifest's own folder: choose another for the halves")
-    sources = places(found, out)
-    require_free(sources, (), out)
     recipe = {"what": "halves", "manifest_sha256": found.sha256, "seed": seed}
-    out = claim_folder(out, recipe, overwrite=overwrite)
-    link_all(sources, out)
-    for name in (STAIN, STAIN_PICTURE):
-        if (found.folder / name).is_file():
-            link(found.folder / name, out / name)
-    write_classes(out, found.classes)
-    finish_folder(out, found.classes, [placed(row, sources) for row in rows])
+    write_linked(found, rows, out, recipe, overwrite=overwrite)
     return read_manifest(out), _said(found.patches, rows)
 
 

@@ -2,13 +2,14 @@
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from l2s_jax.data.folds import root_of
-from l2s_jax.data.manifest import Manifest, PatchRow
-from l2s_jax.prepare.folders import FILES, RECIPE
+from l2s_jax.data.manifest import STAIN, Manifest, PatchRow, write_classes
+from l2s_jax.prepare.folders import FILES, RECIPE, STAIN_PICTURE, claim_folder, finish_folder
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import sha256_of_file, unwritable
 from l2s_jax.system.outputs import read_record, refuse
@@ -95,6 +96,34 @@ def link(source: Path, target: Path) -> None:
             shutil.copyfile(source, target)
     except OSError as error:
         raise unwritable(target, error) from error
+
+
+def write_linked(
+    found: Manifest, rows: Sequence[PatchRow], out: Path, recipe: dict[str, Any], *, overwrite: bool
+) -> None:
+    """Writes a manifest of some of another's pictures, with its classes and stain reference.
+
+    Args:
+      found: the other.
+      rows: with its pictures and masks; all else in them may differ.
+      out: folder of the new manifest.
+      recipe: what it is made by; see `claim_folder`.
+      overwrite: use a folder that holds something else.
+
+    Raises:
+      UserError: the folder is the other's own, or cannot be used.
+    """
+    if out.resolve() == found.folder.resolve():
+        raise UserError(f"{out} is the manifest's own folder: choose another")
+    sources = places(replace(found, patches=tuple(rows)), out)
+    require_free(sources, (), out)
+    out = claim_folder(out, recipe, overwrite=overwrite)
+    link_all(sources, out)
+    for name in (STAIN, STAIN_PICTURE):
+        if (found.folder / name).is_file():
+            link(found.folder / name, out / name)
+    write_classes(out, found.classes)
+    finish_folder(out, found.classes, [placed(row, sources) for row in rows])
 
 
 def placed(row: PatchRow, sources: Mapping[Path, Path]) -> PatchRow:

@@ -4,10 +4,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from l2s_jax.data.manifest import STAIN, Manifest, PatchRow, read_manifest, write_classes
+from l2s_jax.data.manifest import Manifest, PatchRow, read_manifest
 from l2s_jax.data.marks import Marks, Verdict, read_marks
-from l2s_jax.prepare.folders import STAIN_PICTURE, claim_folder, finish_folder
-from l2s_jax.prepare.linking import link, link_all, placed, places, require_free
+from l2s_jax.prepare.linking import write_linked
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import sha256_of_file
 from l2s_jax.types import IGNORE_LABEL
@@ -52,24 +51,13 @@ def prepare_reviewed(
         )
     if not rows:
         raise UserError(f"{review} marks all of {manifest}: nothing would be left")
-    if out.resolve() == found.folder.resolve():
-        raise UserError(f"{out} is the manifest's own folder: choose another")
-    kept = replace(found, patches=rows)
-    sources = places(kept, out)
-    require_free(sources, (), out)
     recipe = {
         "what": "reviewed",
         "manifest_sha256": found.sha256,
         "review_sha256": sha256_of_file(review),
         "leave_out": sorted(leave_out),
     }
-    out = claim_folder(out, recipe, overwrite=overwrite)
-    link_all(sources, out)
-    for name in (STAIN, STAIN_PICTURE):
-        if (found.folder / name).is_file():
-            link(found.folder / name, out / name)
-    write_classes(out, found.classes)
-    finish_folder(out, found.classes, [placed(row, sources) for row in rows])
+    write_linked(found, rows, out, recipe, overwrite=overwrite)
     return read_manifest(out, allow_outside=allow_outside), _said(found.patches, rows, marks)
 
 

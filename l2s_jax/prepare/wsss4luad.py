@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from l2s_jax.data.manifest import Classes, Manifest, PatchRow, read_manifest, write_classes
-from l2s_jax.data.pictures import read_image, read_mask_values, write_png
+from l2s_jax.data.pictures import read_both, write_png
 from l2s_jax.prepare.folders import claim_folder, finish_folder
 from l2s_jax.prepare.splits import FREE, SPLIT_FRACTIONS, assigned
 from l2s_jax.system.errors import UserError
@@ -161,15 +161,7 @@ def _splits(pixels: np.ndarray, seed: int) -> list[Split]:
 
 def _read_pair(pair: Pair, patch_size: int) -> tuple[np.ndarray, np.ndarray]:
     """Image uint8[H,W,3] and mask uint8[H,W]; `UserError` with every fault of the two files."""
-    faults, image, mask = [], None, None
-    try:
-        image = read_image(pair.image)
-    except UserError as error:
-        faults.append(str(error))
-    try:
-        mask = read_mask_values(pair.mask)
-    except UserError as error:
-        faults.append(str(error))
+    image, mask, faults = read_both(pair.image, pair.mask)
     if image is not None and min(image.shape[:2]) < patch_size:
         faults.append(f"{pair.image} is {_size(image)}; expected {patch_size} pixels a side at least")
     if image is not None and mask is not None and image.shape[:2] != mask.shape:
