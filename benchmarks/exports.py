@@ -10,7 +10,7 @@ take turns; the greatest memory of each is that of its process, libraries includ
 """
 
 import argparse
-import resource
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -108,10 +108,12 @@ def main() -> None:
     options = parser.parse_args()
     if options.variant:
         turns.set_up("cpu")
+        sys.path.insert(0, str(Path(__file__).parents[1]))
+        from soak.process import peak_mib
+
         run = VARIANTS[options.variant](options)
         run()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        return turns.serve(run, warm_up=2, peak_mib=round(peak))
+        return turns.serve(run, warm_up=2, peak_mib=round(peak_mib()))
     tiles = 5 * options.batch
     with tempfile.TemporaryDirectory() as name:
         run, exports = make_exports(Path(name))
