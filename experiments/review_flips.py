@@ -1,7 +1,7 @@
 """How well does `l2s review` find labels that were changed on purpose?
 
-  python experiments/review_flips.py run DATA OUT    # trains 3 networks for each draw and share; goes on
-  python experiments/review_flips.py table OUT       # tables of what `run` and review_cleanlab.py wrote
+  python experiments/review_flips.py run DATA OUT [STEPS]   # trains 3 networks for each draw and share; goes on
+  python experiments/review_flips.py table OUT              # tables of what `run` and review_cleanlab.py wrote
 
 Of a data set whose patches all have mask and label, a fifth of the masks is kept (of each class alike), and
 of the patches without one a share gets the label of another class. Networks are trained on three folds of
@@ -26,6 +26,7 @@ MASKS = 0.2
 FIRST = ("review", "1 - p of the label")
 """How `review` sorts."""
 STEPS, BATCH = 120, 16
+"""Of a network: steps where nobody says, and patches a step."""
 
 
 def changed(rows, share, draw):
@@ -51,7 +52,7 @@ def changed(rows, share, draw):
     return new, {one.line: row.label for one, row in zip(new, rows, strict=True)}
 
 
-def run_one(contents, share, draw, folder, table):
+def run_one(contents, share, draw, steps, folder, table):
     """Trains on one draw at one share, and writes down the chances of its labels."""
     from l2s_jax import PRESETS, train
     from l2s_jax.data.manifest import read_manifest, write_classes, write_patches
@@ -63,7 +64,7 @@ def run_one(contents, share, draw, folder, table):
     write_patches(folder / "data", contents.classes, rows)
     prepare_folds(folder / "data", folder / "folds", FOLDS, seed=draw, allow_outside=True)
     config = replace(
-        PRESETS["labelset"], setting="S+C*", percent=100, weights="random", learning_rate=1e-3, steps=STEPS,
+        PRESETS["labelset"], setting="S+C*", percent=100, weights="random", learning_rate=1e-3, steps=steps,
         batch_size=BATCH, validate_steps=60, draw=draw, seed=draw,
     )  # fmt: skip
     runs = [folder / f"run{fold}" for fold in range(1, FOLDS + 1)]
@@ -85,7 +86,7 @@ def run_one(contents, share, draw, folder, table):
     pd.DataFrame(records).to_csv(table, index=False)
 
 
-def run(data, out):
+def run(data, out, steps=STEPS):
     """All draws at all shares; what is finished is not done again."""
     from l2s_jax.data.manifest import read_manifest
     from l2s_jax.system.jax_setup import set_up_jax
@@ -98,7 +99,7 @@ def run(data, out):
         for draw in DRAWS:
             parts.append(out / f"chances_{share}_{draw}.csv")
             if not parts[-1].exists():
-                run_one(contents, share, draw, out / f"work_{share}_{draw}", parts[-1])
+                run_one(contents, share, draw, int(steps), out / f"work_{share}_{draw}", parts[-1])
             print(f"draw {draw}, {share}%: done", flush=True)
     pd.concat(map(pd.read_csv, parts)).to_csv(out / "chances.csv", index=False)
 

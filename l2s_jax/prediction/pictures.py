@@ -99,7 +99,9 @@ def predict_one(path: Path, out: Path, predictor: Predictor, key: str, maps: Sli
     else:
         codes, label = logits.argmax(-1).astype(np.uint8), class_logits
     classes = predictor.classes
-    with publishing(out, sources, key=key) as stage:
+    every = SlideOptions(probabilities=True, disagreement=True)
+    others = [file.name for file in picture_outputs(path, out, every)]
+    with publishing(out, sources, key=key, instead_of=others) as stage:
         write_class_png(stage / names[0], codes, classes)
         write_png(stage / names[1], overlay(image, codes, classes))
         if said is not None:

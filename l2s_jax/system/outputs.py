@@ -235,7 +235,12 @@ def _folds_names(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def publishing(
-    folder: Path, sources: Sequence[Source], *, key: str = "", last: Sequence[str] = ()
+    folder: Path,
+    sources: Sequence[Source],
+    *,
+    key: str = "",
+    last: Sequence[str] = (),
+    instead_of: Sequence[str] = (),
 ) -> Iterator[Path]:
     """Gives a folder to write into; moves what it holds into `folder` when the block ends well.
 
@@ -246,6 +251,9 @@ def publishing(
       sources: what they are made from.
       key: of the options and the network, noted in the record.
       last: names of files that speak of the others: taken away first, and moved last.
+      instead_of: names of files that an earlier call may have made from the same sources. Those of another
+        key would be taken for a part of what is written now: they are taken away, where nobody has changed
+        them since.
 
     Raises:
       UserError: one of them would replace a file that it may not replace, or the folder cannot be written.
@@ -263,6 +271,7 @@ def publishing(
     try:
         yield stage
         try:
+            _take_away(folder, sorted(instead_of), sources, key)
             _move(stage, folder, sources, key, last)
         except OSError as error:
             raise unwritable(folder, error) from error
@@ -292,6 +301,14 @@ def remove_dead_stages(folder: Path) -> None:
             with FileLock(stage / STAGE_LOCK).acquire(timeout=0):
                 pass
             shutil.rmtree(stage)
+
+
+def _take_away(folder: Path, names: Sequence[str], sources: Sequence[Source], key: str) -> None:
+    """Removes what was made from the same sources with another key, and is as it was made."""
+    record = read_record(folder) if names else {}
+    for name in names:
+        if name in record and record[name][-1].key != key and refusal(folder, name, sources, record) is None:
+            (folder / name).unlink(missing_ok=True)
 
 
 def _move(stage: Path, folder: Path, sources: Sequence[Source], key: str, last: Sequence[str]) -> None:

@@ -69,6 +69,8 @@ def fit(
     if going:
         if not going[0].resumed:
             say(f"{count_parameters(going[0].state.params):,} parameters on {jax.devices()[0].device_kind}")
+            if going[0].setup.config.precision == "bfloat16" and jax.default_backend() == "cpu":
+                say("note: on a CPU a step takes longer with --precision bfloat16 than without it")
         program = ahead if ahead is not None else _chosen(going, strategy, devices, say)
         if stretch.phases > 1 and jax.process_count() == 1:
             say(_time_to_come(going, program, stretch))

@@ -1,5 +1,6 @@
 """No command writes over a file that it did not make itself, for this input."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -16,6 +17,7 @@ from l2s_jax.phantom.bach import draw_bach
 from l2s_jax.phantom.patches import phantom_slide, prepare_phantom
 from l2s_jax.prediction.evaluate import evaluate
 from l2s_jax.prediction.predict import predict
+from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.prepare.halves import prepare_halves
 from l2s_jax.sweeps.sweep import check_begun
 from l2s_jax.system import outputs
@@ -147,6 +149,26 @@ def test_other_options_and_a_changed_picture_are_done_anew_and_said(trained, dat
     predict(trained, pictures, out, batch_size=8, stride=8, say=quiet)
     assert (out / "a_overlay.png").read_bytes() != first
     assert len(pd.read_csv(out / "fractions.csv")) == 1
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_maps_of_other_options_do_not_stay_beside_new_ones(trained, data, whole):
+    pictures, out, kept = [data / "images/a.png"], data / "out", data / "out/a_probabilities.ome.tif"
+    options = SlideOptions(
+        slide=whole, slide_mpp=1.0 if whole else None, mpp=1.0 if whole else None, within="slide"
+    )
+    plain = {"slides": options, "batch_size": 8, "say": quiet}
+    maps = plain | {"slides": dataclasses.replace(options, probabilities=True)}
+    predict(trained, pictures, out, **maps)
+    more = dataclasses.replace(options, grey_map=True)
+    predict(trained, pictures, out, **plain | {"slides": more})
+    assert kept.is_file()  # it still says what this network says
+    predict(trained, pictures, out, stride=8, **plain)
+    assert not kept.exists() and (out / ("a.ome.tif" if whole else "a.png")).is_file()
+    predict(trained, pictures, out, **maps)
+    kept.write_bytes(b"changed by hand")
+    predict(trained, pictures, out, stride=8, **plain)
+    assert kept.read_bytes() == b"changed by hand"
 
 
 def test_a_folder_that_was_moved_is_gone_on_with(trained, data):

@@ -175,6 +175,22 @@ def test_what_a_killed_process_was_writing_goes_and_what_another_writes_stays(tm
     assert outputs.STAGE_LOCK not in read_record(tmp_path)
 
 
+def test_what_another_network_made_of_the_same_goes_unless_somebody_changed_it(tmp_path):
+    for name in ("gone", "corrected", "same key"):
+        publish(tmp_path, name, (A,), name=name)
+    publish(tmp_path, "another's", (B,), name="of b")
+    (tmp_path / "corrected").write_text("by hand")
+    (tmp_path / "unknown").write_text("of the user's")
+    others = ["gone", "corrected", "of b", "unknown", "never made"]
+    with publishing(tmp_path, (A,), key="new", instead_of=others) as stage:
+        (stage / "map").write_text("new")
+    left = {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")}
+    assert left == {"corrected", "same key", "of b", "unknown", "map", RECORD}
+    with publishing(tmp_path, (A,), key="new", instead_of=["map"]) as stage:
+        (stage / "second").write_text("of the same key")
+    assert (tmp_path / "map").is_file()
+
+
 def test_an_exception_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="broken"), publishing(tmp_path / "out", (A,)) as stage:
         (stage / "x.txt").write_text("half")

@@ -259,7 +259,9 @@ def test_setting_s_without_masks_is_refused(phantom, tmp_path):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_arithmetic_is_an_option(precision, trained, phantom, tmp_path):
     """On a CPU float32 is what there is anyway; bfloat16 is for feature maps, not for weights."""
-    run = train(phantom, tmp_path / "run", replace(TINY, precision=precision), say=quiet)
+    lines: list[str] = []
+    run = train(phantom, tmp_path / "run", replace(TINY, precision=precision), say=lines.append)
+    assert any("takes longer" in line for line in lines) == (precision == "bfloat16")
     ours, theirs = (pd.read_csv(folder / "metrics.csv")["loss"] for folder in (run, trained))
     state, _ = last_state(run, TINY)
     assert {leaf.dtype for leaf in state if leaf.dtype.kind == "f"} == {np.dtype("float32")}

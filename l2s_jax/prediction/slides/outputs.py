@@ -38,6 +38,12 @@ def map_paths(out: Path, name: str, options: SlideOptions) -> dict[str, Path]:
     return {what: out / f"{name}_{what}.ome.tif" for what, is_asked in asked.items() if is_asked}
 
 
+def all_names(name: str) -> list[str]:
+    """The names of all files that any options make of a slide, beside its record."""
+    every = SlideOptions(entropy=True, grey_map=True, probabilities=True, disagreement=True)
+    return [path.name for path in output_paths(Path(), name, every).values()]
+
+
 def record_path(out: Path, name: str) -> Path:
     """The file that says how a slide was predicted; with it, the slide is finished."""
     return out / f"{name}.json"

@@ -18,6 +18,7 @@ from l2s_jax.prediction.slides.job import Area, SlideJob
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.prediction.slides.outlines import traced_grid, write_outlines
 from l2s_jax.prediction.slides.outputs import (
+    all_names,
     output_paths,
     record_path,
     write_class_map,
@@ -41,6 +42,7 @@ from l2s_jax.prediction.slides.record import (
     finished,
     outside_text,
     record_text,
+    says_the_same,
     settings_of,
     warnings,
 )
@@ -158,9 +160,11 @@ def predict_slide(
     if any((out / one).exists() for one in names):
         say(f"{title}: predicted before with other options or by another run; predicted anew")
     start = time.monotonic()
-    with publishing(out, sources, key=settings["key"], last=[about.name]) as stage:
+    others = [] if says_the_same(about, settings) else all_names(name)
+    key = settings["key"]
+    with publishing(out, sources, key=key, last=[about.name], instead_of=others) as stage:
         outputs = output_paths(stage, name, options)
-        result = _predict(slide, outputs, predictor, options, mpp, marked, settings["key"], title, say)
+        result = _predict(slide, outputs, predictor, options, mpp, marked, key, title, say)
         if predictor.unfinished:
             result["unfinished"] = predictor.unfinished
         result |= told_of(predictor)

@@ -40,6 +40,10 @@ class Counts(NamedTuple):
     tiles_unread: int
 
 
+_FURTHER_FILES = ("entropy", "grey_map", "probabilities", "disagreement")
+"""Options that ask for a file and change none of the others."""
+
+
 def settings_of(
     slide: Slide,
     identity: str,
@@ -80,10 +84,20 @@ def settings_of(
         "enlargement": options.enlargement,
         "simplify": options.simplify,
     } | dict(marked or {})
-    for name in ("grey_map", "probabilities", "disagreement"):
+    for name in _FURTHER_FILES[1:]:
         settings |= {name: True} if getattr(options, name) else {}
     key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
     return settings | {"key": key}
+
+
+def says_the_same(path: Path, settings: Record) -> bool:
+    """Whether the record at `path` is of these settings, but for which files were asked for."""
+    try:
+        before = parse_json(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    decides = settings.keys() - {"key", *_FURTHER_FILES}
+    return isinstance(before, dict) and all(before.get(name) == settings[name] for name in decides)
 
 
 def finished(path: Path, key: str, outputs: dict[str, Path]) -> Record | None:
