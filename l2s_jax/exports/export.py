@@ -36,7 +36,7 @@ from l2s_jax.exports.torchscript import torchscript_file
 from l2s_jax.exports.wsinfer import CONFIG, wsinfer_files
 from l2s_jax.models.forward import Network, make_forward
 from l2s_jax.models.network import L2S
-from l2s_jax.models.state_dict import variables_to_state_dict
+from l2s_jax.models.state_dict import decoder_of, variables_to_state_dict
 from l2s_jax.prediction.predictor import Stain
 from l2s_jax.runs.calibration import read_calibration
 from l2s_jax.runs.folder import (
@@ -214,6 +214,9 @@ def export_model(
     if there or (out.exists() and not out.is_dir()):
         raise UserError(f"{out} already holds {', '.join(there) or 'a file'}: choose a new or empty folder")
     _require_finite(variables)
+    own = decoder_of(variables_to_state_dict(variables))
+    if own != decoder:
+        raise UserError(f"the variables are of a network with the decoder {own}, not {decoder}")
     hashes = {**(run or {}), "network_sha256": network_sha256(variables)}
     about = Described(
         classes,

@@ -20,7 +20,7 @@ def network_graph(
     mean: Sequence[float],
     std: Sequence[float],
     head: str,
-    decoder: DecoderName,
+    decoder: DecoderName = "paper",
     *,
     half: bool = False,
     stain: np.ndarray | Literal["input"] | None = None,

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from l2s_jax.config import config_hash
 from l2s_jax.prediction.metrics import bach_score
 from l2s_jax.sweeps.plan import PlannedRun, fold_column
 from l2s_jax.sweeps.sweep_file import SweepFile
+from l2s_jax.system.csv_rows import require_appendable
+from l2s_jax.system.errors import UserError
 
 POOLED = ("macro_f1", "micro_f1", "weighted_f1", "macro_f1_all", "accuracy", "mean_iou")
 BOUNDARIES = ("boundary_f1", "boundary_f1_any", "hd95", "hd95_any")
@@ -32,6 +35,28 @@ def result_columns(classes: Sequence[str], folds: bool = False) -> list[str]:
         *("n_test", "n_test_groups", "confusion", "classifier_confusion", "seconds", "device", "versions"),
         *("config_hash", "manifest_sha256", "finished"),
     ]
+
+
+def appendable_columns(path: Path, columns: Sequence[str]) -> list[str]:
+    """The columns of rows that a sweep's file takes.
+
+    All, but for those of boundaries where it was begun by a version that did not measure them.
+
+    Raises:
+      UserError: the file has others.
+    """
+    older = [name for name in columns if name not in BOUNDARIES]
+    try:
+        require_appendable(path, columns)
+    except UserError:
+        try:
+            require_appendable(path, older)
+        except UserError:
+            pass
+        else:
+            return older
+        raise
+    return list(columns)
 
 
 def result_row(
