@@ -19,6 +19,8 @@ from l2s_jax.models.forward import make_forward
 from l2s_jax.prediction.ensemble import load_runs
 from l2s_jax.prediction.evaluate import evaluate
 from l2s_jax.prediction.predict import predict
+from l2s_jax.prediction.predictor import load_predictor
+from l2s_jax.prediction.review.members import Member, mean_opinion
 from l2s_jax.prediction.tiles import default_tiling, enlarge, predict_picture, predict_pictures
 from l2s_jax.prediction.views import mean_over_shifts
 from l2s_jax.runs.folder import NETWORK, read_network_facts, read_run_config
@@ -174,6 +176,22 @@ def test_the_encoder_alone_is_taken_by_a_run_with_another_decoder(run, phantom):
 def test_runs_of_two_decoders_are_not_taken_together(run, trained):
     with pytest.raises(UserError, match="has the decoder paper, .* the decoder skip"):
         load_runs([run, trained], None, "gaussian", 8, say=quiet)
+
+
+def test_opinions_of_two_decoders_meet_on_the_finer_cells(run, trained, rng):
+    """`l2s review` asks runs one by one, which may differ in this."""
+    image, expected = rng.integers(0, 256, (32, 32, 3)).astype(np.uint8), np.zeros((32, 32, 4))
+    members, said = [], []
+    for folder in (run, trained):
+        predictor = load_predictor(folder, None, "gaussian", 4)
+        members.append(Member(folder, predictor, frozenset(), lambda one: one, False))
+        (answer,) = predict_pictures(predictor.forward, [image], predictor.tiling)
+        said.append(answer)
+        pixels = answer.logits.repeat(answer.cell, 0).repeat(answer.cell, 1)
+        expected += jax.nn.softmax(pixels, axis=-1) / 2
+    opinion = mean_opinion(members, said)
+    assert opinion.cell == 4 and [answer.cell for answer in said] == [4, 8]
+    np.testing.assert_allclose(opinion.of_pixels(), expected, atol=1e-6)
 
 
 def test_it_is_evaluated_on_its_cells(run, network, phantom, tmp_path):
