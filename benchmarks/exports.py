@@ -33,9 +33,10 @@ def ours(options: argparse.Namespace) -> Callable[[], object]:
     from l2s_jax.models.forward import make_forward
     from l2s_jax.runs.network import load_network
 
-    forward = make_forward(load_network(options.run)[0], options.batch)
+    network, _ = load_network(options.run)
+    forward = make_forward(network, options.batch)
     parts = batches(options)
-    return lambda: [pixel_probabilities(forward(part)[0]) for part in parts]
+    return lambda: [pixel_probabilities(forward(part)[0], network.model.cell) for part in parts]
 
 
 def of_file(options: argparse.Namespace) -> Callable[[], object]:

@@ -47,10 +47,15 @@ class Encoder(nn.Module):
         self.layer2 = nn.Sequential(BasicBlock(64, 128, 2), BasicBlock(128, 128, 1))
         self.layer3 = nn.Sequential(BasicBlock(128, 256, 2), BasicBlock(256, 256, 1))
 
+    def features(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """f32[B,3,H,W] to f32[B,64,H/4,W/4], f32[B,128,H/8,W/8] and f32[B,256,H/16,W/16]."""
+        first = self.layer1(self.maxpool(functional.relu(self.bn1(self.conv1(x)))))
+        second = self.layer2(first)
+        return first, second, self.layer3(second)
+
     def forward(self, x: Tensor) -> Tensor:
         """f32[B,3,H,W] to f32[B,256,H/16,W/16]."""
-        x = self.maxpool(functional.relu(self.bn1(self.conv1(x))))
-        return self.layer3(self.layer2(self.layer1(x)))
+        return self.features(x)[-1]
 
 
 class Decoder(nn.Module):
@@ -66,6 +71,27 @@ class Decoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """f32[B,256,h,w] to f32[B,C,2h,2w]."""
         return self.logits(self.upsample(functional.relu(self.bn(self.conv(x)))))
+
+
+class SkipDecoder(nn.Module):
+    """The decoder `skip`, not in the paper: a feature pyramid (Lin et al. 2017) of 64 channels."""
+
+    def __init__(self, classes: int):
+        super().__init__()
+        self.conv = nn.Conv2d(256, 64, 3, 1, 1, bias=False)
+        self.bn = nn.BatchNorm2d(64)
+        self.upsample = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+        self.lateral2 = nn.Conv2d(128, 64, 1, bias=False)
+        self.lateral1 = nn.Conv2d(64, 64, 1, bias=False)
+        self.conv2 = nn.Conv2d(64, 64, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(64)
+        self.logits = nn.Conv2d(64, classes, 1)
+
+    def forward(self, first: Tensor, second: Tensor, third: Tensor) -> Tensor:
+        """Features of strides 4, 8 and 16 to f32[B,C,H/4,W/4]."""
+        x = self.upsample(functional.relu(self.bn(self.conv(third)))) + self.lateral2(second)
+        x = self.upsample(x) + self.lateral1(first)
+        return self.logits(functional.relu(self.bn2(self.conv2(x))))
 
 
 class Classifier(nn.Module):
@@ -86,14 +112,16 @@ class Classifier(nn.Module):
 class Network(nn.Module):
     """Encoder, decoder and, with `head="a3"`, classifier; 2,930,708 parameters at four classes."""
 
-    def __init__(self, classes: int, head: str = "a3"):
+    def __init__(self, classes: int, head: str = "a3", decoder: str = "paper"):
         super().__init__()
         self.encoder = Encoder()
-        self.decoder = Decoder(classes)
+        self.decoder = Decoder(classes) if decoder == "paper" else SkipDecoder(classes)
         self.classifier = Classifier(classes) if head == "a3" else None
 
     def forward(self, image: Tensor) -> Tensor:
-        """Normalised RGB f32[B,3,H,W] to low-resolution logits f32[B,C,H/8,W/8]."""
+        """Normalised RGB f32[B,3,H,W] to low-resolution logits f32[B,C,H/8,W/8]; with `skip` H/4, W/4."""
+        if isinstance(self.decoder, SkipDecoder):
+            return self.decoder(*self.encoder.features(image))
         return self.decoder(self.encoder(image))
 
     def classify(self, coarse_logits: Tensor) -> Tensor:
@@ -124,7 +152,7 @@ def losses(
       cls_weights: f32[C].
     """
     coarse_logits = network(image)
-    full = functional.interpolate(coarse_logits[has_mask], scale_factor=8, mode="nearest")
+    full = functional.interpolate(coarse_logits[has_mask], image.shape[2:], mode="nearest")
     loss_seg = functional.cross_entropy(full, mask[has_mask], seg_weights, ignore_index=IGNORE_PIXEL)
     class_logits = network.classify(coarse_logits[has_label])
     loss_cls = functional.cross_entropy(class_logits, label[has_label], cls_weights)

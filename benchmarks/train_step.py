@@ -1,7 +1,7 @@
 """One train step beside PyTorch's: time, processor time, compile time.
 
     python benchmarks/train_step.py [--short] [--all] [--batch 20] [--patch 128] [--dtype float32]
-        [--torch eager channels_last compile] [--device cpu|cuda] [--tf32] [--augment] [--json FILE]
+        [--torch eager channels_last compile] [--skip] [--device cpu|cuda] [--tf32] [--augment] [--json FILE]
 
 Every variant is a process of its own and takes the same uint8 patches and masks, half the rows with a mask,
 half with a label, no augmentation unless asked for. After warming up they take turns, so that all meet the
@@ -36,7 +36,7 @@ def make_arrays(batch: int, patch: int) -> dict[str, object]:
     }
 
 
-def jax_parts(options: argparse.Namespace, dtype: str = "float32"):
+def jax_parts(options: argparse.Namespace, dtype: str = "float32", decoder: str = "paper"):
     """The library's step, not yet compiled, with a function of a seed that makes its state, and a batch."""
     import jax
     import jax.numpy as jnp
@@ -54,7 +54,7 @@ def jax_parts(options: argparse.Namespace, dtype: str = "float32"):
     every = np.ones((len(rows), CLASSES), bool)
     batch = jax.device_put(Batch(**arrays, index=rows, epoch=np.zeros_like(rows), allowed=every))
     config = TrainConfig() if options.augment else TrainConfig(augment="none", colour_jitter=False)
-    model = L2S(CLASSES, dtype=jnp.dtype(dtype))
+    model = L2S(CLASSES, dtype=jnp.dtype(dtype), decoder=decoder)
     optimizer = train_step.make_optimizer(1e-4)
     ones = np.ones(CLASSES, np.float32)
     mean, std = np.array(MEAN, np.float32), np.array(STD, np.float32)
@@ -73,7 +73,7 @@ def jax_step(options: argparse.Namespace) -> tuple[Callable[[], object], float]:
 
     from l2s_jax.train_step.step import jit_train_step
 
-    step, state_of, batch = jax_parts(options, options.variant.split("-")[1])
+    step, state_of, batch = jax_parts(options, *options.variant.split("-")[1:])
     state = state_of(0)
     start = time.perf_counter()
     compiled = jit_train_step(step).lower(state, batch).compile()  # type: ignore[attr-defined]
@@ -168,6 +168,7 @@ def cases(options: argparse.Namespace) -> list[Case]:
 def measure(case: Case, options: argparse.Namespace) -> tuple[turns.Results, list[list[object]]]:
     """Flat results of a case, and a row a variant for the table."""
     names = [f"jax-{case.dtype}", *(f"torch-{how}-{case.dtype}" for how in case.torch)]
+    names += [f"jax-{case.dtype}-skip"] * options.skip
     passed = [f"--batch={case.batch}", f"--patch={case.patch}", f"--device={options.device}"]
     passed += ["--tf32"] * case.tf32 + ["--augment"] * options.augment
     workers = [turns.Worker(__file__, name, passed) for name in names]
@@ -181,10 +182,12 @@ def measure(case: Case, options: argparse.Namespace) -> tuple[turns.Results, lis
         figures = [of_worker[f"{name}_{f}"] for f in ("ms", "ms_min", "ms_max", "processor_ms", "compile_s")]
         rate = round(case.batch / worker.median(), 1)
         rows.append([f"{case.batch} x {case.patch}", worker.name, *figures, rate])
-    for worker, how in zip(workers[1:], case.torch, strict=True):
+    for worker, how in zip(workers[1 : 1 + len(case.torch)], case.torch, strict=True):
         name = f"{case.prefix}_vs_torch" + ("" if case.prefix == "step_compile" else f"_{how}")
         results |= turns.ratio(name, workers[0], worker)
         results |= turns.ratio(f"{name}_processor", workers[0], worker, "processor")
+    if options.skip:
+        results |= turns.ratio(f"{case.prefix}_skip_vs_paper", workers[-1], workers[0])
     return results | {f"{case.prefix}_batch": case.batch, f"{case.prefix}_patch": case.patch}, rows
 
 
@@ -192,6 +195,7 @@ def main() -> None:
     """Parses the options, starts the variants one by one, lets them take turns, reports."""
     parser = turns.parser(__doc__)
     parser.add_argument("--all", action="store_true", help="torch.compile, bfloat16, batch 64, patch 256 too")
+    parser.add_argument("--skip", action="store_true", help="the decoder `skip` too, beside the paper's")
     parser.add_argument("--batch", type=int, default=20, help="patches a step (default 20)")
     parser.add_argument("--patch", type=int, default=128, help="pixels a side (default 128)")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.ranges import Range, out_of_range
-from l2s_jax.types import CLASSIFICATION_SETTINGS, Setting, Split
+from l2s_jax.types import CLASSIFICATION_SETTINGS, DecoderName, Setting, Split
 
 Preset = Literal["paper", "release", "labelset", "few-masks"]
 
@@ -44,9 +44,12 @@ class NetworkOptions:
     """Encoder weights: `auto` (ImageNet) or `histology` (self-supervised on histopathology, TCGA among it),
     from the cache folder or a download; `random`; or the file of a ResNet-18 (.safetensors, or .pth and .ckpt
     with the torch extra). Or the folder of a run, to start from its network; from its encoder alone where the
-    classes or the head differ."""
+    classes, the head or the decoder differ."""
     head: Literal["a3", "max"] = "a3"
     """Classifier: `a3` is Table A.3; `max` is the release's spatial maximum of the low-resolution logits."""
+    decoder: DecoderName = "paper"
+    """Segmentation module: `paper` is Table A.2, logits of 8x8 pixels; `skip` adds the encoder's finer
+    features (a feature pyramid), logits of 4x4 pixels. Not in the paper."""
 
 
 @dataclass(frozen=True)

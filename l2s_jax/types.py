@@ -1,7 +1,7 @@
 """The vocabulary: what a batch is, and the sentinels for "not known". Imports no JAX.
 
 In shapes, `B` is the batch, `H W` a patch's height and width in pixels, `h w` those of the low-resolution
-logits (H/8, W/8), `C` the number of classes, `N` the number of patches.
+logits (H/8, W/8; with the decoder `skip` H/4, W/4), `C` the number of classes, `N` the number of patches.
 """
 
 from collections.abc import Sequence
@@ -35,9 +35,13 @@ CLASSIFICATION_SETTINGS = ("S2+C2", "S2+C2*", "S2*+C2")
 """The second study of section 3.3: what do masks do for the classifier? `percent` is c, 0 to 50."""
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+DecoderName = Literal["paper", "skip"]
+"""The network's segmentation module: Table A.2, or a finer one with skip connections."""
 Enlargement = Literal["nearest", "bilinear"]
 """How low-resolution logits become those of pixels: each cell is a square of them, as in the paper, or they
 are interpolated between the centres of cells, so that outlines do not run along cells."""
+BOUNDARY_TOLERANCE = 2.0
+"""Pixels between two boundaries that count as one in boundary F1, unless asked otherwise."""
 Views = Literal["one", "turns", "shifts"]
 """How a network looks at a tile: once, or at its eight turns and flips, or at 25 shifted and turned views."""
 

@@ -18,7 +18,7 @@ from l2s_jax.cli.options import (
 from l2s_jax.config import PRESETS, Preset, TrainConfig
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.system.errors import UserError
-from l2s_jax.types import Split
+from l2s_jax.types import BOUNDARY_TOLERANCE, Split
 
 PRESET_WORDS: dict[Preset, str] = {
     "paper": "what the paper says",
@@ -117,7 +117,7 @@ class Train(JaxCommand, DeviceOptions, SeedsOptions, TrainConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(JaxCommand, EnsembleOptions, TilingOptions):
-    """Measure a run on one split of a manifest: F1, IoU, accuracy, confusion matrix, calibration."""
+    """Measure a run on one split of a manifest: F1, IoU, boundaries, confusion matrix, calibration."""
 
     folder: Run
     """Run folder."""
@@ -131,6 +131,8 @@ class Evaluate(JaxCommand, EnsembleOptions, TilingOptions):
     """Accept patches of another scale (more than 10% off) than those that the run was trained on."""
     allow_outside: bool = False
     """Accept paths in the manifest that lead out of its folder."""
+    boundary_tolerance: float = BOUNDARY_TOLERANCE
+    """Pixels between a true and a predicted boundary that count as one in boundary F1."""
 
     def run(self) -> int:
         """Evaluates."""
@@ -144,6 +146,7 @@ class Evaluate(JaxCommand, EnsembleOptions, TilingOptions):
             out=self.out,
             any_scale=self.any_scale,
             allow_outside=self.allow_outside,
+            boundary_tolerance=self.boundary_tolerance,
             **self.values(EnsembleOptions),
             **self.values(TilingOptions),
         )

@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 from l2s_jax import __version__
 from l2s_jax.data.classes import Classes
 from l2s_jax.system.files import json_text
+from l2s_jax.types import DecoderName
 
 Format = Literal["safetensors", "stablehlo", "onnx", "onnx-float16", "torchscript", "bioimageio", "wsinfer"]
 
@@ -55,6 +56,7 @@ class Described(NamedTuple):
     licence: str | None = None  # SPDX identifier
     authors: tuple[str, ...] = ()
     temperature: float | None = None  # mask logits over it give probabilities, where one was fitted
+    decoder: DecoderName = "paper"
 
 
 def metadata_of(about: Described) -> dict[str, str]:
@@ -66,6 +68,7 @@ def metadata_of(about: Described) -> dict[str, str]:
         "mean": [float(value) for value in about.mean],
         "std": [float(value) for value in about.std],
         "head": about.head,
+        "decoder": about.decoder,
         "mpp": about.mpp,
         "stain": about.stain,
         "stain_change": None if about.built_in is None else about.built_in._asdict(),

@@ -36,7 +36,7 @@ from l2s_jax.exports.torchscript import torchscript_file
 from l2s_jax.exports.wsinfer import CONFIG, wsinfer_files
 from l2s_jax.models.forward import Network, make_forward
 from l2s_jax.models.network import L2S
-from l2s_jax.models.state_dict import variables_to_state_dict
+from l2s_jax.models.state_dict import decoder_of, variables_to_state_dict
 from l2s_jax.prediction.predictor import Stain
 from l2s_jax.runs.calibration import read_calibration
 from l2s_jax.runs.folder import (
@@ -52,6 +52,7 @@ from l2s_jax.runs.weights_file import write_safetensors
 from l2s_jax.stain.reference_file import load_reference
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import atomic_path, json_text, parse_json, write_text
+from l2s_jax.types import DecoderName
 
 WEIGHTS, PROGRAM = FILES["safetensors"], FILES["stablehlo"]
 GUIDE = "README.txt"
@@ -101,6 +102,7 @@ def export_run(
         facts.mean,
         facts.std,
         facts.head,
+        facts.decoder,
         mpp=facts.mpp,
         formats=formats,
         stain=_stain_of(folder),
@@ -144,6 +146,7 @@ def export_model(
     mean: Sequence[float],
     std: Sequence[float],
     head: str,
+    decoder: DecoderName = "paper",
     *,
     mpp: float | None = None,
     formats: Sequence[Format] = DEFAULT_FORMATS,
@@ -173,6 +176,7 @@ def export_model(
       mean: channel means of RGB in 0..1.
       std: channel standard deviations of RGB in 0..1.
       head: the classifier, `a3` or `max`.
+      decoder: the segmentation module, `paper` or `skip`.
       mpp: micrometres a pixel of the training patches, where known.
       formats: which files.
       stain: what the run's `stain.json` holds, where it learned from normalised stains.
@@ -210,6 +214,9 @@ def export_model(
     if there or (out.exists() and not out.is_dir()):
         raise UserError(f"{out} already holds {', '.join(there) or 'a file'}: choose a new or empty folder")
     _require_finite(variables)
+    own = decoder_of(variables_to_state_dict(variables))
+    if own != decoder:
+        raise UserError(f"the variables are of a network with the decoder {own}, not {decoder}")
     hashes = {**(run or {}), "network_sha256": network_sha256(variables)}
     about = Described(
         classes,
@@ -224,6 +231,7 @@ def export_model(
         licence,
         tuple(authors),
         temperature,
+        decoder,
     )
     contents: dict[str, bytes] = {}
     for one in formats:
@@ -249,7 +257,7 @@ def _contents(
         return {}
     metadata, count = metadata_of(about), len(about.classes)
     if one == "stablehlo":
-        model = L2S(count, about.head)  # type: ignore[arg-type]
+        model = _model(about)
         return {PROGRAM: lower(make_predict(model, variables, about.mean, about.std), about.patch_size)}
     graph = partial(
         network_graph,
@@ -257,6 +265,7 @@ def _contents(
         about.mean,
         about.std,
         about.head,
+        about.decoder,
         stain=_stain_in_graph(about),
         temperature=about.temperature,
     )
@@ -277,6 +286,10 @@ def _contents(
     return {FILES[one]: onnx_file(graph(half=one == "onnx-float16"), count, metadata)}
 
 
+def _model(about: Described) -> L2S:
+    return L2S(len(about.classes), about.head, decoder=about.decoder)  # type: ignore[arg-type]
+
+
 def _stain_in_graph(about: Described) -> np.ndarray | Literal["input"] | None:
     if about.stain is None or about.built_in == AS_THEY_ARE:
         return None
@@ -287,10 +300,10 @@ def _probabilities(variables: Mapping[str, Any], about: Described, sample: np.nd
     """f32[h,w,C], of a picture's pixels, as the network itself gives them."""
     if about.built_in not in (None, AS_THEY_ARE):
         sample = stain_map.changed(sample, np.asarray(about.built_in.change))
-    model = L2S(len(about.classes), about.head)  # type: ignore[arg-type]
+    model = _model(about)
     mean, std = (np.asarray(values, np.float32) for values in (about.mean, about.std))
     coarse, _ = make_forward(Network(model, variables, mean, std), 1)(sample[None])
-    return pixel_probabilities(coarse[0], about.temperature)
+    return pixel_probabilities(coarse[0], model.cell, about.temperature)
 
 
 def network_sha256(variables: Mapping[str, Any]) -> str:

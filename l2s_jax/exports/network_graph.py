@@ -6,9 +6,10 @@ from typing import Any, Literal
 import numpy as np
 
 from l2s_jax.exports.graph import Graph
-from l2s_jax.models.decoder import SCALE
 from l2s_jax.models.encoder import BLOCKS, STAGES
+from l2s_jax.models.network import DECODERS
 from l2s_jax.stain.fit import INTENSITY
+from l2s_jax.types import DecoderName
 
 INPUT, STAIN_INPUT = "rgb", "stain_map"
 OUTPUTS = ("probabilities", "class_logits")
@@ -19,6 +20,7 @@ def network_graph(
     mean: Sequence[float],
     std: Sequence[float],
     head: str,
+    decoder: DecoderName = "paper",
     *,
     half: bool = False,
     stain: np.ndarray | Literal["input"] | None = None,
@@ -38,6 +40,7 @@ def network_graph(
       mean: channel means of RGB in 0..1.
       std: channel standard deviations of RGB in 0..1.
       head: the classifier, `a3` or `max`.
+      decoder: the segmentation module, `paper` or `skip`.
       half: compute encoder and decoder in float16; inputs and outputs stay float32.
       stain: "input", for a network that learned from normalised stains; or f32[3,3], the change for pictures
         of certain stains, built in; None takes pictures as they are.
@@ -61,12 +64,14 @@ def network_graph(
         image = _in_stains_of_run(graph, image)
     image = _scaled(graph, image, mean, std)
     features = _encoder(graph, image, params["encoder"], statistics["encoder"])
-    coarse = _decoder(graph, features, params["decoder"], statistics["decoder"])
+    build = {"paper": _paper_decoder, "skip": _skip_decoder}[decoder]
+    coarse = build(graph, features, params["decoder"], statistics["decoder"])
     calibrated = coarse
     if temperature is not None:
         by = graph.constant("temperature", temperature)
         calibrated = graph.add("Div", [coarse, by], "calibrated_logits")
-    _enlarged(graph, graph.add("Softmax", [calibrated], "coarse_probabilities", axis=1))
+    probabilities = graph.add("Softmax", [calibrated], "coarse_probabilities", axis=1)
+    _enlarged(graph, probabilities, DECODERS[decoder].cell)
     _classifier(graph, coarse, head, params, statistics)
     return graph.without_unused()
 
@@ -120,7 +125,9 @@ def _scaled(graph: Graph, image: str, mean: Sequence[float], std: Sequence[float
     return image
 
 
-def _encoder(graph: Graph, x: str, params: Any, statistics: Any) -> str:
+def _encoder(graph: Graph, x: str, params: Any, statistics: Any) -> list[str]:
+    """Its features after layer1, layer2 and layer3."""
+
     def convolve(x: str, name: str, at: Sequence[str], conv: str, norm: str, stride: int) -> str:
         own, own_statistics = params, statistics
         for part in at:
@@ -131,6 +138,7 @@ def _encoder(graph: Graph, x: str, params: Any, statistics: Any) -> str:
 
     x = graph.add("Relu", [convolve(x, "stem", (), "conv1", "bn1", 2)], "stem_relu")
     x = graph.add("MaxPool", [x], "stem_pool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    after = []
     for stage, (_, first_stride) in enumerate(STAGES, start=1):
         for block in range(BLOCKS):
             at, stride = f"layer{stage}_{block}", first_stride if block == 0 else 1
@@ -139,24 +147,51 @@ def _encoder(graph: Graph, x: str, params: Any, statistics: Any) -> str:
             if "downsample_conv" in params[at]:
                 x = convolve(x, f"{at}_project", (at,), "downsample_conv", "downsample_bn", stride)
             x = graph.add("Relu", [graph.add("Add", [x, y], f"{at}_sum")], f"{at}_relu2")
-    return x
+        after.append(x)
+    return after
 
 
-def _decoder(graph: Graph, x: str, params: Any, statistics: Any) -> str:
+def _paper_decoder(graph: Graph, features: Sequence[str], params: Any, statistics: Any) -> str:
     """Logits at an eighth of the picture's height and width, f32[N,C,H/8,W/8]."""
-    x = graph.convolution(x, "decoder_conv", params["conv"]["kernel"], (params["bn"], statistics["bn"]))
-    x = graph.add("Relu", [x], "decoder_relu")
+    x = _features_of_decoder(graph, features[-1], "", params, statistics)
+    return _doubled(graph, _logits(graph, x, params), "coarse_logits")
+
+
+def _skip_decoder(graph: Graph, features: Sequence[str], params: Any, statistics: Any) -> str:
+    """Logits at a quarter of the picture's height and width, f32[N,C,H/4,W/4]."""
+    layer1, layer2, layer3 = features
+    x = _features_of_decoder(graph, layer3, "", params, statistics)
+    for name, finer in (("lateral2", layer2), ("lateral1", layer1)):
+        above = _doubled(graph, x, f"decoder_above_{name}")
+        beside = graph.convolution(finer, f"decoder_{name}", params[name]["kernel"])
+        x = graph.add("Add", [above, beside], f"decoder_with_{name}")
+    x = _features_of_decoder(graph, x, "2", params, statistics)
+    return _logits(graph, x, params)
+
+
+def _features_of_decoder(graph: Graph, x: str, number: str, params: Any, statistics: Any) -> str:
+    """A 3x3 convolution of the decoder with its batch norm and ReLU; `number` ends its names."""
+    norm = params[f"bn{number}"], statistics[f"bn{number}"]
+    x = graph.convolution(x, f"decoder_conv{number}", params[f"conv{number}"]["kernel"], norm)
+    return graph.add("Relu", [x], f"decoder_relu{number}")
+
+
+def _logits(graph: Graph, x: str, params: Any) -> str:
+    """The decoder's last convolution, in float32 behind it."""
     x = graph.convolution(x, "decoder_logits", params["logits_kernel"], bias=params["logits_bias"])
     if graph.dtype is np.float16:
         x = graph.add("Cast", [x], "decoder_logits_single", to=np.float32)
-    return _resized(
-        graph, x, "coarse_logits", 2, mode="linear", coordinate_transformation_mode="align_corners"
-    )
+    return x
 
 
-def _enlarged(graph: Graph, x: str) -> str:
+def _doubled(graph: Graph, x: str, name: str) -> str:
+    """Twice as high and wide, bilinearly, corners aligned."""
+    return _resized(graph, x, name, 2, mode="linear", coordinate_transformation_mode="align_corners")
+
+
+def _enlarged(graph: Graph, x: str, cell: int) -> str:
     return _resized(
-        graph, x, OUTPUTS[0], SCALE,
+        graph, x, OUTPUTS[0], cell,
         mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor",
     )  # fmt: skip
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from l2s_jax.exports.network_graph import INPUT, OUTPUTS, STAIN_INPUT
 from l2s_jax.exports.torchscript import METADATA, require_torch
-from l2s_jax.models.decoder import SCALE
 from l2s_jax.system.errors import UserError
 
 Answers = tuple[np.ndarray | None, np.ndarray | None]
@@ -30,10 +29,10 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return np.asarray(powers / powers.sum(-1, keepdims=True))
 
 
-def pixel_probabilities(coarse: np.ndarray, temperature: float | None = None) -> np.ndarray:
-    """Of low-resolution logits f32[...,h,w,C], f32[...,8h,8w,C]: each cell a square."""
+def pixel_probabilities(coarse: np.ndarray, cell: int, temperature: float | None = None) -> np.ndarray:
+    """Of low-resolution logits f32[...,h,w,C], f32[...,H,W,C]: each cell a square of `cell` pixels a side."""
     logits = coarse if temperature is None else coarse / np.float32(temperature)
-    return softmax(logits).repeat(SCALE, axis=-3).repeat(SCALE, axis=-2)
+    return softmax(logits).repeat(cell, axis=-3).repeat(cell, axis=-2)
 
 
 def stablehlo_runner(path: Path, temperature: float | None = None) -> Runner:

@@ -37,7 +37,10 @@ def make_predict(
     def predict(images: Any) -> dict[str, jax.Array]:
         image = (images.astype(jnp.float32) / 255 - offset) / scale
         outputs: Any = model.apply(jax.tree.map(jnp.asarray, variables), image, train=False)
-        return {"mask_logits": enlarge(outputs.coarse_logits), "class_logits": outputs.class_logits}
+        return {
+            "mask_logits": enlarge(outputs.coarse_logits, model.cell),
+            "class_logits": outputs.class_logits,
+        }
 
     return predict
 

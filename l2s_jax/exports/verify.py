@@ -145,7 +145,8 @@ def _network(
         )
     weights, about = _read_weights(there["safetensors"])
     classes = parse_classes((folder / CLASSES).read_bytes(), folder / CLASSES)
-    model = L2S(len(classes), about["head"])
+    # Files of before there was another decoder do not say which it is.
+    model = L2S(len(classes), about["head"], decoder=about.get("decoder", "paper"))
     mean, std = (np.asarray(about[name], np.float32) for name in ("mean", "std"))
     network = Network(model, _variables(model, weights), mean, std)
     return network, int(about["patch_size"]), about.get("temperature")
@@ -190,8 +191,7 @@ def _require_within_float16(network: Network, batches: Sequence[Batch]) -> None:
 
     onnxruntime computes float16 in float32 on CPUs, where that does not show; elsewhere it would.
     """
-    half = L2S(network.model.classes, network.model.head, jnp.float16)
-    forward = make_forward(network._replace(model=half), TILES)
+    forward = make_forward(network._replace(model=network.model.clone(dtype=jnp.float16)), TILES)
     for _, seen, _ in batches:
         if not all(np.isfinite(logits).all() for logits in forward(seen)):
             raise UserError(
@@ -236,7 +236,7 @@ def _runner_of(network: Network, temperature: float | None) -> Runner:
 
     def run(raw: np.ndarray, seen: np.ndarray, stain_map: np.ndarray) -> Answers:
         coarse, class_logits = forward(seen)
-        return pixel_probabilities(coarse, temperature), class_logits
+        return pixel_probabilities(coarse, network.model.cell, temperature), class_logits
 
     return run
 

@@ -1,6 +1,7 @@
 """Segmentation module: encoder features to low-resolution logits (Table A.2)."""
 
 import math
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -9,10 +10,8 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
+from l2s_jax.models.encoder import Features
 from l2s_jax.models.layers import BatchNorm, Conv
-
-SCALE = 8
-"""Pixels a side of the square that one low-resolution logit stands for."""
 
 
 def torch_uniform(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
@@ -39,13 +38,18 @@ def upsample_bilinear(x: Float[Array, "b h w c"]) -> Float[Array, "b 2*h 2*w c"]
     return jnp.einsum("ih,jw,bhwc->bijc", rows, columns, x)
 
 
-def enlarge(logits: Float[Array, "b h w c"]) -> Float[Array, "b 8*h 8*w c"]:
-    """Nearest-neighbour enlargement of low-resolution logits to mask logits (last line of Table A.2)."""
-    return logits.repeat(SCALE, axis=1).repeat(SCALE, axis=2)
+def enlarge(logits: Float[Array, "b h w c"], cell: int) -> Float[Array, "b {cell}*h {cell}*w c"]:
+    """Nearest-neighbour enlargement of low-resolution logits to mask logits (last line of Table A.2).
+
+    Args:
+      logits: of the network.
+      cell: `L2S.cell` of that network.
+    """
+    return logits.repeat(cell, axis=1).repeat(cell, axis=2)
 
 
 class Decoder(nn.Module):
-    """Features [B,h,w,256] to low-resolution logits [B,2h,2w,C]; 147,844 parameters at C=4.
+    """The last features [B,h,w,256] to low-resolution logits [B,2h,2w,C]; 147,844 parameters at C=4.
 
     The paper enlarges before the 1x1 convolution. Both are linear and the interpolation weights sum to one,
     so their order does not matter, and C channels are cheaper to enlarge than 64.
@@ -53,11 +57,12 @@ class Decoder(nn.Module):
 
     classes: int
 
+    cell: ClassVar[int] = 8
+    """Pixels a side of the square that one low-resolution logit stands for."""
+
     @nn.compact
-    def __call__(
-        self, features: Float[Array, "b h w 256"], rows: Bool[Array, " b"], train: bool
-    ) -> Float[Array, "b 2*h 2*w c"]:
-        x = Conv(64, 3, name="conv", kernel_init=torch_uniform)(features)
+    def __call__(self, features: Features, rows: Bool[Array, " b"], train: bool) -> Float[Array, "b h8 w8 c"]:
+        x = Conv(64, 3, name="conv", kernel_init=torch_uniform)(features.layer3)
         x = nn.relu(BatchNorm(name="bn")(x, rows, train))
         kernel = self.param("logits_kernel", torch_uniform, (1, 1, 64, self.classes))
         bias = self.param("logits_bias", lambda key: torch_uniform(key, (64, self.classes))[0])

@@ -1,5 +1,7 @@
 """ResNet-18 (He et al. 2016) up to its third layer: the paper's encoder (section 2.2, Appendix A)."""
 
+from typing import Any, NamedTuple
+
 import flax.linen as nn
 from jaxtyping import Array, Bool, Float
 
@@ -8,6 +10,14 @@ from l2s_jax.models.layers import BatchNorm, Conv
 
 STAGES = ((64, 1), (128, 2), (256, 2))  # features and stride of layer1, layer2, layer3
 BLOCKS = 2  # basic blocks a stage
+
+
+class Features(NamedTuple):
+    """What the encoder makes of pictures [B,H,W,3], after each of its layers."""
+
+    layer1: Float[Any, "b h//4 w//4 64"]
+    layer2: Float[Any, "b h//8 w//8 128"]
+    layer3: Float[Any, "b h//16 w//16 256"]
 
 
 class BasicBlock(nn.Module):
@@ -31,17 +41,17 @@ class BasicBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Normalised RGB [B,H,W,3] to features [B,H/16,W/16,256]; 2,782,784 parameters."""
+    """Normalised RGB [B,H,W,3] to `Features`; 2,782,784 parameters."""
 
     @nn.compact
-    def __call__(
-        self, image: Float[Array, "b h w 3"], rows: Bool[Array, " b"], train: bool
-    ) -> Float[Array, "b h//16 w//16 256"]:
+    def __call__(self, image: Float[Array, "b h w 3"], rows: Bool[Array, " b"], train: bool) -> Features:
         x = Conv(64, 7, 2, name="conv1")(image)
         x = nn.relu(BatchNorm(name="bn1")(x, rows, train))
         x = max_pool_3x3_s2(x)
+        after = []
         for stage, (features, stride) in enumerate(STAGES, start=1):
             for block in range(BLOCKS):
                 name = f"layer{stage}_{block}"
                 x = BasicBlock(features, stride if block == 0 else 1, name=name)(x, rows, train)
-        return x
+            after.append(x)
+        return Features(*after)

@@ -13,7 +13,9 @@ from l2s_jax.models.network import L2S, Outputs, normalise
 from l2s_jax.system.devices import put_on_device
 
 Forward = Callable[[np.ndarray], Outputs]
-"""u8[K,t,t,3] to low-resolution logits f32[K,t/8,t/8,C] and class logits f32[K,C], for any K above 0."""
+"""u8[K,t,t,3] to low-resolution logits f32[K,h,h,C] and class logits f32[K,C], for any K above 0.
+
+Each low-resolution logit stands for a square of t/h pixels a side, which is `L2S.cell` of the network."""
 
 
 class Network(NamedTuple):

@@ -11,13 +11,16 @@ from jaxtyping import Array, Bool, Float, Float32
 from l2s_jax.models.classifier import Classifier, spatial_maximum
 from l2s_jax.models.decoder import Decoder
 from l2s_jax.models.encoder import Encoder
-from l2s_jax.types import PATCH_MULTIPLE, fits_network
+from l2s_jax.models.skip_decoder import SkipDecoder
+from l2s_jax.types import PATCH_MULTIPLE, DecoderName, fits_network
+
+DECODERS: dict[DecoderName, type[Decoder] | type[SkipDecoder]] = {"paper": Decoder, "skip": SkipDecoder}
 
 
 class Outputs(NamedTuple):
     """What the network says of a batch."""
 
-    coarse_logits: Float32[Any, "b h w c"]  # at an eighth of the patch's height and width
+    coarse_logits: Float32[Any, "b h w c"]  # of square cells: h and w are the patch's over `L2S.cell`
     class_logits: Float32[Any, "b c"]
 
 
@@ -27,6 +30,12 @@ class L2S(nn.Module):
     classes: int
     head: Literal["a3", "max"] = "a3"
     dtype: DTypeLike = jnp.float32  # of the encoder's and decoder's activations; logits are always f32
+    decoder: DecoderName = "paper"
+
+    @property
+    def cell(self) -> int:
+        """Pixels a side of the square that one of its low-resolution logits stands for: 8, `skip` 4."""
+        return DECODERS[self.decoder].cell
 
     @nn.compact
     def __call__(
@@ -55,7 +64,7 @@ class L2S(nn.Module):
         if label_rows is None:
             label_rows = rows
         features = Encoder(name="encoder")(image.astype(self.dtype), rows, train)
-        coarse_logits = Decoder(self.classes, name="decoder")(features, rows, train)
+        coarse_logits = DECODERS[self.decoder](self.classes, name="decoder")(features, rows, train)
         if self.head == "max":
             return Outputs(coarse_logits, spatial_maximum(coarse_logits))
         class_logits = Classifier(self.classes, name="classifier")(coarse_logits, label_rows, train)

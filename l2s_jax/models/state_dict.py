@@ -67,6 +67,13 @@ def variables_to_state_dict(variables: Mapping[str, Any]) -> dict[str, np.ndarra
     return state_dict
 
 
+def decoder_of(state_dict: StateDict) -> str:
+    """Which decoder's weights a state dict holds, `paper` or `skip`; "" for none."""
+    if "decoder.logits.weight" not in state_dict:
+        return ""
+    return "skip" if "decoder.lateral1.weight" in state_dict else "paper"
+
+
 def load_encoder(
     variables: Mapping[str, Any], state_dict: StateDict, source: str = "the state dict"
 ) -> tuple[dict[str, Any], list[str]]:
@@ -94,7 +101,17 @@ def load_encoder(
 def load_network(
     variables: Mapping[str, Any], state_dict: StateDict, source: str = "the state dict"
 ) -> tuple[dict[str, Any], list[str]]:
-    """Replaces all variables: the inverse of `variables_to_state_dict`. Arguments as for `load_encoder`."""
+    """Replaces all variables: the inverse of `variables_to_state_dict`. Arguments as for `load_encoder`.
+
+    Raises:
+      UserError: as `load_encoder`, or the state dict is of a network with the other decoder.
+    """
+    own, theirs = decoder_of(variables_to_state_dict({"params": variables["params"]})), decoder_of(state_dict)
+    if theirs and own != theirs:
+        raise UserError(
+            f"{source} holds a network with the decoder {theirs}, and this one has the decoder {own}: its "
+            "weights do not fit. The encoder's do (--weights)"
+        )
     variables, _, unused = _load(variables, state_dict, source, lambda path: True, _NOT_BUILT)
     return variables, unused
 

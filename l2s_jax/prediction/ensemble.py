@@ -185,6 +185,11 @@ def _require_alike(first: Predictor, other: Predictor) -> None:
             f"{other.run} learned from patches of {other.tiling.tile} pixels, {first.run} of "
             f"{first.tiling.tile}: runs are taken together where these are the same"
         )
+    if first.decoder != other.decoder:
+        raise UserError(
+            f"{other.run} has the decoder {other.decoder}, {first.run} the decoder {first.decoder}, whose "
+            "cells are of another size: runs are taken together where it is the same"
+        )
     known = [one.mpp for one in (other, first)]
     one, two = known
     differ = one != two if one is None or two is None else is_another(Scale((one, one), ""), two)

@@ -10,6 +10,7 @@ from l2s_jax.config import selection_split
 from l2s_jax.data.manifest import Classes
 from l2s_jax.figures.calibration import draw_reliability, draw_retained
 from l2s_jax.figures.drawing import draw_confusion, save_figure
+from l2s_jax.prediction.boundaries import boundary_lines
 from l2s_jax.prediction.calibration import (
     Tally,
     added,
@@ -39,7 +40,7 @@ from l2s_jax.runs.folder import read_run_config
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.outputs import Source, publishing, require_replaceable, source_of
 from l2s_jax.system.progress import track
-from l2s_jax.types import Split, Views
+from l2s_jax.types import BOUNDARY_TOLERANCE, Split, Views
 
 Say = Callable[[str], None]
 
@@ -57,6 +58,7 @@ def evaluate(
     batch_size: int = 20,
     any_scale: bool = False,
     allow_outside: bool = False,
+    boundary_tolerance: float = BOUNDARY_TOLERANCE,
     say: Say = print,
 ) -> dict[str, Any]:
     """Figures of a run on one split of a manifest; see `judging.figures` for what they are.
@@ -84,6 +86,7 @@ def evaluate(
       batch_size: patches a batch; does not change the result.
       any_scale: accept patches of another scale than the run's.
       allow_outside: accept paths in the manifest that lead out of its folder.
+      boundary_tolerance: pixels between boundaries that count as one in boundary F1.
       say: receives progress messages.
 
     Raises:
@@ -92,6 +95,8 @@ def evaluate(
         together.
       Leak: patients and slides that the run has learned from.
     """
+    if not (np.isfinite(boundary_tolerance) and boundary_tolerance >= 0):
+        raise UserError(f"--boundary-tolerance {boundary_tolerance:g} must be a number of pixels, 0 or more")
     runs = named_runs(run, more_runs)
     folder = figures_folder(runs, out, split)
     sources = (
@@ -117,7 +122,7 @@ def evaluate(
             "calibration are optimistic"
         )
     seen = answers(predictor.forward, opened.pictures, tiling)
-    sums = _judge(predictor, track(seen, "evaluating", len(opened.rows), "pictures"))
+    sums = _judge(predictor, track(seen, "evaluating", len(opened.rows), "pictures"), boundary_tolerance)
     context: dict[str, Any] = {
         "run": str(runs[0]),
         "manifest": str(manifest),
@@ -160,7 +165,7 @@ class Sums(NamedTuple):
     of_members: MemberTally
 
 
-def _judge(predictor: Predictor, seen: Iterable[tuple[Picture, Answer]]) -> Sums:
+def _judge(predictor: Predictor, seen: Iterable[tuple[Picture, Answer]], tolerance: float) -> Sums:
     classes, temperatures = len(predictor.classes), predictor.temperatures
     judged, of_members = [], MemberTally(len(temperatures), classes)
     tally = uncalibrated = empty_tally(classes)
@@ -172,7 +177,7 @@ def _judge(predictor: Predictor, seen: Iterable[tuple[Picture, Answer]]) -> Sums
             answer, said = joint_answer(answer, temperatures)
             of_members.add(picture, answer, said, alone)
             temperature = 1.0
-        judged.append(judge_one(picture, answer, classes))
+        judged.append(judge_one(picture, answer, classes, tolerance))
         if picture.mask is None:
             continue
         for cells in cells_of(answer, picture.mask):
@@ -245,6 +250,8 @@ def figure_lines(result: dict[str, Any]) -> list[str]:
             result["classes"], result["per_class"]["f1"], result["per_class"]["iou"], strict=True
         ):
             lines.append(f"  {name}: F1 {f1:.4f}, IoU {iou:.4f}")
+    if "boundaries" in result:
+        lines += boundary_lines(result["boundaries"])
     if result["n_masks"] and "runs_alone" in result:
         lines += member_lines(result["runs_alone"])
     if result["calibration"]["n_pixels"]:

@@ -10,6 +10,7 @@ import numpy as np
 from l2s_jax.data.manifest import Classes, PatchRow
 from l2s_jax.data.pictures import read_image, read_mask
 from l2s_jax.models.forward import Forward
+from l2s_jax.prediction.boundaries import Boundaries, boundary_figures, compare_boundaries
 from l2s_jax.prediction.metrics import confusion_matrix, per_class, spread, summary
 from l2s_jax.prediction.tiles import Answer, Tiling, predict_pictures
 from l2s_jax.system.csv_text import table_text
@@ -33,6 +34,7 @@ class Judged(NamedTuple):
     matrix: np.ndarray | None  # i64[C,C], truth in rows; None without a mask
     label: int  # the classifier's class
     pixels: int = 0  # of its mask, known or not
+    boundaries: Boundaries | None = None  # where they were asked for
 
 
 def read_pictures(rows: Sequence[PatchRow], classes: Classes) -> Iterator[Picture]:
@@ -60,11 +62,21 @@ def answers(
     return zip(kept, predictions, strict=True)
 
 
-def judge_one(picture: Picture, answer: Answer, classes: int) -> Judged:
-    """Compares what a network says of a picture with its mask."""
-    matrix = None if picture.mask is None else confusion_matrix(picture.mask, answer.codes(), classes)
-    pixels = 0 if picture.mask is None else picture.mask.size
-    return Judged(picture.row, matrix, int(answer.class_logits.argmax()), pixels)
+def judge_one(picture: Picture, answer: Answer, classes: int, tolerance: float | None = None) -> Judged:
+    """Compares what a network says of a picture with its mask.
+
+    Args:
+      picture: with or without a mask.
+      answer: what the network says of it.
+      classes: how many.
+      tolerance: of boundary F1, in pixels; None leaves boundaries out, which take their time.
+    """
+    row, mask, label = picture.row, picture.mask, int(answer.class_logits.argmax())
+    if mask is None:
+        return Judged(row, None, label)
+    codes = answer.codes()
+    at = None if tolerance is None else compare_boundaries(mask, codes, classes, tolerance, row.mpp)
+    return Judged(row, confusion_matrix(mask, codes, classes), label, mask.size, at)
 
 
 def judge(forward: Forward, pictures: Iterable[Picture], classes: int, tiling: Tiling) -> Iterator[Judged]:
@@ -94,10 +106,12 @@ def figures(judged: Sequence[Judged], classes: Classes, ddof: int = 1) -> dict[s
     `pooled` counts every pixel once; `per_image` and `per_group` are the mean over images or groups of each
     one's own figure, of a class (f1_NAME and so on) over those in whose truth it occurs, with standard
     deviation, ddof and n. Values in 0..1. `scored_share` is the share of the masks' pixels that are known;
-    None without masks.
+    None without masks. `boundaries`, where pictures were judged with a tolerance, is `boundary_figures`.
     """
     pooled = pooled_matrix(judged, len(classes))
     labels = label_matrix(judged, len(classes))
+    boundaries = [one.boundaries for one in judged if one.boundaries is not None]
+    of_boundaries = {"boundaries": boundary_figures(boundaries, classes.names, ddof)} if boundaries else {}
     return {
         "classes": list(classes.names),
         "n_images": len(judged),
@@ -115,6 +129,7 @@ def figures(judged: Sequence[Judged], classes: Classes, ddof: int = 1) -> dict[s
             "macro_f1": summary(labels)["macro_f1"],
             "confusion_matrix": labels.tolist(),
         },
+        **of_boundaries,
     }
 
 
@@ -176,6 +191,11 @@ def write_evaluation(
 
     write_json(folder / "metrics.json", {**context, **result})
     table = pd.DataFrame(result["per_class"], index=pd.Index(classes.names, name="class"))
+    if "boundaries" in result:
+        of_class = result["boundaries"]["per_class"].values()
+        table["boundary_f1"] = [one["boundary_f1"] for one in of_class]
+        table["hd95"] = [one["hd95"]["mean"] for one in of_class]
+        table["hd95_n"] = [one["hd95"]["n"] for one in of_class]
     write_text(folder / "per_class.csv", table_text(table, index=True))
     matrix = pd.DataFrame(result["confusion_matrix"], classes.names, classes.names)
     write_text(
@@ -200,5 +220,7 @@ def _per_image(judged: Sequence[Judged], classes: Classes) -> list[dict[str, Any
         record["classifier"] = classes.names[one.label]
         if one.matrix is not None:
             record |= own_figures(one.matrix, classes)
+        if one.boundaries is not None:
+            record["hd95_any"] = float(one.boundaries.hd95[-1])
         records.append(record)
     return records

@@ -15,7 +15,7 @@ from l2s_jax.runs.records import has_kept
 from l2s_jax.stain.fit import StainFit
 from l2s_jax.stain.reference_file import load_reference
 from l2s_jax.system.errors import UserError
-from l2s_jax.types import Views
+from l2s_jax.types import DecoderName, Views
 
 
 class Predictor(NamedTuple):
@@ -34,6 +34,7 @@ class Predictor(NamedTuple):
     calibration: Calibration | None = None  # None: none was fitted, or there are several networks
     run: str = ""  # its folder
     views: Views = "one"  # how each network looks at a tile
+    decoder: DecoderName = "paper"
     members: "tuple[Predictor, ...]" = ()  # of several, whose logits stand side by side in the last axis
 
     @property
@@ -119,6 +120,7 @@ def load_predictor(
         found,
         str(run),
         views,
+        facts.decoder,
     )
 
 

@@ -6,7 +6,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from l2s_jax.models.decoder import SCALE
 from l2s_jax.models.forward import Forward
 from l2s_jax.types import Enlargement
 
@@ -63,12 +62,12 @@ class Answer(NamedTuple):
 
     logits: np.ndarray  # f32[h,w,C], of its cells
     class_logits: np.ndarray  # f32[C]
-    cell: int  # pixels a side of a cell: 1, or `SCALE` where the network's own cells are squares
+    cell: int  # pixels a side of a cell: 1, or those of the network's own cells
 
     def codes(self) -> np.ndarray:
         """Class codes [H,W] of the pixels."""
         codes = self.logits.argmax(-1)
-        return codes if self.cell == 1 else enlarge(codes)
+        return codes if self.cell == 1 else enlarge(codes, self.cell)
 
 
 def predict_pictures(forward: Forward, images: Iterable[np.ndarray], tiling: Tiling) -> Iterator[Answer]:
@@ -82,7 +81,8 @@ def predict_pictures(forward: Forward, images: Iterable[np.ndarray], tiling: Til
         logits = zip(*forward(np.stack(patches)), strict=True) if patches else iter(())
         for image, is_whole in zip(chunk, whole, strict=True):
             if is_whole:
-                yield Answer(*next(logits), SCALE)
+                coarse, class_logits = next(logits)
+                yield Answer(coarse, class_logits, tiling.tile // len(coarse))
             else:
                 yield Answer(*predict_picture(forward, image, tiling), 1)
 
@@ -114,29 +114,30 @@ def predict_picture(forward: Forward, image: np.ndarray, tiling: Tiling) -> tupl
         labels += class_logits.sum(0)
         for (row, column), logits in zip(chunk, coarse, strict=True):
             here = np.s_[row : row + tile, column : column + tile]
-            total[here] += enlarge(logits) * weights[..., None]
+            total[here] += enlarge(logits, tile // len(logits)) * weights[..., None]
             weight[here] += weights
     return (total / weight[..., None])[:height, :width], labels / len(origins)
 
 
-def enlarge(coarse: np.ndarray, how: Enlargement = "nearest") -> np.ndarray:
-    """Enlarges a low-resolution map [h,w,...] to [8h,8w,...], in NumPy.
+def enlarge(coarse: np.ndarray, cell: int, how: Enlargement = "nearest") -> np.ndarray:
+    """Enlarges a low-resolution map [h,w,...] to [cell*h,cell*w,...], in NumPy.
 
     Args:
       coarse: logits [h,w,C] for "bilinear"; class codes too for "nearest".
+      cell: pixels a side of the square that one of its values stands for.
       how: see `Enlargement`. Bilinearly, a cell's own value stands at its centre, and beyond the outermost
         centres nothing is made up.
     """
     if how == "nearest":
-        return coarse.repeat(SCALE, axis=0).repeat(SCALE, axis=1)
-    rows, columns = (_bilinear(side) for side in coarse.shape[:2])
+        return coarse.repeat(cell, axis=0).repeat(cell, axis=1)
+    rows, columns = (_bilinear(side, cell) for side in coarse.shape[:2])
     return np.matmul(columns, np.tensordot(rows, coarse, 1))
 
 
 @functools.cache
-def _bilinear(side: int) -> np.ndarray:
-    """f32[8n,n]: what each cell of a side of n cells gives to each of its pixels."""
-    place = ((np.arange(side * SCALE) + 0.5) / SCALE - 0.5).clip(0, side - 1)
+def _bilinear(side: int, cell: int) -> np.ndarray:
+    """f32[cell*n,n]: what each cell of a side of n cells gives to each of its pixels."""
+    place = ((np.arange(side * cell) + 0.5) / cell - 0.5).clip(0, side - 1)
     return np.maximum(1 - np.abs(place[:, None] - np.arange(side)), 0).astype(np.float32)
 
 

@@ -5,7 +5,6 @@ import itertools
 import numpy as np
 
 from l2s_jax.config import shift_pixels
-from l2s_jax.models.decoder import SCALE
 from l2s_jax.models.forward import Forward
 from l2s_jax.models.network import Outputs
 from l2s_jax.system.errors import UserError
@@ -59,7 +58,7 @@ def with_views(forward: Forward, views: Views, temperature: float, side: int) ->
 
 
 def mean_over_turns(forward: Forward, images: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Probabilities f32[K,s/8,s/8,C] of patches u8[K,s,s,3], the mean over their eight turns and flips."""
+    """Probabilities f32[K,h,w,C] of cells of patches u8[K,s,s,3], the mean over eight turns and flips."""
     return np.mean([_probabilities(forward, images, view, temperature) for view in VIEWS], 0)
 
 
@@ -78,30 +77,31 @@ def mean_over_shifts(
       temperature: by which logits are divided before they become probabilities.
 
     Returns:
-      Probabilities f32[K,s/8,s/8,C].
+      Probabilities f32[K,h,w,C] of their cells.
     """
     side = images.shape[1]
     wide = np.pad(images, ((0, 0), (shift, shift), (shift, shift), (0, 0)), mode="reflect")
     starts = range(0, 2 * shift + 1, shift // 2)
-    total = seen = np.zeros(0, np.float32)
+    total, seen, cell = np.zeros(0, np.float32), np.zeros(0, np.float32), 1
     for k, (row, column) in enumerate(itertools.product(starts, starts)):
         view = wide[:, row : row + side, column : column + side]
         chances = _probabilities(forward, view, VIEWS[k % 8], temperature)
         if not total.size:
-            across = wide.shape[1] // SCALE
+            cell = side // chances.shape[1]
+            across = wide.shape[1] // cell
             total = np.zeros((len(images), across, across, chances.shape[-1]), np.float32)
             seen = np.zeros((across, across, 1), np.float32)
-        here = np.s_[row // SCALE : (row + side) // SCALE, column // SCALE : (column + side) // SCALE]
+        here = np.s_[row // cell : (row + side) // cell, column // cell : (column + side) // cell]
         total[:, *here] += chances
         seen[here] += 1
-    middle = slice(shift // SCALE, (shift + side) // SCALE)
+    middle = slice(shift // cell, (shift + side) // cell)
     return total[:, middle, middle] / seen[middle, middle]
 
 
 def _probabilities(
     forward: Forward, images: np.ndarray, view: tuple[int, int], temperature: float
 ) -> np.ndarray:
-    """Of images turned by quarters and then flipped, turned back: f32[K,H/8,W/8,C]."""
+    """Of images turned by quarters and then flipped, turned back: f32[K,h,w,C] of their cells."""
     turns, flip = view
     logits = forward(np.ascontiguousarray(np.rot90(images, turns, (1, 2))[:, :, ::flip])).coarse_logits
     logits = logits / np.float32(temperature)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from l2s_jax.figures.drawing import new_figure
-from l2s_jax.reports.names import REFERENCE, method_text, metric_title, on_test, percent_text
+from l2s_jax.reports.names import REFERENCE, method_text, metric_title, on_test, percent_text, unit_of
 from l2s_jax.reports.paper_values import paper_values
 from l2s_jax.reports.study_table import lines_of
 
@@ -78,12 +78,13 @@ def draw_study(
     counts = mask_counts(cells) if study == "segmentation" else {}
     for axes, metric in zip(panels, metrics, strict=True):
         for (_, variant, setting, of), line in lines:
-            scale = references.get((variant, metric)) if relative else 1.0
-            if of == metric and scale:
+            reference = references.get((variant, metric)) if relative else 1.0
+            if of == metric and reference:
+                scale = 100 / reference if relative else unit_of(metric)[0]
                 mine = (cells["variant"] == variant) & (cells["setting"] == setting)
                 label = method_text(variant, setting)
                 label += " [chosen on test]" if line["selection"].map(on_test).any() else ""
-                _draw_line(axes, line, cells[mine], metric, 100 / scale, look.of(variant, setting), label)
+                _draw_line(axes, line, cells[mine], metric, scale, look.of(variant, setting), label)
         printed = paper_values(means["dataset"].iloc[0], study)
         _draw_paper(axes, printed[printed["metric"] == metric], look, methods, percents, study, relative)
         if relative:
@@ -148,7 +149,7 @@ def _finish(
 ) -> None:
     share_axis(axes, percents, counts)
     setting, percent = REFERENCE[study]
-    of = f", % of {setting} at {percent_text(percent)}%" if relative else ", %"
+    of = f", % of {setting} at {percent_text(percent)}%" if relative else f", {unit_of(metric)[1]}"
     axes.set_ylabel(metric_title(metric) + of)
     axes.set_xlabel(AXIS[study] + (", and their number" if counts else ""))
     axes.spines[["top", "right"]].set_visible(False)

@@ -10,7 +10,7 @@ from matplotlib.transforms import offset_copy
 
 from l2s_jax.figures.drawing import new_figure
 from l2s_jax.reports.curves import AXIS, Look, share_axis
-from l2s_jax.reports.names import REFERENCE, method_text, metric_title
+from l2s_jax.reports.names import REFERENCE, method_text, metric_title, unit_of
 
 APART = 5.0
 """Points between the marks of two methods at one percentage."""
@@ -39,14 +39,15 @@ def draw_differences(differences: pd.DataFrame, study: str, metrics: Sequence[st
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
     percents = sorted(set(differences["percent"]))
     for axes, metric in zip(panels, metrics, strict=True):
-        of_metric = differences[differences["metric"] == metric]
+        times, _, unit = unit_of(metric)
+        of_metric = _shown(differences[differences["metric"] == metric], times)
         for number, (variant, setting) in enumerate(methods):
             own = of_metric[(of_metric["variant"] == variant) & (of_metric["setting"] == setting)]
             shift = APART * (number - (len(methods) - 1) / 2)
             _draw_method(axes, own, shift, look.of(variant, setting), method_text(variant, setting))
         axes.axhline(0, color="grey", linewidth=0.8)
         share_axis(axes, percents, room=APART * len(methods) / 2 / PANEL_POINTS)
-        axes.set(xlabel=AXIS[study], ylabel=f"difference in {metric_title(metric)}, points")
+        axes.set(xlabel=AXIS[study], ylabel=f"difference in {metric_title(metric)}, {unit}")
         axes.set_ylim(*_limits(of_metric))
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
@@ -55,25 +56,30 @@ def draw_differences(differences: pd.DataFrame, study: str, metrics: Sequence[st
     return figure
 
 
+def _shown(rows: pd.DataFrame, times: float) -> pd.DataFrame:
+    """Differences in the unit that is shown; `by_draw` as arrays."""
+    numbers = {name: times * rows[name] for name in ("mean", "low", "high")}
+    return rows.assign(**numbers, by_draw=[times * np.array(text.split(), float) for text in rows["by_draw"]])
+
+
 def _draw_method(axes: Axes, rows: pd.DataFrame, shift: float, look: dict, label: str) -> None:
     figure = axes.get_figure(root=True)
     moved = offset_copy(axes.transData, fig=figure, x=shift, units="points")
-    means = 100 * rows["mean"]
-    bars = 100 * np.stack([rows["mean"] - rows["low"], rows["high"] - rows["mean"]])
+    means = rows["mean"]
+    bars = np.stack([means - rows["low"], rows["high"] - means])
     axes.errorbar(rows["percent"], means, bars, transform=moved, fmt=look["marker"], color=look["color"],
                   markersize=4.5, linewidth=1.2, capsize=2, label=label)  # fmt: skip
-    for percent, values in zip(rows["percent"], rows["by_draw"], strict=True):
-        draws = 100 * np.array(values.split(), float)
+    for percent, draws in zip(rows["percent"], rows["by_draw"], strict=True):
         axes.scatter([percent] * len(draws), draws, s=7, color=look["color"], alpha=0.45, linewidths=0,
                      transform=moved)  # fmt: skip
 
 
 def _limits(rows: pd.DataFrame) -> tuple[float, float]:
     """Room for 0, every draw and intervals, these as far as they do not dwarf the draws."""
-    draws = 100 * np.array(" ".join(rows["by_draw"]).split(), float)
+    draws = np.concatenate([np.zeros(0), *rows["by_draw"]])
     low, high = draws.min(initial=0), draws.max(initial=0)
     room = 0.6 * max(high - low, 1.0)
-    ends = 100 * np.nan_to_num(rows[["low", "high"]].to_numpy()).ravel()
+    ends = np.nan_to_num(rows[["low", "high"]].to_numpy()).ravel()
     low, high = max(low - room, ends.min(initial=low)), min(high + room, ends.max(initial=high))
     margin = 0.05 * max(high - low, 1.0)
     return low - margin, high + margin

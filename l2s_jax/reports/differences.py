@@ -8,6 +8,7 @@ from scipy import stats
 
 from l2s_jax.reports.aggregation import within_runs
 from l2s_jax.reports.names import (
+    DISTANCES,
     FOLD,
     REFERENCE,
     SETTINGS,
@@ -18,6 +19,8 @@ from l2s_jax.reports.names import (
     on_test,
     percent_text,
     signed,
+    unit_of,
+    units_text,
 )
 from l2s_jax.reports.study_table import cell_id
 from l2s_jax.reports.text_table import ON_TEST, Entry, Notes, TextTable
@@ -56,8 +59,8 @@ def paired_differences(
 
     Returns:
       One row a comparison: mean, low and high (NaN where there is no interval, with a `reason`), n (draws),
-      better and worse (draws in which the first is above and below), draws and by_draw (their numbers and
-      differences, separated by spaces). With folds, all of these are of folds.
+      better and worse (draws in which the first is above and below; of distances below and above), draws and
+      by_draw (their numbers and differences, separated by spaces). With folds, all of these are of folds.
     """
     cells = within_runs(cells)
     found = []
@@ -134,10 +137,11 @@ def _compare(
     of_units = (both["value"] - both["value_other"]).groupby(keys[0]).mean()
     differences = of_units.to_numpy()
     low, high, reason = t_interval(differences, confidence, shared)
+    gains = -differences if metric in DISTANCES else differences
     return {
         "variant": one[0], "setting": one[1], "minus_variant": other[0], "minus_setting": other[1],
         "mean": differences.mean(), "low": low, "high": high, "n": len(differences),
-        "better": int((differences > 0).sum()), "worse": int((differences < 0).sum()),
+        "better": int((gains > 0).sum()), "worse": int((gains < 0).sum()),
         "draws": " ".join(f"{draw:g}" for draw in of_units.index),
         "by_draw": " ".join(f"{value:.6g}" for value in differences), "on_test": bool(on_test_split),
         "reason": reason,
@@ -168,10 +172,10 @@ def differences_table(differences: pd.DataFrame, unit: str = "draw") -> TextTabl
     several = differences["dataset"].nunique() > 1
     rows, notes = [], Notes()
     for row in differences.itertuples():
-        mark = notes.mark(ON_TEST) if row.on_test else ""
-        interval = (
-            f"{signed(100 * row.low)} to {signed(100 * row.high)}" if row.low == row.low else row.reason
-        )
+        mark, times = notes.mark(ON_TEST) if row.on_test else "", unit_of(row.metric)[0]
+        interval = row.reason
+        if row.low == row.low:
+            interval = f"{signed(times * row.low)} to {signed(times * row.high)}"
         sides = ((row.variant, row.setting), (row.minus_variant, row.minus_setting))
         one, other = (cell_id(row.dataset, *side, row.percent, row.metric) for side in sides)
         pairs = zip(row.draws.split(), map(float, row.by_draw.split()), strict=True)
@@ -180,11 +184,11 @@ def differences_table(differences: pd.DataFrame, unit: str = "draw") -> TextTabl
             Entry(method_text(*sides[1]), link=other),
             Entry(f"{percent_text(row.percent)}%", value=row.percent),
             Entry(metric_title(row.metric)),
-            Entry(signed(100 * row.mean), value=row.mean),
+            Entry(signed(times * row.mean), value=row.mean),
             Entry(interval, value=row.low if row.low == row.low else None),
             Entry(str(row.n), value=float(row.n)),
             Entry(f"{row.better} of {row.n}", value=row.better / row.n),
-            Entry(", ".join(f"{draw}: {signed(100 * value)}" for draw, value in pairs)),
+            Entry(", ".join(f"{draw}: {signed(times * value)}" for draw, value in pairs)),
         )
         rows.append((Entry(row.dataset), *entries) if several else entries)
     head = (
@@ -198,10 +202,11 @@ def differences_table(differences: pd.DataFrame, unit: str = "draw") -> TextTabl
         "better in",
         f"{unit} by {unit}",
     )
+    unit_text = units_text("Points of a percent", differences["metric"])
     return TextTable(
         "differences",
         "Paired differences",
-        f"Points of a percent: the first method minus the second, {unit} by {unit} at equal percent. The "
+        f"{unit_text}: the first method minus the second, {unit} by {unit} at equal percent. The "
         f"interval is Student's t over {unit}s{_WIDER if unit == FOLD else ''}, for each comparison by "
         "itself: of 20 that differ by chance alone, about one excludes 0. Draws in which both are the same "
         "run are left out.",

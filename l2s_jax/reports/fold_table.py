@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from l2s_jax.reports.names import CELL, FOLD, method_text, metric_title, percent_text
+from l2s_jax.reports.names import CELL, FOLD, method_text, metric_title, percent_text, unit_of, units_text
 from l2s_jax.reports.study_table import cell_id, lines_of
 from l2s_jax.reports.text_table import MISSING, PLUS_MINUS, Entry, Notes, TextTable
 
@@ -33,13 +33,13 @@ def fold_table(
         for row in line.sort_values("percent").itertuples():
             key = (dataset, variant, setting, row.percent)
             own, whole = _of(cells, key), _of(pooled, key)
-            by_fold = own.groupby(FOLD)[metric].mean()
+            by_fold, times = own.groupby(FOLD)[metric].mean(), unit_of(metric)[0]
             entries = (
                 Entry(method_text(variant, setting)),
                 Entry(f"{percent_text(row.percent)}%", value=row.percent),
                 Entry(metric_title(metric)),
-                *(_number(by_fold.get(fold, float("nan"))) for fold in folds),
-                Entry(_spread(row.mean, row.sd), (), cell_id(*key, metric), 100 * row.mean),
+                *(_number(times * by_fold.get(fold, float("nan"))) for fold in folds),
+                Entry(_spread(times * row.mean, times * row.sd), (), cell_id(*key, metric), times * row.mean),
                 Entry(str(row.n), value=float(row.n)),
                 _pooled(whole, metric, row.ddof, notes),
             )
@@ -59,7 +59,8 @@ def fold_table(
     return TextTable(
         "folds",
         f"Cross-validation over {len(folds)} folds",
-        f"Percent. A fold's figure is the mean over its draws; then their mean {PLUS_MINUS} standard "
+        f"{units_text('Percent', metrics)}. A fold's figure is the mean over its draws; then their mean "
+        f"{PLUS_MINUS} standard "
         f"deviation over n folds (ddof {ddof}). Pooled: from the confusion matrix{total} summed over the "
         "folds of a draw, in which every test patch stands once, predicted by a network that never saw its "
         f"patient; where there are several draws, mean {PLUS_MINUS} standard deviation over them. Means over "
@@ -78,11 +79,11 @@ def _of(table: pd.DataFrame, key: tuple[str, str, str, float]) -> pd.DataFrame:
 
 
 def _number(value: float) -> Entry:
-    return Entry(f"{100 * value:.1f}", value=100 * value) if value == value else Entry(MISSING)
+    return Entry(f"{value:.1f}", value=value) if value == value else Entry(MISSING)
 
 
 def _spread(mean: float, sd: float) -> str:
-    return f"{100 * mean:.1f} {PLUS_MINUS} " + (f"{100 * sd:.1f}" if sd == sd else MISSING)
+    return f"{mean:.1f} {PLUS_MINUS} " + (f"{sd:.1f}" if sd == sd else MISSING)
 
 
 def _pooled(draws: pd.DataFrame, metric: str, ddof: int, notes: Notes) -> Entry:
@@ -91,8 +92,8 @@ def _pooled(draws: pd.DataFrame, metric: str, ddof: int, notes: Notes) -> Entry:
     values = draws[metric].dropna() if metric in draws else pd.Series(dtype=float)
     if not len(values):
         return Entry(MISSING, marks or (notes.mark(NO_MATRIX),))
-    mean = values.mean()
+    mean = 100 * values.mean()
     if len(draws) == 1:
-        return Entry(f"{100 * mean:.1f}", marks, value=100 * mean)
-    sd = values.std(ddof=ddof) if len(values) > ddof else float("nan")
-    return Entry(f"{_spread(mean, sd)} ({len(values)} draws)", marks, value=100 * mean)
+        return Entry(f"{mean:.1f}", marks, value=mean)
+    sd = 100 * values.std(ddof=ddof) if len(values) > ddof else float("nan")
+    return Entry(f"{_spread(mean, sd)} ({len(values)} draws)", marks, value=mean)

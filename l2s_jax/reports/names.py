@@ -39,6 +39,9 @@ DEFAULT_METRICS = {
 }
 """Metrics of the tables and figures where none is asked for."""
 
+DISTANCES = ("hd95", "hd95_any")
+"""Metrics that are distances, in pixels: the smaller, the better. All others are shares of 1."""
+
 TITLES = {
     "macro_f1": "macro F1",
     "micro_f1": "micro F1",
@@ -50,6 +53,10 @@ TITLES = {
     "classifier_accuracy": "classifier accuracy",
     "classifier_macro_f1": "classifier macro F1",
     "group_macro_f1_mean": "macro F1, mean over groups",
+    "boundary_f1": "boundary F1",
+    "boundary_f1_any": "boundary F1, all boundaries",
+    "hd95": "HD95",
+    "hd95_any": "HD95, all boundaries",
     VALIDATION: "score on validation",
 }
 
@@ -62,6 +69,16 @@ def metric_title(metric: str) -> str:
         if metric.startswith(prefix):
             return f"{title} of {metric.removeprefix(prefix)}"
     return metric
+
+
+def unit_of(metric: str) -> tuple[float, str, str]:
+    """How values of a metric are shown: times what, the unit, and the unit of differences."""
+    return (1.0, "pixels", "pixels") if metric in DISTANCES else (100.0, "%", "points")
+
+
+def units_text(percent: str, metrics: Iterable[str]) -> str:
+    """`percent`, the unit of a table, with that of the distances where it has some."""
+    return f"{percent} (HD95: pixels, the smaller the better)" if {*DISTANCES} & {*metrics} else percent
 
 
 def metric_columns(table: pd.DataFrame) -> list[str]:

@@ -12,7 +12,14 @@ from l2s_jax.figures.svg import svg_of
 from l2s_jax.reports.curves import AXIS, Look, look_of, share_axis
 from l2s_jax.reports.forecast import forecast_table, forecast_text, forecasts
 from l2s_jax.reports.mask_worth import worth_table, worth_text, worths
-from l2s_jax.reports.names import method_text, metric_columns, metric_title, percent_text, require_metrics
+from l2s_jax.reports.names import (
+    DISTANCES,
+    method_text,
+    metric_columns,
+    metric_title,
+    percent_text,
+    require_metrics,
+)
 from l2s_jax.reports.plan_means import SETTING, WHOLE
 from l2s_jax.reports.planning import (
     CONFIDENCE,
@@ -66,6 +73,8 @@ def plan_masks(
     """
     if not targets or not all(0 < target <= 100 for target in targets):
         raise UserError(f"targets {tuple(targets)} must be percentages of the full-mask score, 0 to 100")
+    if metric in DISTANCES:
+        raise UserError(f"--metric {metric} is a distance, less being better: plan needs a score")
     found = read_results(results)
     folder = Path(out) if out is not None else found.folder / "report"
     sources = (source_of(results, outputs=folder),)

@@ -18,6 +18,7 @@ from l2s_jax.reports.differences import differences_table, paired_differences
 from l2s_jax.reports.fold_table import fold_table
 from l2s_jax.reports.names import (
     DEFAULT_METRICS,
+    DISTANCES,
     FOLD,
     REFERENCE,
     Method,
@@ -225,8 +226,8 @@ def _difference_drawings(differences: pd.DataFrame, study: _Study, folder: Path)
             caption = (
                 f"Score minus that of {REFERENCE[study.name][0]}{of} at equal percentage: a point a "
                 f"{'fold' if FOLD in study.cells else 'draw'}, "
-                "the mean and its 95% interval. Above 0 the method is better. Intervals that leave the "
-                "figure are cut."
+                "the mean and its 95% interval. Above 0 the method is better, of HD95 below 0. Intervals "
+                "that leave the figure are cut."
             )
             svg = svg_of(draw_differences(own, study.name, study.metrics, look_of(study.cells)))
             name = f"differences{_suffix(study, dataset)}"
@@ -251,7 +252,9 @@ def _left_out(study: _Study) -> str:
 
 
 def _plan(study: _Study, results: Results, folder: Path) -> str:
-    known = metric_columns(study.cells)
+    known = [metric for metric in metric_columns(study.cells) if metric not in DISTANCES]
+    if not known:
+        return html.paragraph("Left out: the results hold no score, of which more is better.", "note")
     metric = next((metric for metric in study.metrics if metric in known), known[0])
     answers, fitted = plan_of(results, metric)
     write_text(folder / "plan_masks.csv", table_text(answers_table(answers)))

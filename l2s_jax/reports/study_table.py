@@ -12,7 +12,9 @@ from l2s_jax.reports.names import (
     metric_title,
     on_test,
     percent_text,
+    unit_of,
     units,
+    units_text,
 )
 from l2s_jax.reports.paper_values import paper_dataset, paper_values
 from l2s_jax.reports.text_table import MISSING, ON_TEST, PLUS_MINUS, Entry, Notes, TextTable
@@ -116,24 +118,25 @@ def _nothing(setting: str, percent: float, notes: Notes) -> Entry:
 
 
 def _own(row, counts: set[int], shared: dict, notes: Notes) -> Entry:
-    text = _spread(row.mean, row.sd)
+    times, *_ = unit_of(row.metric)
+    text = _spread(times * row.mean, times * row.sd)
     if len(counts) > 1:
         text += f" ({row.n})"
     other = shared.get((row.dataset, row.variant, row.setting, row.percent))
     marks = (notes.mark(SHARED.format(other)),) if other else ()
     link = cell_id(row.dataset, row.variant, row.setting, row.percent, row.metric)
-    return Entry(text, marks, link, 100 * row.mean)
+    return Entry(text, marks, link, times * row.mean)
 
 
 def _printed(row, common: set[str], notes: Notes) -> Entry:
     if row is None:
         return Entry(MISSING)
     marks = [notes.mark(PRINTED.format(doubt)) for doubt in row.doubts if doubt not in common]
-    return Entry(_spread(row.mean, row.sd), tuple(marks), value=100 * row.mean)
+    return Entry(_spread(100 * row.mean, 100 * row.sd), tuple(marks), value=100 * row.mean)
 
 
 def _spread(mean: float, sd: float) -> str:
-    return f"{100 * mean:.1f} {PLUS_MINUS} " + (f"{100 * sd:.1f}" if sd == sd else MISSING)
+    return f"{mean:.1f} {PLUS_MINUS} " + (f"{sd:.1f}" if sd == sd else MISSING)
 
 
 def cell_id(dataset: str, variant: str, setting: str, percent: float, metric: str) -> str:
@@ -150,8 +153,9 @@ def _caption(shown: pd.DataFrame, study: str, counts: set[int], paper: bool) -> 
     else:
         n = f"n, the number of {units(shown)}, in brackets"
     over = "folds (the draws of a fold averaged first)" if units(shown) == "folds" else "runs"
+    unit = units_text("Percent", shown["metric"])
     text = (
-        f"Percent; mean {PLUS_MINUS} standard deviation (ddof {ddof}) over {over}, {n}. "
+        f"{unit}; mean {PLUS_MINUS} standard deviation (ddof {ddof}) over {over}, {n}. "
         f"Across: {SHARE[study]}."
     )
     if set(shown["selection"]) == {"validation"}:

@@ -38,6 +38,7 @@ from l2s_jax.runs.sittings import read_sittings
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import LOCK, is_locked, remove_leftovers, write_text
 from l2s_jax.system.values import clipped, shown
+from l2s_jax.types import DecoderName
 
 CONFIG, NETWORK, FINISHED = "config.toml", "network.json", "finished.json"
 METRICS, SUBSET, MANIFEST = "metrics.csv", "subset.csv", "manifest.json"
@@ -66,6 +67,7 @@ class NetworkFacts:
     std: tuple[float, ...]
     mpp: float | None  # micrometres a pixel of the training patches, where the manifest says
     background_seen: bool | None = None  # in what it learned from; None where that was not written down
+    decoder: DecoderName = "paper"  # runs of before there was another do not say
 
 
 class RunManifest(NamedTuple):
@@ -204,7 +206,10 @@ def read_network_facts(folder: Path) -> NetworkFacts:
     path = folder / NETWORK
     if not path.is_file():
         raise UserError(f"{folder} holds no trained network: {NETWORK} not found in it")
-    facts = NetworkFacts(**read_record(folder, NETWORK, get_type_hints(NetworkFacts)))
+    table = read_json_record(folder, NETWORK)
+    if isinstance(table, dict):
+        table = {"decoder": NetworkFacts.decoder} | table
+    facts = NetworkFacts(**checked_record(table, get_type_hints(NetworkFacts), path))
     mpp = 1.0 if facts.mpp is None else facts.mpp
     numbers = (*facts.mean, *facts.std, mpp)
     good = len(facts.mean) == len(facts.std) == 3 and all(map(math.isfinite, numbers))

@@ -22,7 +22,7 @@ def load_network(folder: str | Path) -> tuple[Network, NetworkFacts]:
     folder = Path(folder)
     facts = read_network_facts(folder)
     classes = read_run_classes(folder)
-    model = L2S(len(classes), facts.head)  # type: ignore[arg-type]
+    model = L2S(len(classes), facts.head, decoder=facts.decoder)  # type: ignore[arg-type]
     shapes = jax.eval_shape(lambda: init_variables(model, jax.random.key(0)))
     like = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     items, _, _ = checkpoints.load(folder / BEST, {"variables": like})

@@ -82,7 +82,7 @@ def _of_results(table: pd.DataFrame, sizes: Mapping[str, int]) -> dict[int, floa
 def measure_step(run: PlannedRun, patches: PatchSet, contents: Manifest) -> float:
     """Median seconds of a train step of a run, once compiled."""
     plan = plan_run(run.config, patches, contents.classes)
-    model = L2S(len(contents.classes), run.config.head)
+    model = L2S(len(contents.classes), run.config.head, decoder=run.config.decoder)
     state = first_state(run.config, model, plan.task)
     step = jit_train_step(step_function(model, run.config))
     times = []

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,12 @@ from l2s_jax.config import config_hash
 from l2s_jax.prediction.metrics import bach_score
 from l2s_jax.sweeps.plan import PlannedRun, fold_column
 from l2s_jax.sweeps.sweep_file import SweepFile
+from l2s_jax.system.csv_rows import require_appendable
+from l2s_jax.system.errors import UserError
 
 POOLED = ("macro_f1", "micro_f1", "weighted_f1", "macro_f1_all", "accuracy", "mean_iou")
+BOUNDARIES = ("boundary_f1", "boundary_f1_any", "hd95", "hd95_any")
+"""Figures of boundaries, the last two in pixels; `any`: of all boundaries, whatever the class."""
 OF_CLASSES = ("f1", "precision", "recall", "iou")
 
 
@@ -24,11 +29,34 @@ def result_columns(classes: Sequence[str], folds: bool = False) -> list[str]:
         *("seed", "selection"),
         *("n_mask", "n_label", "steps", "best_epoch", "validation_score", *POOLED, "bach_score"),
         *("classifier_accuracy", "classifier_macro_f1"),
+        *BOUNDARIES,
         *(f"{kind}_{name}" for kind in OF_CLASSES for name in classes),
         *("group_macro_f1_mean", "group_macro_f1_sd", "group_macro_f1_n", "group_ddof"),
         *("n_test", "n_test_groups", "confusion", "classifier_confusion", "seconds", "device", "versions"),
         *("config_hash", "manifest_sha256", "finished"),
     ]
+
+
+def appendable_columns(path: Path, columns: Sequence[str]) -> list[str]:
+    """The columns of rows that a sweep's file takes.
+
+    All, but for those of boundaries where it was begun by a version that did not measure them.
+
+    Raises:
+      UserError: the file has others.
+    """
+    older = [name for name in columns if name not in BOUNDARIES]
+    try:
+        require_appendable(path, columns)
+    except UserError:
+        try:
+            require_appendable(path, older)
+        except UserError:
+            pass
+        else:
+            return older
+        raise
+    return list(columns)
 
 
 def result_row(
@@ -73,6 +101,7 @@ def result_row(
         "bach_score": bach_score(np.array(figures["confusion_matrix"])),
         "classifier_accuracy": figures["classifier"]["accuracy"],
         "classifier_macro_f1": figures["classifier"]["macro_f1"],
+        **dict(zip(BOUNDARIES, _boundaries(figures), strict=True)),
         **{
             f"{kind}_{name}": figures["per_class"][kind][code]
             for kind in OF_CLASSES
@@ -93,3 +122,12 @@ def result_row(
         "manifest_sha256": manifest_sha256,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _boundaries(figures: dict[str, Any]) -> tuple[float, ...]:
+    """The figures of `BOUNDARIES`; NaN where no picture of the split has a mask."""
+    found = figures.get("boundaries")
+    if found is None:
+        return (np.nan,) * len(BOUNDARIES)
+    anywhere = found["any_class"]
+    return found["boundary_f1"], anywhere["boundary_f1"], found["hd95"], anywhere["hd95"]["mean"]

@@ -39,11 +39,11 @@ from l2s_jax.sweeps.plan import (
     plan_sweep,
     plan_table,
 )
-from l2s_jax.sweeps.results_row import result_columns, result_row
+from l2s_jax.sweeps.results_row import appendable_columns, result_columns, result_row
 from l2s_jax.sweeps.sweep_file import SweepFile, read_sweep
 from l2s_jax.sweeps.tracking import only_of_tracker, tell_of_test, tracked_sweep
 from l2s_jax.system.children import require_main_guard
-from l2s_jax.system.csv_rows import append_rows, complete_rows, require_appendable
+from l2s_jax.system.csv_rows import append_rows, complete_rows
 from l2s_jax.system.csv_text import table_text
 from l2s_jax.system.errors import Unwritable, UserError
 from l2s_jax.system.files import locked, read_json, remove_leftovers, write_json, write_text
@@ -194,7 +194,8 @@ def _run_all(
             row, groups = result
             _forget_groups(folder / PER_GROUP, run.run)
             append_rows(folder / PER_GROUP, groups)
-            append_rows(folder / RESULTS, [row])
+            columns = appendable_columns(folder / RESULTS, list(row))
+            append_rows(folder / RESULTS, [{name: row[name] for name in columns}])
             passed = time.monotonic() - began
             rest = passed / number * (len(left) - number)
             which = f"{run.run}: " if jobs > 1 else ""
@@ -327,7 +328,9 @@ def check_begun(folder: Path, data: SweepData, say: Callable[[str], None] = prin
     if not (folder / SWEEP).exists() and not (folder / RESULTS).exists():
         own = (folder / name for name in (PLAN, PER_GROUP, FAILURES))
         refuse([f"{path} is there and was not made by a sweep" for path in own if path.exists()])
-    require_appendable(folder / RESULTS, result_columns(data.classes.names, data.has_folds))
+    columns = result_columns(data.classes.names, data.has_folds)
+    if len(appendable_columns(folder / RESULTS, columns)) < len(columns):
+        say(f"{folder / RESULTS} was begun before boundaries were measured, and goes on without them")
     results, cut = complete_rows(folder / RESULTS)
     if cut:
         say(f"{folder / RESULTS} ends in half a line, which is dropped: that run's figures are made again")

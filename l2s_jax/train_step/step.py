@@ -10,7 +10,6 @@ import optax
 from jaxtyping import Array, Bool, Float, Float32, Int32, UInt8
 
 from l2s_jax.config import TrainConfig, shift_pixels
-from l2s_jax.models.decoder import SCALE
 from l2s_jax.models.network import L2S, Outputs, init_variables, normalise
 from l2s_jax.train_step.augment import colour_jitter, random_dihedral, random_shift, row_keys
 from l2s_jax.train_step.losses import (
@@ -176,8 +175,8 @@ def make_train_step(model: L2S, optimizer: optax.GradientTransformation, config:
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         batch = batch._replace(has_label=batch.has_label & (state.step >= state.task.labels_from))
         image, mask = prepare_inputs(config, state, batch)
-        counts = cell_counts(mask, model.classes, SCALE)
-        unknown = unknown_shares(counts, batch.has_mask, SCALE)
+        counts = cell_counts(mask, model.classes, model.cell)
+        unknown = unknown_shares(counts, batch.has_mask, model.cell)
         if config.step == "alternate":
             none = jnp.zeros_like(batch.has_mask)
             after, of_masks = update(state, batch, image, counts, unknown, batch.has_mask, none)

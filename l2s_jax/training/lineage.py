@@ -31,6 +31,7 @@ from l2s_jax.training.pseudo_masks import (
     read_pseudo_masks,
     write_pseudo_masks,
 )
+from l2s_jax.types import DecoderName
 
 Say = Callable[[str], None]
 
@@ -63,11 +64,11 @@ def lineage_reader(manifest: Manifest, say: Say) -> Callable[[Path, TrainConfig,
       A function of a run's folder, its options and its plan without pseudo-masks. It raises `UserError` where
       weights or a run cannot be read, or do not fit the network or the manifest.
     """
-    weights_of = cache(lambda named, head: read_weights(named, head, manifest, say))
+    weights_of = cache(lambda named, head, decoder: read_weights(named, head, decoder, manifest, say))
     teacher_of = cache(lambda named: read_teacher(named, manifest, say))
 
     def read(folder: Path, config: TrainConfig, plan: RunPlan) -> Lineage:
-        weights, run = weights_of(config.weights, config.head)
+        weights, run = weights_of(config.weights, config.head, config.decoder)
         runs = (run,) if run is not None else ()
         own = config.teacher == OWN_TEACHER
         if not config.teacher or (own and not patches_to_teach(config, plan)[0].any()):
@@ -80,16 +81,17 @@ def lineage_reader(manifest: Manifest, say: Say) -> Callable[[Path, TrainConfig,
 
 
 def read_weights(
-    named: str, head: str, manifest: Manifest, say: Say
+    named: str, head: str, decoder: DecoderName, manifest: Manifest, say: Say
 ) -> tuple[InitialWeights, EarlierRun | None]:
     """Reads what the option `weights` names, and says which run it is from, if any.
 
-    A folder is taken for a run: its best network as a whole where its classes and head are the new run's,
-    else the encoder alone.
+    A folder is taken for a run: its best network as a whole where its classes, head and decoder are the new
+    run's, else the encoder alone.
 
     Args:
       named: `auto`, `histology`, `random`, a file or a run's folder.
       head: the new run's.
+      decoder: the new run's.
       manifest: what the new run is going to learn from.
       say: receives progress messages.
 
@@ -105,9 +107,11 @@ def read_weights(
         return InitialWeights(encoder=encoder), None
     network, facts = load_network(folder)
     classes = read_run_classes(folder).names
-    whole = (classes, facts.head) == (manifest.classes.names, head)
+    theirs = (classes, facts.head, facts.decoder)
+    whole = theirs == (manifest.classes.names, head, decoder)
     part = "the whole network" if whole else "the encoder"
-    why = "" if whole else f", since its classes or head are others ({', '.join(classes)}; {facts.head})"
+    of_it = f"{', '.join(classes)}; {facts.head}; {facts.decoder}"
+    why = "" if whole else f", since its classes, head or decoder are others ({of_it})"
     say(f"starting from {part} of the run {folder}{why}")
     if unfinished(folder):
         say(f"warning: {unfinished(folder)}")

@@ -20,7 +20,6 @@ from l2s_jax.config import TrainConfig, shift_pixels
 from l2s_jax.data.manifest import Classes
 from l2s_jax.data.patch_set import PatchSet, strata
 from l2s_jax.data.subsets import Subset
-from l2s_jax.models.decoder import SCALE
 from l2s_jax.models.forward import Forward, Network, make_forward
 from l2s_jax.prediction.tiles import enlarge
 from l2s_jax.prediction.views import mean_over_shifts, mean_over_turns
@@ -39,7 +38,7 @@ class PseudoMasks(NamedTuple):
     """Masks that a network has made."""
 
     rows: np.ndarray  # i64[K], rows of the training split; one with a mask keeps what is known in it
-    codes: np.ndarray  # u8[K,H/8,W/8], classes at the network's resolution, 255 where it is not sure
+    codes: np.ndarray  # u8[K,h,w], classes of the network's cells, 255 where it is not sure
     doubt: np.ndarray  # f32[K], 0..1, mean probability that a pixel is of another class than its code
 
 
@@ -73,7 +72,7 @@ def make_pseudo_masks(
     taught, is_filled = patches_to_teach(config, plan)
     rows = np.flatnonzero(taught)
     forward = make_forward(network, BATCH)
-    side = plan.patches.size[0] // SCALE
+    side = plan.patches.size[0] // network.model.cell
     probabilities = np.zeros((len(rows), side, side, len(classes)), np.float32)
     shift = shift_pixels(config.teacher_shift, plan.patches.size[0], PATCH_MULTIPLE)
     for start in range(0, len(rows), BATCH):
@@ -105,7 +104,7 @@ def make_pseudo_masks(
 
 
 def _probabilities(forward: Forward, patches: PatchSet, rows: np.ndarray, shift: int) -> np.ndarray:
-    """Probability f32[K,H/8,W/8,C] of each class that can occur in the patch; of the others 0."""
+    """Probability f32[K,h,w,C] of each class that can occur in the patch; of the others 0."""
     images, _ = patches.fetch(rows)
     total = mean_over_shifts(forward, images, shift) if shift else mean_over_turns(forward, images)
     total = total * patches.allowed[rows][:, None, None]
@@ -238,8 +237,10 @@ def count_classes(codes: np.ndarray, classes: int) -> np.ndarray:
 def with_pseudo_masks(plan: RunPlan, masks: PseudoMasks, config: TrainConfig) -> RunPlan:
     """The plan with pseudo-masks beside the masks that it has, and in what these leave unknown.
 
-    Class weights count the pixels of both.
+    Class weights count the pixels of both. What was drawn on the teacher's cells becomes pixels, as masks
+    have them: the network that learns from them may have other cells.
     """
+    cell = plan.patches.size[0] // masks.codes.shape[1]
     number = np.full(len(plan.patches), -1)  # of each row's pseudo-mask
     number[masks.rows] = np.arange(len(masks.rows))
     fetch = plan.patches.fetch
@@ -248,7 +249,7 @@ def with_pseudo_masks(plan: RunPlan, masks: PseudoMasks, config: TrainConfig) ->
         images, drawn = fetch(rows)
         drawn = drawn.copy()
         for k in np.flatnonzero(number[rows] >= 0):
-            made = enlarge(masks.codes[number[rows[k]]])
+            made = enlarge(masks.codes[number[rows[k]]], cell)
             replaced = (drawn[k] == IGNORE_PIXEL) | ~plan.subset.has_mask[rows[k]]
             drawn[k] = np.where(replaced, made, drawn[k])
         return images, drawn
@@ -259,7 +260,7 @@ def with_pseudo_masks(plan: RunPlan, masks: PseudoMasks, config: TrainConfig) ->
             _, (mask,) = fetch_both(np.array([row]))
             pixels[row] = count_classes(mask, pixels.shape[1])
         else:
-            pixels[row] = count_classes(codes, pixels.shape[1]) * SCALE**2
+            pixels[row] = count_classes(codes, pixels.shape[1]) * cell**2
     has_mask = plan.subset.has_mask | (number >= 0)
     weights, subset = segmentation_weights(config, pixels[has_mask]), Subset(has_mask, plan.subset.has_label)
     return plan._replace(

@@ -82,7 +82,7 @@ def set_up_runs(
                 read_finished(phase)  # what is gone is said before the run goes on, not at its end
         if lineage.pseudo_masks is not None:
             plan = with_pseudo_masks(plan, lineage.pseudo_masks, config)
-        model = L2S(len(manifest.classes), config.head)
+        model = L2S(len(manifest.classes), config.head, decoder=config.decoder)
         return RunSetup(folder, config, plan, model, stage, lineage, earlier, label)
 
     return [
@@ -123,6 +123,7 @@ def write_setup(setup: RunSetup, manifest: Manifest) -> None:
         tuple(map(float, plan.eval_std)),
         mpps.pop() if len(mpps) == 1 else None,
         background_seen(plan, manifest.classes.background),
+        setup.config.decoder,
     )
     write_network_facts(folder, facts)
     write_subset(folder, plan.patches, plan.chosen, manifest.folder)

@@ -26,6 +26,7 @@ OTHER_OPTIONS = {
         "dtype",
         "all",
         "profile",
+        "skip",
     },  # of the scripts there
     "docs/scale_out.md": {"gpus-per-task"},  # Slurm's
     "docs/training.md": {"help"},

@@ -56,7 +56,7 @@ def expected(variables, patches):
     """Mask and class logits as `l2s predict` computes them."""
     forward = make_forward(Network(L2S(4), variables, np.float32(MEAN), np.float32(STD)), 3)
     coarse, class_logits = forward(patches)
-    return {"mask_logits": np.asarray(enlarge(jnp.asarray(coarse))), "class_logits": class_logits}
+    return {"mask_logits": np.asarray(enlarge(jnp.asarray(coarse), 8)), "class_logits": class_logits}
 
 
 def assert_close(got, expected):

@@ -118,8 +118,8 @@ def test_verify_export_compares_at_the_temperature(variables, images, tmp_path):
 
 def test_probabilities_of_pixels():
     coarse = np.random.default_rng(0).normal(size=(2, 2, 3)).astype(np.float32)
-    np.testing.assert_array_equal(pixel_probabilities(coarse, 1.0), pixel_probabilities(coarse))
-    assert pixel_probabilities(coarse, 5.0).max() < pixel_probabilities(coarse).max()
+    np.testing.assert_array_equal(pixel_probabilities(coarse, 8, 1.0), pixel_probabilities(coarse, 8))
+    assert pixel_probabilities(coarse, 8, 5.0).max() < pixel_probabilities(coarse, 8).max()
 
 
 def test_a_run_takes_its_temperature_along(trained, phantom, tmp_path):

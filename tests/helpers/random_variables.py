@@ -8,7 +8,7 @@ import numpy as np
 from l2s_jax.models.network import L2S, init_variables
 
 
-def random_variables(classes=4, head="a3", seed=0):
+def random_variables(classes=4, head="a3", seed=0, decoder="paper"):
     """Kernels at He's scale; batch norms with statistics and an affine map that are not the initial ones."""
     rng = np.random.default_rng(seed)
 
@@ -19,5 +19,5 @@ def random_variables(classes=4, head="a3", seed=0):
         spread = np.sqrt(2 / np.prod(leaf.shape[:-1])) if leaf.ndim == 4 else 0.2
         return (spread * rng.normal(size=leaf.shape)).astype(np.float32)
 
-    shapes = jax.eval_shape(partial(init_variables, L2S(classes, head)), jax.random.key(0))
+    shapes = jax.eval_shape(partial(init_variables, L2S(classes, head, decoder=decoder)), jax.random.key(0))
     return jax.tree_util.tree_map_with_path(fill, shapes)

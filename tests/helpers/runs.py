@@ -27,7 +27,7 @@ def blank_task(classes=4):
 
 def last_state(run, config, classes=4):
     """The last checkpoint's state as arrays."""
-    like = first_state(config, L2S(classes, config.head), blank_task(classes))
+    like = first_state(config, L2S(classes, config.head, decoder=config.decoder), blank_task(classes))
     items, _, step = checkpoints.load(run / LAST, {"state": like})
     state = items["state"]._replace(key=jax.random.key_data(items["state"].key))
     return [np.asarray(leaf) for leaf in jax.tree.leaves(state)], step

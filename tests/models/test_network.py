@@ -42,7 +42,7 @@ def test_shapes_for_any_multiple_of_16(classes, height, width):
     out = jax.eval_shape(lambda v, x: model.apply(v, x), shapes, image)
     assert out.coarse_logits.shape == (3, height // 8, width // 8, classes)
     assert out.class_logits.shape == (3, classes)
-    assert enlarge(jnp.zeros((1, *out.coarse_logits.shape[1:]))).shape == (1, height, width, classes)
+    assert enlarge(jnp.zeros((1, *out.coarse_logits.shape[1:])), 8).shape == (1, height, width, classes)
 
 
 def test_other_sizes_are_refused(variables):

@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from l2s_jax.cli.app import run as l2s
-from l2s_jax.exports.runners import softmax
+from l2s_jax.exports.runners import pixel_probabilities
 from l2s_jax.exports.stain_map import changed
 from l2s_jax.exports.stains import stains_of
-from l2s_jax.models.decoder import SCALE
 from l2s_jax.models.forward import make_forward
 from l2s_jax.prediction.slides.outputs import write_class_map, write_grey_map
 from l2s_jax.runs.network import load_network
@@ -78,7 +77,7 @@ def save_answers(folder, run, of):
     seen = {"plain": raw, "exported": changed(raw, np.asarray(stains_of(of, run).change))}
     for name, images in seen.items():
         coarse, class_logits = forward(images)
-        answers[f"{name}_probabilities"] = softmax(coarse).repeat(SCALE, axis=1).repeat(SCALE, axis=2)
+        answers[f"{name}_probabilities"] = pixel_probabilities(coarse, network.model.cell)
         answers[f"{name}_class_logits"] = class_logits
     np.savez(folder / "answers.npz", **answers)
 

@@ -222,14 +222,14 @@ def test_a_split_is_judged_by_the_mean_and_by_each_run(runs, phantom, tmp_path):
         own.append(softmax(coarse / one.temperatures[0]))
     mean, entropy, mutual = plain_joint(own)
     masks = np.stack([read_mask(row.mask, manifest.classes) for row in rows])
-    codes = np.stack([enlarge(one.argmax(-1)) for one in mean])
+    codes = np.stack([enlarge(one.argmax(-1), 8) for one in mean])
     assert found["pooled"]["accuracy"] == pytest.approx((codes == masks).mean())
-    of_pixels = np.stack([enlarge(one) for one in mean])
+    of_pixels = np.stack([enlarge(one, 8) for one in mean])
     truth = np.take_along_axis(of_pixels, masks[..., None].astype(int), -1)
     assert found["calibration"]["nll"] == pytest.approx(-np.log(truth).mean(), rel=1e-4)
     assert found["calibration"]["temperature"] == [1, 1, 2.5] and found["calibration"]["calibrated"]
     plain = plain_joint([own[0], own[1], softmax(2.5 * np.log(np.maximum(own[2], 1e-300)))])[0]
-    truth = np.take_along_axis(np.stack([enlarge(one) for one in plain]), masks[..., None].astype(int), -1)
+    truth = np.take_along_axis(np.stack([enlarge(one, 8) for one in plain]), masks[..., None].astype(int), -1)
     assert found["calibration"]["without_temperature"]["nll"] == pytest.approx(
         -np.log(truth).mean(), rel=1e-4
     )
@@ -241,7 +241,7 @@ def test_a_split_is_judged_by_the_mean_and_by_each_run(runs, phantom, tmp_path):
         alone.append(summary(np.sum(matrices, 0))["macro_f1"])
     assert [one["macro_f1"] for one in found["runs_alone"]["runs"]] == pytest.approx(alone)
     assert found["runs_alone"]["spread"]["macro_f1"]["mean"] == pytest.approx(np.mean(alone))
-    wrong = np.stack([enlarge(one) for one in mutual])[codes != masks].mean()
+    wrong = np.stack([enlarge(one, 8) for one in mutual])[codes != masks].mean()
     assert found["runs_alone"]["doubt"]["mutual_information"]["wrong"] == pytest.approx(wrong, rel=1e-3)
     assert any("macro F1 of each run alone" in line for line in lines)
     assert any("have no temperature" in line for line in lines)
@@ -262,7 +262,7 @@ def test_views_are_the_mean_over_turns(runs, phantom, tmp_path):
             chances = softmax(one.forward(seen[None]).coarse_logits[0] / 2.5)
             each.append(np.rot90(chances[:, ::flip], -turns))
     shares = channels_of(out / f"{row.image.stem}_probabilities.ome.tif")[1]
-    expected = enlarge(np.mean(each, 0))
+    expected = enlarge(np.mean(each, 0), 8)
     np.testing.assert_allclose(np.moveaxis(shares, 0, -1) / 255, expected, atol=0.51 / 255)
     looks = {views: load_predictor(runs[2], None, "gaussian", 8, views=views).identity
              for views in ("one", "turns", "shifts")}  # fmt: skip

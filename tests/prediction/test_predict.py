@@ -44,14 +44,14 @@ def test_evaluate_equals_scikit_learn_on_the_predictions(trained, phantom, tmp_p
     forward = make_forward(load_network(trained)[0], 8)
     coarse, labels = forward(np.stack([read_image(row.image) for row in rows]))
     truth = np.concatenate([read_mask(row.mask, manifest.classes).ravel() for row in rows])
-    predicted = np.concatenate([enlarge(one.argmax(-1)).ravel() for one in coarse])
+    predicted = np.concatenate([enlarge(one.argmax(-1), 8).ravel() for one in coarse])
     f1 = sk.f1_score(truth, predicted, average="macro", labels=np.unique(truth), zero_division=0)
     assert result["pooled"]["macro_f1"] == pytest.approx(f1, rel=1e-9)
     assert result["pooled"]["accuracy"] == pytest.approx(sk.accuracy_score(truth, predicted), rel=1e-9)
     accuracy = sk.accuracy_score([row.label for row in rows], labels.argmax(-1))
     assert result["classifier"] | {"n": len(rows), "accuracy": accuracy} == result["classifier"]
     per_image = [
-        sk.accuracy_score(read_mask(row.mask, manifest.classes).ravel(), enlarge(one.argmax(-1)).ravel())
+        sk.accuracy_score(read_mask(row.mask, manifest.classes).ravel(), enlarge(one.argmax(-1), 8).ravel())
         for row, one in zip(rows, coarse, strict=True)
     ]
     spread = result["per_image"]["accuracy"]
@@ -63,7 +63,7 @@ def test_evaluate_equals_scikit_learn_on_the_predictions(trained, phantom, tmp_p
         mask = read_mask(row.mask, manifest.classes)
         if (mask == code).any():
             wanted = {"labels": [code], "average": None, "zero_division": 0}
-            scores += list(sk.f1_score(mask.ravel(), enlarge(one.argmax(-1)).ravel(), **wanted))
+            scores += list(sk.f1_score(mask.ravel(), enlarge(one.argmax(-1), 8).ravel(), **wanted))
     spread = result["per_image"][f"f1_{manifest.classes.names[code]}"]
     assert 0 < spread["n"] == len(scores) < len(rows)
     assert spread["mean"] == pytest.approx(np.mean(scores))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.forward import fake_forward
+from helpers.forward import fake_forward, forward_of_cells
 from l2s_jax.models.network import Outputs
 from l2s_jax.prediction.joint import picture_joint
 from l2s_jax.prediction.slides import bands as slide_inference
@@ -66,6 +66,26 @@ def test_equals_the_whole_picture(shape, stride, weighting, rng):
     assert abs(entropy.astype(int) - scaled_entropy(logits.reshape(-1, 3)).reshape(shape)).max() <= 1
     np.testing.assert_array_equal(sum(band.counts for band in bands), np.bincount(codes.ravel(), minlength=3))
     assert sum(band.unread + band.tiles_unread for band in bands) == 0
+
+
+@pytest.mark.parametrize("enlargement", ["nearest", "bilinear"])
+def test_cells_of_four_pixels_are_enlarged_to_four(enlargement, rng):
+    """Tile by tile, as by hand: the network's cells are told by its answer, not by a constant."""
+    image = rng.integers(0, 256, (32, 40, 3)).astype(np.uint8)
+    forward, total, seen = forward_of_cells(4), np.zeros((32, 40, 3)), np.zeros((32, 40, 1))
+    for row in (0, 8, 16):
+        for column in (0, 8, 16, 24):
+            here = np.s_[row : row + 16, column : column + 16]
+            coarse = forward(image[here][None]).coarse_logits[0]
+            place = ((np.arange(16) + 0.5) / 4 - 0.5).clip(0, 3)
+            share = np.maximum(1 - np.abs(place[:, None] - np.arange(4)), 0)
+            if enlargement == "nearest":
+                share = np.eye(4).repeat(4, 0)
+            total[here] += np.einsum("ia,jb,abc->ijc", share, share, coarse)
+            seen[here] += 1
+    tiling = Tiling(16, 8, "uniform", 3)
+    job = SlideJob(forward, reader(image), (32, 40), tiling, 3, enlargement=enlargement)
+    assert_same_classes(joined(job)[0], total / seen)
 
 
 def test_strips_change_nothing(rng, monkeypatch):

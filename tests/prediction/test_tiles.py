@@ -14,7 +14,7 @@ def brute_force(image, tile, stride, weighting):
     weights = tile_weights(tile, weighting).astype(np.float64)
     out = np.zeros((height, width, 3))
     tiles = [
-        (r, c, enlarge(fake_forward(image[None, r : r + tile, c : c + tile])[0][0]))
+        (r, c, enlarge(fake_forward(image[None, r : r + tile, c : c + tile])[0][0], 8))
         for r in tile_origins(height, tile, stride)
         for c in tile_origins(width, tile, stride)
     ]
@@ -81,6 +81,6 @@ def test_class_logits_are_the_mean_over_tiles(rng):
 def test_bilinear_enlargement_is_that_of_jax(shape, rng):
     coarse = rng.normal(size=(*shape, 3)).astype(np.float32)
     expected = jax.image.resize(coarse, (8 * shape[0], 8 * shape[1], 3), "linear", antialias=False)
-    np.testing.assert_allclose(enlarge(coarse, "bilinear"), expected, atol=1e-5)
-    assert enlarge(coarse, "bilinear").dtype == np.float32
-    np.testing.assert_array_equal(enlarge(coarse)[::8, ::8], coarse)
+    np.testing.assert_allclose(enlarge(coarse, 8, "bilinear"), expected, atol=1e-5)
+    assert enlarge(coarse, 8, "bilinear").dtype == np.float32
+    np.testing.assert_array_equal(enlarge(coarse, 8)[::8, ::8], coarse)

@@ -9,11 +9,11 @@ import pytest
 from matplotlib.collections import PathCollection
 
 from helpers.results_generator import CLASSES, write_results
-from l2s_jax import UserError, aggregate
+from l2s_jax import UserError, aggregate, plan_masks, report
 from l2s_jax.reports.confusions import by_truth, confusion_rows, spread_percents, summed
 from l2s_jax.reports.curves import Look, draw_study, look_of, reference_means
 from l2s_jax.reports.difference_figure import against_reference, draw_differences
-from l2s_jax.reports.differences import paired_differences
+from l2s_jax.reports.differences import differences_table, paired_differences
 from l2s_jax.reports.paper_tables import paper_confusion_html, with_printed
 from l2s_jax.reports.paper_values import paper_confusion, paper_dataset, paper_values
 from l2s_jax.reports.reading import read_results
@@ -361,3 +361,44 @@ def test_groups_of_a_foreign_table_are_averaged_within_runs(tmp_path):
     (tmp_path / "mine.csv").write_text("\n".join(lines) + "\n")
     results = read_results(tmp_path / "mine.csv")
     assert list(results.runs["dice"]) == pytest.approx([0.6, 0.6]) and results.folder == tmp_path
+
+
+def with_distances(folder):
+    """Results in which S has an HD95 of 10 pixels and S+C one of 7, by draw a tenth more."""
+    rows = write_results(folder, methods=TWO)
+    base = rows["setting"].map({"S": 10.0, "S+C": 7.0})
+    rows.assign(hd95=base + 0.1 * rows["draw"]).to_csv(folder / "results.csv", index=False)
+    return read_results(folder)
+
+
+def test_distances_are_shown_in_pixels_and_less_is_better(tmp_path):
+    results = with_distances(tmp_path)
+    metrics = ("macro_f1", "hd95")
+    table = study_table(aggregate(results.cells), results.cells, "segmentation", metrics)
+    entry = line(table, "S (paper)", "HD95")["5%"]
+    assert entry.text == "10.1 ± 0.1" and entry.value == pytest.approx(10.1)
+    assert table.caption.startswith("Percent (HD95: pixels, the smaller the better); mean")
+    differences = paired_differences(results.cells, "segmentation", metrics)
+    of_distance = differences[(differences["metric"] == "hd95") & (differences["percent"] == 5)].iloc[0]
+    assert of_distance["mean"] == pytest.approx(-3) and (of_distance.better, of_distance.worse) == (3, 0)
+    found = differences_table(differences)
+    assert found.caption.startswith("Points of a percent (HD95: pixels")
+    texts = [entry.text for row in found.rows if row[3].text == "HD95" for entry in row]
+    assert "−3.0" in texts and "3 of 3" in texts
+    figure = draw_study(aggregate(results.cells), results.cells, "segmentation", metrics)
+    panel = figure.axes[1]
+    assert panel.get_ylabel() == "HD95, pixels" and 6 < panel.get_ylim()[0] < panel.get_ylim()[1] < 11
+    figure = draw_differences(
+        against_reference(differences, "segmentation"), "segmentation", metrics, look_of(results.cells)
+    )
+    panel = figure.axes[1]
+    assert panel.get_ylabel() == "difference in HD95, pixels" and -5 < panel.get_ylim()[0] < -3
+
+
+def test_a_report_of_distances_plans_masks_by_a_score(tmp_path):
+    with_distances(tmp_path)
+    report(tmp_path, metrics=["hd95"], pictures=False, say=lambda line: None)
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "HD95" in page and "of HD95 below 0" in page
+    with pytest.raises(UserError, match="--metric hd95 is a distance, less being better: plan needs a score"):
+        plan_masks(tmp_path, "hd95", say=lambda line: None)

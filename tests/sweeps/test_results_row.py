@@ -7,8 +7,9 @@ from l2s_jax.config import TrainConfig
 from l2s_jax.data.manifest import Classes, PatchRow
 from l2s_jax.prediction.judging import Judged, figures, write_evaluation
 from l2s_jax.sweeps.plan import Cell
-from l2s_jax.sweeps.results_row import result_columns, result_row
+from l2s_jax.sweeps.results_row import BOUNDARIES, appendable_columns, result_columns, result_row
 from l2s_jax.system.csv_rows import append_rows, complete_rows, require_appendable
+from l2s_jax.system.errors import UserError
 
 NAMES = ("None", "01", "=1+1")
 CLASSES = Classes(NAMES, ((0, 0, 0), (1, 1, 1), (2, 2, 2)), (0, 1, 2))
@@ -46,6 +47,20 @@ def test_the_columns_of_a_row_are_known_before_it_is_there(fold, tmp_path):
     require_appendable(tmp_path / "results.csv", result_columns(NAMES, fold > 0))
     (found,) = complete_rows(tmp_path / "results.csv")[0].to_dict("records")
     assert (found["dataset"], found["variant"], found["f1_=1+1"]) == ("NA", "+x", "1")
+
+
+def test_a_sweep_of_before_boundaries_were_measured_goes_on_without_them(tmp_path):
+    path, columns = tmp_path / "results.csv", result_columns(NAMES)
+    assert appendable_columns(path, columns) == columns and len(BOUNDARIES) == 4
+    append_rows(path, [dict.fromkeys(columns, 1)])
+    assert appendable_columns(path, columns) == columns
+    older = [name for name in columns if name not in BOUNDARIES]
+    path.write_text(",".join(older) + "\n")
+    require_appendable(path, older)
+    assert appendable_columns(path, columns) == older
+    path.write_text("run,draw\n")
+    with pytest.raises(UserError, match="has other columns, run,draw"):
+        appendable_columns(path, columns)
 
 
 def test_groups_and_classes_of_an_evaluation_are_read_back_as_they_are(tmp_path):

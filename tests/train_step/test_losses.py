@@ -18,7 +18,7 @@ from l2s_jax.types import IGNORE_PIXEL
 
 def pixelwise(coarse, mask, weights):
     """The loss as the paper words it: enlarge, then a weighted mean over all known pixels, in float64."""
-    logits = np.asarray(enlarge(jnp.asarray(coarse)), np.float64)
+    logits = np.asarray(enlarge(jnp.asarray(coarse), mask.shape[1] // coarse.shape[1]), np.float64)
     log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     known = mask != IGNORE_PIXEL
     code = np.where(known, mask, 0).astype(int)
@@ -27,28 +27,32 @@ def pixelwise(coarse, mask, weights):
     return -(weight * picked).sum() / weight.sum()
 
 
-def test_cells_give_the_pixelwise_loss(rng):
+@pytest.mark.parametrize("cell", [8, 4])
+def test_cells_give_the_pixelwise_loss(cell, rng):
     coarse = rng.normal(size=(3, 4, 2, 5)).astype(np.float32)
-    mask = rng.integers(0, 5, (3, 32, 16)).astype(np.uint8)
+    mask = rng.integers(0, 5, (3, 4 * cell, 2 * cell)).astype(np.uint8)
     mask[rng.random(mask.shape) < 0.2] = IGNORE_PIXEL
     weights = rng.random(5).astype(np.float32)
-    loss = segmentation_loss(jnp.asarray(coarse), cell_counts(jnp.asarray(mask), 5, 8), jnp.asarray(weights))
+    loss = segmentation_loss(
+        jnp.asarray(coarse), cell_counts(jnp.asarray(mask), 5, cell), jnp.asarray(weights)
+    )
     # float32 sums of a few thousand terms: 1e-6 relative.
     np.testing.assert_allclose(loss, pixelwise(coarse, mask, weights), rtol=1e-6)
 
 
-def test_gradient_of_the_cells_is_the_pixelwise_gradient(rng):
+@pytest.mark.parametrize("cell", [8, 4])
+def test_gradient_of_the_cells_is_the_pixelwise_gradient(cell, rng):
     coarse = jnp.asarray(rng.normal(size=(2, 2, 2, 3)), jnp.float32)
-    mask = jnp.asarray(rng.integers(0, 3, (2, 16, 16)), jnp.uint8)
+    mask = jnp.asarray(rng.integers(0, 3, (2, 2 * cell, 2 * cell)), jnp.uint8)
     weights = jnp.asarray([1.0, 0.5, 0.25])
 
     def direct(logits):
-        log_p = jax.nn.log_softmax(enlarge(logits))
+        log_p = jax.nn.log_softmax(enlarge(logits, cell))
         weight = weights[mask]
         picked = jnp.take_along_axis(log_p, mask[..., None].astype(int), -1)[..., 0]
         return -(weight * picked).sum() / weight.sum()
 
-    fast = jax.grad(lambda logits: segmentation_loss(logits, cell_counts(mask, 3, 8), weights))(coarse)
+    fast = jax.grad(lambda logits: segmentation_loss(logits, cell_counts(mask, 3, cell), weights))(coarse)
     np.testing.assert_allclose(fast, jax.grad(direct)(coarse), rtol=1e-5, atol=1e-8)
 
 
@@ -115,9 +119,10 @@ def test_label_set_loss_with_one_class_is_the_cross_entropy_of_a_filled_mask(rng
     np.testing.assert_allclose(loss, filled, rtol=1e-6)
 
 
-def test_label_set_loss_of_partial_masks_is_that_of_their_unknown_pixels(rng):
+@pytest.mark.parametrize("cell", [8, 4])
+def test_label_set_loss_of_partial_masks_is_that_of_their_unknown_pixels(cell, rng):
     """Against the definition on pixels: a mean over those that no mask knows, of all rows that take part."""
-    b, c, cell, side = 4, 5, 8, 24
+    b, c, side = 4, 5, 24
     logits = rng.normal(size=(b, side // cell, side // cell, c)).astype(np.float32)
     mask = rng.integers(0, c, (b, side, side)).astype(np.uint8)
     mask[rng.random(mask.shape) < 0.6] = IGNORE_PIXEL

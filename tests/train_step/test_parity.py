@@ -52,16 +52,16 @@ def torch_inputs(batch, dtype):
 
 
 @functools.cache  # one compilation for all tests
-def make_state(head, learning_rate=1e-4):
-    config = TrainConfig(augment="none", colour_jitter=False, head=head)
-    model, optimizer = L2S(CLASSES, head), steps.make_optimizer(learning_rate)
+def make_state(head, decoder="paper", learning_rate=1e-4):
+    config = TrainConfig(augment="none", colour_jitter=False, head=head, decoder=decoder)
+    model, optimizer = L2S(CLASSES, head, decoder=decoder), steps.make_optimizer(learning_rate)
     task = steps.Task(SEG_WEIGHTS, CLS_WEIGHTS, MEAN, STD, steps.Objective(*np.float32([1, 0, 0])))
     state = steps.init_state(model, optimizer, task, jax.random.key(0))
     return model, state, jax.jit(steps.make_train_step(model, optimizer, config))
 
 
-def torch_network(variables, head, dtype=torch.float64):
-    return reference.load_flax(reference.Network(CLASSES, head), variables).to(dtype)
+def torch_network(variables, head, decoder="paper", dtype=torch.float64):
+    return reference.load_flax(reference.Network(CLASSES, head, decoder), variables).to(dtype)
 
 
 def variables_of(state):
@@ -88,15 +88,26 @@ def test_reference_has_the_papers_parameters():
     assert count_parameters(variables["params"]) == 2_930_708
 
 
-@pytest.mark.parametrize("head", ["a3", pytest.param("max", marks=pytest.mark.slow)])
-def test_forward(head):
+NETWORKS = pytest.mark.parametrize(
+    "head, decoder",
+    [
+        ("a3", "paper"),
+        pytest.param("max", "paper", marks=pytest.mark.slow),
+        ("a3", "skip"),
+        pytest.param("max", "skip", marks=pytest.mark.slow),
+    ],
+)
+
+
+@NETWORKS
+def test_forward(head, decoder):
     """Float32 against float64 torch; 21 layers of rounding at 1e-6 each leave about 1e-5."""
-    model, state, _ = make_state(head)
+    model, state, _ = make_state(head, decoder)
     image = np.random.default_rng(1).normal(size=(3, 48, 80, 3)).astype(np.float32)
     variables = variables_of(state)
     inputs = torch.tensor(image.transpose(0, 3, 1, 2), dtype=torch.float64)
     for train in (False, True):
-        network = torch_network(variables, head).train(train)
+        network = torch_network(variables, head, decoder).train(train)
         if train:
             ours, updated = jax.jit(lambda v, x: model.apply(v, x, train=True, mutable="batch_stats"))(
                 variables, image
@@ -106,16 +117,16 @@ def test_forward(head):
         with torch.no_grad():
             coarse = network(inputs)
             labels = network.classify(coarse)
-        full = torch.nn.functional.interpolate(coarse, scale_factor=8, mode="nearest")
-        for a, b in ((enlarge(ours.coarse_logits), full.permute(0, 2, 3, 1)), (ours.class_logits, labels)):
+        full = torch.nn.functional.interpolate(coarse, image.shape[1:3], mode="nearest").permute(0, 2, 3, 1)
+        for a, b in ((enlarge(ours.coarse_logits, model.cell), full), (ours.class_logits, labels)):
             np.testing.assert_allclose(a, b.numpy(), atol=3e-5 * float(b.abs().max()), rtol=0)
         if train:
             theirs = running_statistics(network)
             assert_close(reference.from_flax(updated["batch_stats"]), theirs, 1e-5, "running statistics")
 
 
-@pytest.mark.parametrize("head", ["a3", pytest.param("max", marks=pytest.mark.slow)])
-def test_gradients_losses_and_running_statistics(head):
+@NETWORKS
+def test_gradients_losses_and_running_statistics(head, decoder):
     """One step on a mixed batch with class weights, ignored pixels and a row that does not count.
 
     The gradient is read off Adam's first moment, which after one step is a tenth of it. Float32 against
@@ -123,8 +134,8 @@ def test_gradients_losses_and_running_statistics(head):
     whose input of 1e-6 changes sign on another machine.
     """
     batch = make_batch()
-    _, state, step = make_state(head)
-    network = torch_network(variables_of(state), head).train()
+    _, state, step = make_state(head, decoder)
+    network = torch_network(variables_of(state), head, decoder).train()
     new_state, metrics = step(state, batch)
     loss_seg, loss_cls = reference.losses(network, *torch_inputs(batch, torch.float64))
     (loss_seg + loss_cls).backward()
@@ -149,7 +160,7 @@ def test_ten_adam_steps():
     """
     _, state, step = make_state("a3")
     start = reference.from_flax(state.params)
-    network = torch_network(variables_of(state), "a3", torch.float32).train()
+    network = torch_network(variables_of(state), "a3", dtype=torch.float32).train()
     optimizer = reference.make_optimizer(network)
     for i in range(10):
         batch = make_batch(seed=i)

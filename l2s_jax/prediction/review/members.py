@@ -44,7 +44,7 @@ class Opinion(NamedTuple):
 
     def of_pixels(self) -> np.ndarray:
         """f32[H,W,C]."""
-        return self.probabilities if self.cell == 1 else enlarge(self.probabilities)
+        return self.probabilities if self.cell == 1 else enlarge(self.probabilities, self.cell)
 
 
 def load_members(
@@ -164,16 +164,16 @@ def _answers(member: Member, pictures: Iterable[Picture]) -> Iterator[Answer]:
 
 def mean_opinion(members: Sequence[Member], answers: Sequence[Answer]) -> Opinion:
     """Mean of the networks' probabilities, each at its own temperature, and of their classifiers'."""
-    cells = {answer.cell for answer in answers}
+    finest = min(answer.cell for answer in answers)
     chances = []
     for member, answer in zip(members, answers, strict=True):
         fitted = member.predictor.calibration
         one = probabilities_of(answer.logits, 1.0 if fitted is None else fitted.temperature)
-        chances.append(one if len(cells) == 1 or answer.cell == 1 else enlarge(one))
+        chances.append(one if answer.cell == finest else enlarge(one, answer.cell // finest))
     labels = [
         probabilities_of(answer.class_logits.astype(np.float64))
         for member, answer in zip(members, answers, strict=True)
         if member.knows_labels
     ]
     classifier = np.stack(labels).mean(0, dtype=np.float64) if labels else None
-    return Opinion(np.mean(chances, axis=0), min(cells), classifier, len(members))
+    return Opinion(np.mean(chances, axis=0), finest, classifier, len(members))

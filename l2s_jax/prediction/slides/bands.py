@@ -165,7 +165,8 @@ def _predict_strip(job: SlideJob, columns: tuple[int, int], tiles: Iterable[Tile
         if coarse is None:
             unread += 1
         else:
-            logits = [enlarge(one, job.enlargement) for one in np.split(coarse, job.networks, -1)]
+            each, cell = np.split(coarse, job.networks, -1), tile // len(coarse)
+            logits = [enlarge(one, cell, job.enlargement) for one in each]
             _add(total, weight, logits, weights, column - columns[0])
 
 
@@ -177,7 +178,7 @@ def _parts(rows: int, logits: int) -> Iterator[slice]:
 
 
 def _with_logits(job: SlideJob, tiles: Iterable[Tile]) -> Iterator[tuple[int, int, np.ndarray | None]]:
-    """(row, column, f32[t/8,t/8,M*C]) of each tile, in order; None where the tile could not be read."""
+    """(row, column, f32[h,h,M*C] of its cells) of each tile, in order; None where it could not be read."""
     for chunk in batched(tiles, job.tiling.batch_size):
         images = [one.image for one in chunk if one.image is not None]
         logits = iter(job.forward(np.stack(images)).coarse_logits if images else ())

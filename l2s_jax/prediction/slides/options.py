@@ -42,8 +42,8 @@ class SlideOptions:
     grey_map: bool = False
     """Slides: write NAME_codes.tif as well, class codes as grey in a plain pyramid that more viewers read."""
     enlargement: Enlargement = "bilinear"
-    """Slides: interpolate between the network's cells of 8 pixels; or `nearest`, each cell a square, as the
-    paper does with patches."""
+    """Slides: interpolate between the network's cells (8 pixels, with the decoder skip 4); or `nearest`, each
+    cell a square, as the paper does with patches."""
     simplify: float | None = None
     """Slides: micrometres by which outlines in the GeoJSON may leave the edges of pixels; by default
     two pixels, which makes slopes of their stairs."""
