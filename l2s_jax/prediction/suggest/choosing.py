@@ -145,15 +145,15 @@ def _why(by: By, pool: Pool, picks: Sequence[Pick], contents: Manifest) -> str:
     pick, before = picks[-1], [one.index for one in picks[:-1]]
     stratum, group = int(pool.strata[pick.index]), pool.groups[pick.index]
     of_group = [*pool.drawn_groups, *(pool.groups[index] for index in before)].count(group)
-    known = f"of {group} {of_group} drawn or listed before" if of_group else f"the first of {group}"
+    known = f"{group}: {of_group or 'none'} drawn or listed before it"
     if by == "random":
         return "by chance"
     if by == "stratified":
         done = [*pool.drawn_strata.tolist(), *(int(pool.strata[index]) for index in before)].count(stratum)
         total = int((pool.strata == stratum).sum() + (pool.drawn_strata == stratum).sum())
         name = "several classes" if stratum == IGNORE_LABEL else contents.classes.names[stratum]
-        return f"of {name} {done} of {total} drawn or listed before; {known}"
-    unlike = "" if np.isnan(pick.distance) else f"{pick.distance:.2f} from the likest drawn or listed; "
+        return f"{name}: {done} of {total} drawn or listed before it; {known}"
+    unlike = "" if np.isnan(pick.distance) else f"{pick.distance:.2f} unlike what is drawn or listed; "
     if by == "coverage":
         return f"{unlike}{known}"
     what = "of its pixels contested" if by == "change" else "of the greatest disagreement"
