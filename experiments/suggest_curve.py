@@ -28,7 +28,7 @@ WAYS = ("stratified", "random", "disagreement", "coverage", "change")
 START, STAGES = 3, (7, 14)
 SEEDS = 2
 """Networks a set of masks."""
-SHARED = {"percent": 100.0, "weights": "random", "learning_rate": 3e-4, "steps": 200, "validate_steps": 100}
+SHARED = {"percent": 100.0, "weights": "random", "learning_rate": 3e-4, "steps": 150, "validate_steps": 75}
 RECIPES = {"S": ("paper", {"setting": "S"}), "few-masks": ("few-masks", {"setting": "S+C*"})}
 """A preset, and the options in which a recipe is not that."""
 RESULTS = Path(__file__).with_name("results") / "suggest"
