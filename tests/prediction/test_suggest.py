@@ -24,6 +24,8 @@ from l2s_jax.prediction.suggest.scores import allowed_classes, patch_scores
 from l2s_jax.runs.network import load_network
 from l2s_jax.types import IGNORE_LABEL
 
+MPP = BACH_MPP * BLOCK
+
 WAYS = ("stratified", "random", "disagreement", "change", "coverage")
 
 
@@ -169,7 +171,9 @@ def test_bad_input_is_one_message_each(phantom, runs, tmp_path, capsys):
     assert "needs two runs or more, and" in said(phantom, "--by", "disagreement", "--runs", runs[0])
     assert "needs two runs or more: name them" in said(phantom, "--by", "disagreement")
     assert "name a run" in said(phantom, "--by", "coverage")
-    assert "hold the same network" in said(phantom, "--by", "change", "--runs", runs[0], runs[0])
+    assert "is named twice" in said(phantom, "--by", "change", "--runs", runs[0], runs[0])
+    twin = shutil.copytree(runs[0], tmp_path / "twin")
+    assert "hold the same network" in said(phantom, "--by", "change", "--runs", runs[0], twin)
     assert "no trained network" in said(phantom, "--by", "change", "--runs", tmp_path)
     there = len(without_mask(phantom))
     assert f"only {there} are there" in said(phantom, "--number", there + 1)
@@ -217,7 +221,7 @@ def test_windows_of_slides_are_frames(by, phantom, runs, slides, tmp_path):
         by=by,
         number=5,
         slides=slides,
-        options=verb.SlideOptions(mpp=BACH_MPP),
+        options=verb.SlideOptions(mpp=MPP),
         say=said.append,
     )
     with (out / "suggested.csv").open(newline="") as file:
@@ -248,7 +252,7 @@ def test_slides_of_val_and_test_are_refused_and_what_is_drawn_is_left_out(
     contents = read_manifest(phantom)
     group = contents.of_split("test")[0].group
     shutil.copy(slides[0], tmp_path / f"{group}.svs")
-    words = ("--runs", *runs, "--mpp", BACH_MPP, "--out", tmp_path / "out", "--allow-outside")
+    words = ("--runs", *runs, "--mpp", MPP, "--out", tmp_path / "out", "--allow-outside")
     assert l2s("suggest", phantom, "--slides", tmp_path / f"{group}.svs", *words) == 2
     said = capsys.readouterr().err
     assert f"{group}.svs (test)" in said and not (tmp_path / "out").exists()
@@ -258,9 +262,9 @@ def test_slides_of_val_and_test_are_refused_and_what_is_drawn_is_left_out(
         phantom,
         tmp_path / "cut",
         lambda row: (
-            dataclasses.replace(row, source="new1.svs at row 40, col 40", mpp=BACH_MPP)
+            dataclasses.replace(row, source="new1.svs at row 40, col 40", mpp=MPP)
             if row.line == masked.line
-            else dataclasses.replace(row, mpp=BACH_MPP)
+            else dataclasses.replace(row, mpp=MPP)
         ),
     )
     everything = suggest(
@@ -269,12 +273,12 @@ def test_slides_of_val_and_test_are_refused_and_what_is_drawn_is_left_out(
         by="random",
         number=1,
         slides=slides[:1],
-        options=verb.SlideOptions(mpp=BACH_MPP),
+        options=verb.SlideOptions(mpp=MPP),
         say=quiet,
     )
     assert everything
     said = []
-    options = verb.SlideOptions(mpp=BACH_MPP)
+    options = verb.SlideOptions(mpp=MPP)
     suggest(cut, runs, by="random", number=1, slides=slides[:1], options=options, any_scale=True,
             allow_outside=True, say=said.append)  # fmt: skip
     before = []
