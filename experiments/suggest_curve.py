@@ -110,8 +110,10 @@ def note(out, contents, draw, by, masked, recipe, scores):
         "groups": len({train[index].group for index in masked}), "options": SHARED | RECIPES[recipe][1],
         "patch": read_image_side(train[0].image), "manifest": contents.sha256,
     }  # fmt: skip
-    with (out / "rows.jsonl").open("a") as file:
-        file.write(json.dumps(row) + "\n")
+    with (out / "rows.jsonl").open("a+") as file:
+        file.seek(0)
+        cut_off = not file.read().endswith("\n") and file.tell()  # by a kill: that line is passed over
+        file.write(("\n" if cut_off else "") + json.dumps(row) + "\n")
     print(f"{recipe}, draw {draw}, {by}, {len(masked)} masks: {scores}", flush=True)
     return row
 
@@ -263,21 +265,21 @@ def tables(rows):
     return lines + table("chosen by", stages, groups, WAYS)
 
 
-def table(*folders):
+def table(*folders, results=RESULTS):
     """rows.jsonl and curve.md in the results, of all that was run."""
     found = {}
-    for folder in (RESULTS, *folders):
+    for folder in (results, *folders):
         for row in read_rows(folder):
             found[row["recipe"], row["patch"], row["draw"], row["masks"], row["by"]] = row
     rows = [found[key] for key in sorted(found)]
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    results.mkdir(parents=True, exist_ok=True)
+    (results / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     lines = []
     for recipe, patch in dict.fromkeys((row["recipe"], row["patch"]) for row in rows):
         of_recipe = [row for row in rows if (row["recipe"], row["patch"]) == (recipe, patch)]
         lines += [f"# {recipe}, patches of {patch} pixels", "", *tables(of_recipe), ""]
     text = "\n".join(lines)
-    (RESULTS / "curve.md").write_text(text)
+    (results / "curve.md").write_text(text)
     print(text)
 
 
