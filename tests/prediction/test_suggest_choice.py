@@ -97,8 +97,8 @@ def test_the_choice_is_the_plain_one(rng, spread, with_worth):
         pool = pool_of(rng)
         worth = rng.random(14) if with_worth else None
         found = by_worth(pool, 9, worth, spread=spread)
-        assert [one.index for one in found] == plain_by_worth(pool, 9, worth, spread)
-        near = np.linalg.norm(pool.features[found[0].index] - pool.drawn_features, axis=1).min()
+        assert [one.patch for one in found] == plain_by_worth(pool, 9, worth, spread)
+        near = np.linalg.norm(pool.features[found[0].patch] - pool.drawn_features, axis=1).min()
         assert found[0].distance == pytest.approx(near, abs=1e-6)
 
 
@@ -106,7 +106,7 @@ def test_farthest_first_is_within_twice_of_the_best_cover(rng):
     """Gonzalez' bound, against every choice there is."""
     for _ in range(10):
         pool = pool_of(rng, patches=9)
-        centres = [one.index for one in by_worth(pool, 3, None, spread=False)]
+        centres = [one.patch for one in by_worth(pool, 3, None, spread=False)]
 
         def radius(chosen, pool=pool):
             near = np.concatenate([pool.drawn_features, pool.features[list(chosen)]])
@@ -121,9 +121,9 @@ def test_nobody_has_two_before_everybody_has_one(rng):
         for picks in (by_worth(pool, 12, rng.random(20)), by_worth(pool, 12, None)):
             counts = {group: pool.drawn_groups.count(group) for group in pool.groups}
             for place, pick in enumerate(picks):
-                left = {pool.groups[k] for k in range(20) if k not in {one.index for one in picks[:place]}}
-                assert counts[pool.groups[pick.index]] == min(counts[group] for group in left), number
-                counts[pool.groups[pick.index]] += 1
+                left = {pool.groups[k] for k in range(20) if k not in {one.patch for one in picks[:place]}}
+                assert counts[pool.groups[pick.patch]] == min(counts[group] for group in left), number
+                counts[pool.groups[pick.patch]] += 1
 
 
 def test_without_anything_drawn_the_most_typical_is_first(rng):
@@ -131,8 +131,8 @@ def test_without_anything_drawn_the_most_typical_is_first(rng):
     found = by_worth(pool, 2, None, spread=False)
     mean = pool.features.mean(0) / np.linalg.norm(pool.features.mean(0))
     distance = np.linalg.norm(pool.features - mean, axis=1)
-    assert found[0].index == distance.argmin() and np.isnan(found[0].distance)
-    assert found[1].index == np.linalg.norm(pool.features - pool.features[found[0].index], axis=1).argmax()
+    assert found[0].patch == distance.argmin() and np.isnan(found[0].distance)
+    assert found[1].patch == np.linalg.norm(pool.features - pool.features[found[0].patch], axis=1).argmax()
 
 
 def test_classes_stay_as_even_as_in_the_committed_draws(rng):
@@ -141,9 +141,9 @@ def test_classes_stay_as_even_as_in_the_committed_draws(rng):
     names = [f"g{n}" for n in rng.integers(0, 68, len(strata))]
     picks = by_class(Pool(names, strata, np.zeros((148, 0), np.float32)), 148, 3)
     order = stratified_order(strata, (3, 0))
-    assert sorted(one.index for one in picks) == list(range(148))
+    assert sorted(one.patch for one in picks) == list(range(148))
     for count in range(1, 149):
-        mine = np.bincount(strata[[one.index for one in picks[:count]]], minlength=3)
+        mine = np.bincount(strata[[one.patch for one in picks[:count]]], minlength=3)
         theirs = np.bincount(strata[order[:count]], minlength=3)
         assert abs(mine - theirs).max() <= 1, count
 
@@ -156,21 +156,21 @@ def test_the_class_that_has_least_is_next_and_a_new_patient_within_it(rng):
             left = [k for k in range(30) if k not in taken]
             totals = {c: sum(np.concatenate([pool.strata, pool.drawn_strata]) == c) for c in set(pool.strata)}
             shares = {c: (done.count(c) + 0.5) / totals[c] for c in set(pool.strata[left])}
-            code = pool.strata[pick.index]
+            code = pool.strata[pick.patch]
             assert shares[code] == pytest.approx(min(shares.values()))
             of_class = [groups.count(pool.groups[k]) for k in left if pool.strata[k] == code]
-            assert groups.count(pool.groups[pick.index]) == min(of_class)
+            assert groups.count(pool.groups[pick.patch]) == min(of_class)
             done.append(code)
-            groups.append(pool.groups[pick.index])
-            taken.append(pick.index)
+            groups.append(pool.groups[pick.patch])
+            taken.append(pick.patch)
     loose = by_class(pool_of(np.random.default_rng(1)), 9, 0, spread=False)
-    assert len({one.index for one in loose}) == 9
+    assert len({one.patch for one in loose}) == 9
 
 
 def test_chance_is_chance(rng):
     pool = pool_of(rng)
-    assert [one.index for one in by_chance(pool, 5, 0)] == [one.index for one in by_chance(pool, 14, 0)][:5]
+    assert [one.patch for one in by_chance(pool, 5, 0)] == [one.patch for one in by_chance(pool, 14, 0)][:5]
     counts = np.zeros(14)
     for seed in range(2000):
-        counts[[one.index for one in by_chance(pool, 3, seed)]] += 1
+        counts[[one.patch for one in by_chance(pool, 3, seed)]] += 1
     assert (abs(counts / 2000 - 3 / 14) < 0.05).all()

@@ -26,7 +26,7 @@ class Pool(NamedTuple):
 class Pick(NamedTuple):
     """A patch that was taken."""
 
-    index: int  # 0..N-1
+    patch: int  # which of them, 0..N-1
     worth: float  # by what it was taken; NaN where by chance
     distance: float  # of its looks from those drawn or taken before, 0..2; NaN where nothing is
 
@@ -79,7 +79,7 @@ def by_worth(pool: Pool, number: int, worth: np.ndarray | None, *, spread: bool 
     nearest, picks = nearest_drawn(pool), list[Pick]()
     typical = -distances(pool.features, unit_rows(pool.features.mean(0)))
     for _ in range(number):
-        taken = [one.index for one in picks]
+        taken = [one.patch for one in picks]
         left = np.isin(np.arange(len(pool.groups)), taken, invert=True)
         open_ = least_served(pool, taken, left) if spread else left
         new = np.where(np.isinf(nearest), 1.0, nearest) if spread or worth is None else 1.0
@@ -110,7 +110,7 @@ def by_class(pool: Pool, number: int, seed: int, *, spread: bool = True) -> list
     codes, totals = np.unique(np.concatenate([strata, pool.drawn_strata]), return_counts=True)
     first = rng.permutation(len(codes))
     for _ in range(number):
-        taken = [one.index for one in picks]
+        taken = [one.patch for one in picks]
         left = np.isin(np.arange(len(strata)), taken, invert=True)
         done = np.concatenate([pool.drawn_strata, strata[taken]])
         shares = [((done == code).sum() + 0.5) / total for code, total in zip(codes, totals, strict=True)]

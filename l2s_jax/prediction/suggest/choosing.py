@@ -90,7 +90,7 @@ def choose(
         _features_of_drawn(predictor, contents) if predictor is not None and by_networks else None,
     )
     picks = _pick(pool, number, asked, [seen[index] for index in kept] if by_networks else [])
-    chosen = [kept[pick.index] for pick in picks]
+    chosen = [kept[pick.patch] for pick in picks]
     if predictor is not None and not seen:
         of_chosen = candidates.look(chosen)
         seen = {index: _figures(look, len(classes)) for index, _, look in of_chosen if look is not None}
@@ -142,8 +142,8 @@ def _pick(pool: Pool, number: int, asked: Asked, seen: Sequence[Figures]) -> lis
 
 def _why(by: By, pool: Pool, picks: Sequence[Pick], contents: Manifest) -> str:
     """Why the last of some picks was taken."""
-    pick, before = picks[-1], [one.index for one in picks[:-1]]
-    stratum, group = int(pool.strata[pick.index]), pool.groups[pick.index]
+    pick, before = picks[-1], [one.patch for one in picks[:-1]]
+    stratum, group = int(pool.strata[pick.patch]), pool.groups[pick.patch]
     of_group = [*pool.drawn_groups, *(pool.groups[index] for index in before)].count(group)
     known = f"{group}: {of_group or 'none'} drawn or listed before it"
     if by == "random":

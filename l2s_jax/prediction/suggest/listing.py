@@ -129,7 +129,7 @@ def window_of(one: Suggestion) -> Window:
 
 def holds(one: Suggestion, names: Sequence[str]) -> str:
     """The classes that it can hold."""
-    return ";".join(names[code] for code in np.flatnonzero(one.candidate.allowed))
+    return ";".join(names[int(code)] for code in np.flatnonzero(one.candidate.allowed))
 
 
 def _rectangle(sheet: Sheet, window: Window, side: int) -> tuple[float, float, float, float]:

@@ -65,4 +65,4 @@ def allowed_classes(label: int, allowed: Iterable[int], background: int | None, 
     codes = set(allowed) or {code for code in (label, background) if code not in (IGNORE_LABEL, None)}
     if label == IGNORE_LABEL and not allowed:
         return np.ones(classes, bool)
-    return np.isin(np.arange(classes), sorted(codes))  # type: ignore[arg-type]
+    return np.isin(np.arange(classes), sorted(codes))
