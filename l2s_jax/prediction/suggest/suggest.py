@@ -35,8 +35,14 @@ from l2s_jax.system.outputs import publishing, require_replaceable, source_of
 Say = Callable[[str], None]
 
 DEFAULT: By = "stratified"
-EVIDENCE = "stratified choice is what is done unless --by says otherwise: docs/suggest.md says why"
-EVIDENCE_OTHER = "How this way of choosing did beside others is in docs/suggest.md."
+EVIDENCE = (
+    "each class alike is the default, since no other way has been shown to do better, and it asks no network: "
+    "docs/suggest.md has what was measured"
+)
+EVIDENCE_OTHER = (
+    "This way of choosing has not been shown to do better than each class alike (stratified), which asks no "
+    "network: docs/suggest.md has what was measured."
+)
 TABLE, PAGE = "suggested.csv", "suggested.html"
 
 WORDS: dict[By, str] = {
@@ -140,8 +146,7 @@ def suggest(
     say(f"what to draw next, {WORDS[by]}:")
     for one, title in zip(found.listed, titles, strict=True):
         say(f"{one.rank:4d}  {title}: {one.why}")
-    if by == DEFAULT:
-        say(EVIDENCE)
+    say(EVIDENCE if by == DEFAULT else EVIDENCE_OTHER)
     if out is not None:
         with publishing(out, sources, last=(PAGE,)) as stage:
             facts = [
