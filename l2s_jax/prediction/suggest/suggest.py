@@ -36,8 +36,8 @@ Say = Callable[[str], None]
 
 DEFAULT: By = "stratified"
 EVIDENCE = (
-    "each class alike is the default, since no other way has been shown to do better, and it asks no network: "
-    "docs/suggest.md has what was measured"
+    "each class alike is the default, since no other way has been shown to do better, and it asks no "
+    "network: docs/suggest.md has what was measured"
 )
 EVIDENCE_OTHER = (
     "This way of choosing has not been shown to do better than each class alike (stratified), which asks no "
