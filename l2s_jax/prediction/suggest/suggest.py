@@ -36,12 +36,12 @@ Say = Callable[[str], None]
 
 DEFAULT: By = "stratified"
 EVIDENCE = (
-    "each class alike is the default, since no other way has been shown to do better, and it asks no "
-    "network: docs/suggest.md has what was measured"
+    "each class alike is the default: it asks no network, and what was measured does not tell whether "
+    "another way is better (docs/suggest.md)"
 )
 EVIDENCE_OTHER = (
-    "This way of choosing has not been shown to do better than each class alike (stratified), which asks no "
-    "network: docs/suggest.md has what was measured."
+    "Whether this way is better than each class alike (stratified), which asks no network, is not known: "
+    "docs/suggest.md has what was measured."
 )
 TABLE, PAGE = "suggested.csv", "suggested.html"
 
