@@ -39,7 +39,7 @@ class Suggest(JaxCommand, WindowOptions, TilingOptions):
     """List what to draw next: patches with a label only, or windows of slides as frames for QuPath."""
 
     manifest: Manifest
-    """Folder with patches.csv and classes.toml. It stays as it is; val and test are never looked at."""
+    """Folder with patches.csv and classes.toml. It stays as it is; of val and test nothing is listed."""
     runs: tuple[Path, ...] = ()
     """Run folders of the same classes and scale, or folders of `train --seeds`. `disagreement` needs two or
     more, `change`, `coverage` and --slides one or more; `stratified` and `random` none."""

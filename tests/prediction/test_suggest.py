@@ -179,6 +179,8 @@ def test_bad_input_is_one_message_each(phantom, runs, tmp_path, capsys):
     assert f"only {there} are there" in said(phantom, "--number", there + 1)
     assert "must be at least 1" in said(phantom, "--number", 0)
     assert "--slides asks a network" in said(phantom, "--slides", "a.svs")
+    whole = ("--within", "slide", "--runs", runs[0])
+    assert "looked for on tissue" in said(phantom, "--slides", phantom / "patches.csv", *whole)
     full = other_manifest(phantom, tmp_path / "full", lambda row: row if row.mask is not None else None)
     assert "nothing left to draw" in said(full)
     scaled = other_manifest(phantom, tmp_path / "scaled", lambda row: dataclasses.replace(row, mpp=3.0))

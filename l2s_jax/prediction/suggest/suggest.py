@@ -84,8 +84,8 @@ def suggest(
 ) -> list[Suggestion]:
     """Lists what to draw next: patches of the split train that have a label only, or windows of slides.
 
-    Changes nothing by itself, and never looks at a patch or slide of the splits val and test. The scores
-    are those of `scores.patch_scores`, the ways of choosing those of `choice`.
+    Changes nothing by itself, and shows no patch or slide of the splits val and test to a network. The
+    scores are those of `scores.patch_scores`, the ways of choosing those of `choice`.
 
     Args:
       manifest: folder with `patches.csv` and `classes.toml`.
@@ -134,6 +134,10 @@ def suggest(
         assert predictor is not None
         side = _side(window, predictor)
         options = options or SlideOptions()
+        if options.within == "slide":
+            raise UserError(
+                "--within slide: windows are looked for on tissue. Name a folder, or leave it out"
+            )
         mpp = working_mpp(predictor, options)
         sheets = open_sheets(paths, contents, predictor, options, mpp, side, say)
         candidates = window_candidates(sheets, predictor, side)
