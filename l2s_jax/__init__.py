@@ -10,6 +10,7 @@ The verbs, importable from here without importing what they need until they are 
   calibrate                       a run's probabilities are made to mean what they say
   predict                         pictures become class maps
   review, prepare_reviewed        labels and masks that may be wrong; a manifest without them
+  suggest                         which patch to draw next
 
 and, for experiments of many runs: sweep, compare, report, aggregate, plan_masks.
 

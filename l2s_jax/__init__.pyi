@@ -9,6 +9,7 @@ from .prediction.predict import predict as predict
 from .prediction.review.review import review as review
 from .prediction.slides.evaluate import evaluate_slides as evaluate_slides
 from .prediction.slides.options import SlideOptions as SlideOptions
+from .prediction.suggest.suggest import suggest as suggest
 from .prepare.bach import prepare_bach as prepare_bach
 from .prepare.digestpath import prepare_digestpath as prepare_digestpath
 from .prepare.ebhi import prepare_ebhi as prepare_ebhi

@@ -1,13 +1,18 @@
 """The sweeps in experiments/ are readable, and ask for what the paper did."""
 
+import json
 import runpy
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from helpers.pages import NAMES, blocks, text_of
+from l2s_jax.phantom.patches import prepare_phantom
 from l2s_jax.reports.paper_values import paper_dataset, paper_values
 from l2s_jax.sweeps.plan import cells_of
 from l2s_jax.sweeps.report import report
@@ -99,3 +104,46 @@ def test_tables_of_the_review_are_those_of_its_rows_and_stand_on_its_page(tmp_pa
     assert len(chances.groupby(["share", "draw"])) == 9
     wrong = chances[chances["given"] != chances["true"]].groupby(["share", "draw"]).size()
     assert {share: set(wrong[share]) for share in (5, 10, 20)} == {5: {19}, 10: {38}, 20: {77}}
+
+
+def test_tables_of_what_to_draw_next_are_those_of_their_rows_and_stand_on_the_page(tmp_path):
+    script = runpy.run_path(str(Path(__file__).parents[1] / "experiments" / "suggest_curve.py"))
+    kept = RESULTS / "suggest"
+    (tmp_path / "rows.jsonl").write_bytes((kept / "rows.jsonl").read_bytes())
+    script["table"](results=tmp_path)
+    for name in ("rows.jsonl", "curve.md"):
+        assert (tmp_path / name).read_text() == (kept / name).read_text(), name
+    lines = [line for line in (kept / "curve.md").read_text().splitlines() if line.startswith("| ")]
+    page = text_of("docs/suggest.md")
+    assert lines and all(line in page for line in lines)
+    rows = [json.loads(line) for line in (kept / "rows.jsonl").read_text().splitlines()]
+    first = {row["draw"]: row["chosen"] for row in rows if row["by"] == "start"}
+    for row in rows:
+        chosen = row["chosen"]
+        assert len(set(chosen)) == len(chosen) == row["masks"] == sum(row["labels"])
+        assert set(first[row["draw"]]) <= set(chosen)
+    # A difference by another hand.
+    score = {(row["draw"], row["by"], row["masks"]): np.mean(row["macro_f1"]) for row in rows}
+    both = [d for d in sorted(first) if {(d, "random", 7), (d, "stratified", 7)} <= score.keys()]
+    more = [100 * (score[d, "random", 7] - score[d, "stratified", 7]) for d in both]
+    low, high = stats.t.interval(0.95, len(more) - 1, np.mean(more), stats.sem(more))
+    assert f"| random | {np.mean(more):+.1f} ({low:+.1f} to {high:+.1f}), n = {len(more)} |" in page
+
+
+@pytest.mark.slow
+def test_what_to_draw_next_is_measured_and_goes_on(tmp_path):
+    prepare_phantom(tmp_path / "data", patches=60, patch_size=32, masks=1.0)
+    script = runpy.run_path(str(Path(__file__).parents[1] / "experiments" / "suggest_curve.py"))
+    values = script["run_draw"].__globals__
+    values |= {"WAYS": ("coverage",), "STAGES": (4, 6), "SEEDS": 1}
+    values["SHARED"] |= {"steps": 2, "validate_steps": 2}
+    script["go"](script["run_draw"], tmp_path / "data", tmp_path / "out", "1")
+    lines = (tmp_path / "out" / "rows.jsonl").read_text().splitlines(keepends=True)
+    rows = [json.loads(line) for line in lines]
+    assert [(row["by"], row["masks"]) for row in rows] == [("start", 3), ("coverage", 4), ("coverage", 6)]
+    assert all(set(few["chosen"]) < set(more["chosen"]) for few, more in pairwise(rows))
+    # What is left undone is done again, to the same; what was done is not.
+    (tmp_path / "out" / "rows.jsonl").write_text("".join(lines[:2]) + lines[2][:20])
+    script["go"](script["run_draw"], tmp_path / "data", tmp_path / "out", "1")
+    again = (tmp_path / "out" / "rows.jsonl").read_text()
+    assert again.startswith("".join(lines[:2])) and again.endswith(lines[2])

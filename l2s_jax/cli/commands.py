@@ -68,6 +68,10 @@ _TABLE = {
         "reviews.Review",
         "Sort labels and masks by how unlikely they are to networks that never saw their patient.",
     ),
+    "suggest": (
+        "suggestions.Suggest",
+        "List what to draw next: patches with a label only, or windows of slides as frames for QuPath.",
+    ),
     "predict": (
         "runs.Predict",
         "Segment pictures and whole slides with a trained run: class maps, overlays, outlines, areas.",

@@ -37,7 +37,7 @@ def named_runs(run: str | Path, more_runs: Sequence[str | Path] = ()) -> list[Pa
                 "taken for a run: name pictures and slides before it"
             )
     for path in map(Path, (run, *more_runs)):
-        found += _seeds(path) or [path]
+        found += runs_in(path)
     first: dict[Path, Path] = {}
     for path in found:
         other = first.setdefault(path.resolve(), path)
@@ -47,6 +47,11 @@ def named_runs(run: str | Path, more_runs: Sequence[str | Path] = ()) -> list[Pa
                 "--more-runs names the others, without the first"
             )
     return found
+
+
+def runs_in(path: Path) -> list[Path]:
+    """The runs that a folder stands for: those of `train --seeds`, or itself."""
+    return _seeds(path) or [path]
 
 
 def _seeds(folder: Path) -> list[Path]:

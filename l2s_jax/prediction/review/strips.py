@@ -1,5 +1,6 @@
 """A patch's picture, mask and prediction side by side, small, as one file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,21 +40,27 @@ def write_strip(
     Raises:
       Unwritable: it cannot be written.
     """
-    picture = _small(image)
-    panels = [picture, np.full_like(picture, _EMPTY), _small(overlay(image, predicted, classes))]
+    picture = small(image)
+    panels = [picture, np.full_like(picture, _EMPTY), small(overlay(image, predicted, classes))]
     if mask is not None:
-        panels[1] = _small(overlay(image, mask, classes))
+        panels[1] = small(overlay(image, mask, classes))
         if contradicted is not None:
             _hatch(panels[1], contradicted)
-    between = np.full((len(picture), GAP, 3), _BETWEEN, np.uint8)
-    strip = np.concatenate([panels[0], between, panels[1], between, panels[2]], 1)
+    write_panels(path, panels)
+
+
+def write_panels(path: Path, panels: Sequence[np.ndarray]) -> None:
+    """Writes pictures u8[h,w,3] of one size side by side as JPEG. Raises `Unwritable`."""
+    between = np.full((len(panels[0]), GAP, 3), _BETWEEN, np.uint8)
+    parts = [part for panel in panels for part in (between, panel)][1:]
     try:
-        Image.fromarray(strip).save(path, "JPEG", quality=_QUALITY, subsampling=0)
+        Image.fromarray(np.concatenate(parts, 1)).save(path, "JPEG", quality=_QUALITY, subsampling=0)
     except OSError as error:
         raise unwritable(path, error) from error
 
 
-def _small(picture: np.ndarray) -> np.ndarray:
+def small(picture: np.ndarray) -> np.ndarray:
+    """A picture u8[H,W,3] whose longer side is `SIDE` at most."""
     shown = Image.fromarray(picture)
     shown.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
     return np.array(shown)
