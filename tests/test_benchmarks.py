@@ -35,7 +35,9 @@ OUTSIDE = (
     "nbconvert",
 )
 """What a benchmark compares with and what makes the site; not there in every environment."""
-SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "torch_reference")
+OF_TORCH = ("torch_reference", "torch_train")
+"""Plain PyTorch, which is imported where that is there."""
+SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in OF_TORCH)
 
 
 @pytest.fixture(autouse=True)
