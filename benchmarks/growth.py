@@ -19,8 +19,6 @@ import math
 import os
 import shutil
 import struct
-import subprocess
-import sys
 import tempfile
 import time
 import zlib
@@ -30,7 +28,6 @@ from pathlib import Path
 
 import turns
 
-OURS = [sys.executable, "-c", "from l2s_jax.cli.start import main; main()"]
 ROWS = (1_000, 3_000, 10_000, 30_000, 100_000, 200_000)
 SIZES = {
     "step_batch": (5, 10, 20, 40, 80, 160),
@@ -177,14 +174,7 @@ def write_sweep(folder: Path, runs: int) -> Path:
 def seconds_of(arguments: Sequence[object], cache: Path) -> dict[str, float]:
     """Runs one `l2s` command in a fresh process."""
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "L2S_CACHE": str(cache)}
-    start = time.perf_counter()
-    process = subprocess.Popen([*OURS, *map(str, arguments)], env=environment, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"l2s {' '.join(map(str, arguments))} failed; its message is above")
-    wall, processor = time.perf_counter() - start, usage.ru_utime + usage.ru_stime
-    return {"s": wall, "processor_s": processor, "peak_mib": usage.ru_maxrss / 1024}
+    return turns.run_whole([*turns.L2S, *arguments], environment)
 
 
 def of_check(folder: Path, rows: int, cache: Path) -> dict[str, float]:

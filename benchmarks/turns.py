@@ -165,6 +165,32 @@ def gpu_name() -> str:
     return done.stdout.splitlines()[0]
 
 
+L2S = (sys.executable, "-c", "from l2s_jax.cli.start import main; main()")
+"""The command `l2s`, whatever is installed."""
+
+
+def run_whole(command: Sequence[object], environment: Mapping[str, str]) -> dict[str, float]:
+    """Runs a program from its start to its end, its output thrown away; its errors are shown.
+
+    Returns:
+      `s` on the clock, `processor_s`, `peak_mib` (greatest resident set of one process), and `others`, the
+      share of all processors that other processes took meanwhile.
+
+    Raises:
+      SystemExit: it failed.
+    """
+    before, start = busy_s(), time.perf_counter()
+    words = [str(word) for word in command]
+    process = subprocess.Popen(words, env=dict(environment), stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(words[:4])} ... failed; its message is above")
+    wall, processor = time.perf_counter() - start, usage.ru_utime + usage.ru_stime
+    others = max(busy_s() - before - processor, 0.0) / (wall * (os.cpu_count() or 1))
+    return {"s": wall, "processor_s": processor, "peak_mib": usage.ru_maxrss / 1024, "others": others}
+
+
 def busy_s() -> float:
     """Seconds of processors that all processes together have taken so far, the hypervisor's included.
 

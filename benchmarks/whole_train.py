@@ -1,7 +1,7 @@
 """`l2s train` as a whole beside a plain PyTorch script: from the shell to the finished run.
 
-    python benchmarks/whole_train.py [--short] [--ebhi FOLDER] [--turns 3] [--json FILE]
-        [--work FOLDER] [--only DATA:VARIANT ...]
+    python benchmarks/whole_train.py [--short] [--ebhi FOLDER] [--ebhi-steps 400] [--turns 3]
+        [--work FOLDER] [--only DATA:VARIANT ...] [--json FILE]
 
 Two cases: the demo's data and options (200 patches of 64x64, 320 steps) and, with the folder that `l2s
 prepare ebhi` made, 400 steps on EBHI-Seg (148 patches of 128x128). Variants are whole processes that take
@@ -19,29 +19,30 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import turns
 
 HERE = Path(__file__).parent
-OURS = [sys.executable, "-c", "from l2s_jax.cli.start import main; main()"]
-DEMO = "--setting S+C* --percent 50 --composition balanced --learning-rate 1e-3 --steps 320"
-EBHI = "--setting S+C --percent 25 --learning-rate 3e-4 --steps 400"
-CASES = {"demo": f"{DEMO} --validate-steps 40".split(), "ebhi": f"{EBHI} --validate-steps 40".split()}
+DEMO = "--setting S+C* --percent 50 --composition balanced --learning-rate 1e-3 --validate-steps 40"
+EBHI = "--setting S+C --percent 25 --learning-rate 3e-4 --validate-steps 40"
+CASES = {"demo": DEMO.split(), "ebhi": EBHI.split()}
 """Options of `l2s train` and of `torch_train.py` alike: those of `l2s demo`, and of experiments/ebhi.toml."""
 
 KEPT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
 """What glibc is told so that freed memory stays with the process, as `l2s` tells it itself."""
 VARIANTS = ("l2s-cold", "l2s-warm", "torch", "torch-tuned")
 
+FIGURES = {"s": 1, "processor_s": 1, "peak_mib": 0, "others": 3, "best_val_macro_f1": 3}
+"""What is said of each variant, and its decimal places."""
+
 Run = dict[str, float]
 
 
-def run_once(case: str, variant: str, data: Path, work: Path) -> Run:
-    """One training in a fresh process: seconds on the clock and of processors, peak memory, best score."""
-    out, cache = work / "run", work / f"cache-{case}"
+def run_once(case: str, variant: str, data: Path, work: Path, steps: int) -> Run:
+    """One training in a fresh process: what `turns.run_whole` says of it, and the best validation score."""
+    out, cache, told = work / "run", work / f"cache-{case}", [*CASES[case], "--steps", steps]
     shutil.rmtree(out, ignore_errors=True)
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "L2S_CACHE": str(cache)}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)  # it would come before ours
@@ -52,28 +53,17 @@ def run_once(case: str, variant: str, data: Path, work: Path) -> Run:
             raise SystemExit(
                 "l2s-warm wants the cache that l2s-cold fills: run that first, in the same --work"
             )
-        command = [*OURS, "train", data, "--out", out, "--weights", "random", *CASES[case]]
+        command = [*turns.L2S, "train", data, "--out", out, "--weights", "random", *told]
     else:
-        command = [sys.executable, HERE / "torch_train.py", data, "--out", out, *CASES[case]]
+        command = [sys.executable, HERE / "torch_train.py", data, "--out", out, *told]
         if variant == "torch-tuned":
             command, environment = [*command, "--channels-last"], environment | KEPT
-    start = time.perf_counter()
-    process = subprocess.Popen(list(map(str, command)), env=environment, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{case}, {variant} failed; its message is above")
+    measured = turns.run_whole(command, environment)
     with (out / "metrics.csv").open(newline="") as file:
         scores = [row["val_macro_f1"] for row in csv.DictReader(file)]
     best = max(float(score) for score in scores if score)  # empty where an epoch was not validated
     shutil.rmtree(out)
-    return {
-        "s": seconds,
-        "processor_s": usage.ru_utime + usage.ru_stime,
-        "peak_mib": usage.ru_maxrss / 1024,
-        "best_val_macro_f1": best,
-    }
+    return measured | {"best_val_macro_f1": best}
 
 
 def data_of(case: str, work: Path, ebhi: Path | None) -> Path:
@@ -84,7 +74,7 @@ def data_of(case: str, work: Path, ebhi: Path | None) -> Path:
     data = work / "phantom"
     if not data.is_dir():
         drawn = ["prepare", "phantom", str(data), "--patch-size", "64", "--overlap", "0"]
-        subprocess.run([*OURS, *drawn], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([*turns.L2S, *drawn], check=True, stdout=subprocess.DEVNULL)
     return data
 
 
@@ -95,10 +85,10 @@ def summary(runs: dict[str, list[Run]]) -> tuple[turns.Results, list[list[object
     for name, measured in runs.items():
         case, variant = name.split(":")
         key = f"whole_{case}_{variant.replace('-', '_')}"
-        for what, digits in (("s", 1), ("processor_s", 1), ("peak_mib", 0), ("best_val_macro_f1", 3)):
+        for what, digits in FIGURES.items():
             results |= turns.spread(f"{key}_{what}", [run[what] for run in measured], digits)
         results[f"{key}_n"] = len(measured)
-        shown = ("s", "s_min", "s_max", "peak_mib", "best_val_macro_f1")
+        shown = ("s", "s_min", "s_max", "others", "peak_mib", "best_val_macro_f1")
         rows.append([name, len(measured), *(results[f"{key}_{what}"] for what in shown)])
     for case, ours, theirs in itertools.product(CASES, VARIANTS[:2], VARIANTS[2:]):
         sides = (runs.get(f"{case}:{variant}", ()) for variant in (ours, theirs))
@@ -113,6 +103,7 @@ def main() -> None:
     """Measures, prints a table and JSON."""
     parser = turns.parser(__doc__)
     parser.add_argument("--ebhi", type=Path, help="what `l2s prepare ebhi` made; without it the demo alone")
+    parser.add_argument("--ebhi-steps", type=int, default=400)
     parser.add_argument("--turns", type=int, help="of each variant (default 3, short 1)")
     parser.add_argument("--work", type=Path, help="keeps data, compile cache and times for later calls")
     parser.add_argument("--only", nargs="+", metavar="DATA:VARIANT", help="such as demo:torch ebhi:l2s-warm")
@@ -122,6 +113,7 @@ def main() -> None:
     wanted = options.only or every
     if set(wanted) - set(every):
         parser.error(f"--only takes {', '.join(every)}")
+    steps = {"demo": 320, "ebhi": options.ebhi_steps}
     with ExitStack() as stack:
         work = options.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         work.mkdir(parents=True, exist_ok=True)
@@ -131,11 +123,14 @@ def main() -> None:
         for _ in range(options.turns or (1 if options.short else 3)):
             for name in wanted:
                 case, variant = name.split(":")
-                runs.setdefault(name, []).append(run_once(case, variant, data[case], work))
+                runs.setdefault(name, []).append(run_once(case, variant, data[case], work, steps[case]))
                 kept.write_text(json.dumps(runs, indent=1))
     results, rows = summary(runs)
+    results |= {f"whole_{case}_steps": steps[case] for case in cases}
     results |= turns.machine(("jax", "jaxlib", "torch", "pillow"), options.device)
-    turns.report(results, ("run", "n", "s", "min", "max", "peak MiB", "best score"), rows, options.json)
+    turns.report(
+        results, ("run", "n", "s", "min", "max", "others", "peak MiB", "best score"), rows, options.json
+    )
 
 
 if __name__ == "__main__":
