@@ -98,10 +98,13 @@ def write_ebhi(folder: Path, pictures: int) -> Path:
     """A made EBHI-Seg: pictures of 224x224 with large pixels, so that they are small files."""
     import numpy as np
 
-    rng, side, classes = np.random.default_rng(0), 224, ("Normal", "Polyp", "Low-grade IN", "Adenocarcinoma")
+    from l2s_jax.prepare.ebhi import SIZE, TASKS
+
+    rng, side, classes = np.random.default_rng(0), SIZE, list(TASKS[4][1])
     mask = png(1, side, np.repeat([0, 255], side**2 // 2).astype(np.uint8).tobytes())
     for number in range(pictures):
-        name, group = classes[number % len(classes)], number // GROUP
+        group = number // GROUP
+        name = classes[group % len(classes)]
         for place in ("image", "label"):
             (folder / name / place).mkdir(parents=True, exist_ok=True)
         file = f"GTA{group:06d}-1-400-{number % GROUP:03d}.png"
@@ -273,7 +276,7 @@ def figure(results: turns.Results) -> str:
         one.plot(low, [high[0], high[0] * low[1] / low[0]], color="0.8", linewidth=1, zorder=0)
         one.set_xlim(low)
         one.set_ylim(high)
-        one.legend(fontsize=7, frameon=False, loc="upper left")
+        one.legend(fontsize=7, frameon=False, loc="upper left").set_in_layout(False)
         one.spines[["top", "right"]].set_visible(False)
     return svg_of(drawing)
 

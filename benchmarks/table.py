@@ -30,6 +30,7 @@ GOALS: dict[str, tuple[str, str, float]] = {
     "macenko_vs_torchstain": ("Macenko, speed over torchstain's", ">=", 3),
     "first_step_cold_s": ("`l2s train` to its first step, empty compile cache, s", "<=", 12),
     "first_step_warm_s": ("the same, filled compile cache, s", "<=", 5),
+    "help_s": ("`l2s --help`, s", "<=", 0.3),
     "extraction_s": ("60,000 x 60,000 slide, 200 regions: cut at 7.5 um/px, s", "<=", 60),
     "painting_0.25_s": ("the same slide's annotations painted at 0.25 um/px, s", "<=", 60),
 }

@@ -43,6 +43,10 @@ class Patches(Dataset):
     def __len__(self) -> int:
         return len(self.rows)
 
+    def that_have_masks(self) -> list[int]:
+        """Rows that name a mask."""
+        return [index for index, row in enumerate(self.rows) if row["mask"]]
+
     def mask(self, index: int) -> np.ndarray:
         """Class codes u8[H,W]."""
         return self.code[np.array(Image.open(self.folder / self.rows[index]["mask"]).convert("L"))]
@@ -121,11 +125,11 @@ class Shuffled(Sampler):
                 left -= 1
 
 
-def some_of_each_class(labels: Sequence[int], percent: float) -> set[int]:
-    """A share of the rows, about as large in each class."""
+def some_of_each_class(patches: Patches, percent: float) -> set[int]:
+    """A share of the rows that have a mask, about as large in each class."""
     chosen: set[int] = set()
-    for code in sorted(set(labels)):
-        rows = [row for row, label in enumerate(labels) if label == code]
+    for code in sorted(set(patches.label)):
+        rows = [row for row in patches.that_have_masks() if patches.label[row] == code]
         chosen |= set(random.sample(rows, round(len(rows) * percent / 100)))
     return chosen
 
@@ -181,10 +185,11 @@ def main() -> None:
         rows = list(csv.DictReader(file))
     splits = {name: [row for row in rows if row["split"] == name] for name in ("train", "val")}
     train = Patches(splits["train"], options.manifest, classes, set())
-    train.with_mask, train.augment = some_of_each_class(train.label, options.percent), True
+    train.with_mask, train.augment = some_of_each_class(train, options.percent), True
     if options.setting == "S+C":
         train.has_label = [row not in train.with_mask for row in range(len(train))]
-    val = Patches(splits["val"], options.manifest, classes, set(range(len(splits["val"]))))
+    val = Patches(splits["val"], options.manifest, classes, set())
+    val.with_mask = set(val.that_have_masks())
     pixels = sum(np.bincount(train.mask(row).ravel(), minlength=256) for row in train.with_mask)
     labels = [label for label, used in zip(train.label, train.has_label, strict=True) if used]
     seg_weights = inverse_frequency(np.asarray(pixels)[: len(classes)])
