@@ -259,8 +259,8 @@ def figure(results: turns.Results) -> str:
     axes = dict(zip(("step", "rows"), drawing.subplots(1, 2), strict=True))
     for part in WHAT:
         key = f"growth_{part}"
-        sizes = results.get(f"{key}_sizes")
-        if not sizes:
+        sizes = results.get(f"{key}_sizes", [])
+        if len(sizes) < 2:
             continue
         of_rows = part in COMMANDS
         times = [results[f"{key}_{size}_{'processor_s' if of_rows else 's'}"] for size in sizes]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# TIAToolbox in an environment of its own, for whole_slide.py: it wants a torch below 2.13 and brings 8 GB.
+# TIAToolbox in an environment of its own, for whole_slide.py: it wants a torch below 2.13 and brings 6 GB.
 #
 #     benchmarks/tiatoolbox.sh FOLDER [PYTHON]
 #
