@@ -73,7 +73,9 @@ def straddling(manifest: Manifest) -> list[str]:
     """Groups that stand in several splits: leaks."""
     problems = []
     leaking = straddling_groups(manifest.patches)
-    first = {(row.group, row.split): row.line for row in reversed(manifest.patches) if row.group in leaking}
+    first: dict[tuple[str, str], int] = {
+        (row.group, row.split): row.line for row in reversed(manifest.patches) if row.group in leaking
+    }
     for group, splits in leaking.items():
         where = " and ".join(f"{split} (from line {first[group, split]})" for split in splits)
         problems.append(

@@ -26,6 +26,13 @@ OTHER_OPTIONS = {
         "dtype",
         "all",
         "profile",
+        "from-files",
+        "batches",
+        "only",
+        "side",
+        "patches",
+        "ebhi",
+        "ebhi-steps",
     },  # of the scripts there
     "docs/scale_out.md": {"gpus-per-task"},  # Slurm's
     "docs/training.md": {"help"},
