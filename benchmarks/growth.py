@@ -252,6 +252,8 @@ def amount(part: str, size: int) -> int:
 
 def figure(results: turns.Results) -> str:
     """An SVG of time against input, both logarithmic, each from its least size."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
     from l2s_jax.figures.drawing import new_figure
     from l2s_jax.figures.svg import svg_of
 
@@ -270,13 +272,18 @@ def figure(results: turns.Results) -> str:
     for name, one in axes.items():
         one.set_xscale("log")
         one.set_yscale("log")
+        for axis in (one.xaxis, one.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+            axis.set_minor_locator(NullLocator())
+        one.tick_params(labelsize=7)
         one.set_xlabel("rows" if name == "rows" else "times the least input")
         one.set_ylabel("processor time, s" if name == "rows" else "time, s")
         low, high = one.get_xlim(), one.get_ylim()
         one.plot(low, [high[0], high[0] * low[1] / low[0]], color="0.8", linewidth=1, zorder=0)
         one.set_xlim(low)
         one.set_ylim(high)
-        one.legend(fontsize=7, frameon=False, loc="upper left").set_in_layout(False)
+        one.legend(fontsize=7, frameon=False, loc="lower right")
         one.spines[["top", "right"]].set_visible(False)
     return svg_of(drawing)
 

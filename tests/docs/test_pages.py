@@ -33,6 +33,7 @@ OTHER_OPTIONS = {
         "patches",
         "ebhi",
         "ebhi-steps",
+        "help",
     },  # of the scripts there
     "docs/scale_out.md": {"gpus-per-task"},  # Slurm's
     "docs/training.md": {"help"},
