@@ -1,13 +1,16 @@
 """The training loop beside the bare step, the loader alone, and start-up, from real PNG files.
 
-    python benchmarks/loop.py [--short] [--device cpu|cuda] [--json FILE]
+    python benchmarks/loop.py [--short] [--from-files] [--device cpu|cuda] [--json FILE]
 
 `loop_vs_step` is the time a step takes in `l2s_jax.train`, with Grain, augmentation and losses fetched, after
 the first epoch, over the time of the same compiled step on one batch again and again.
 The bare step is measured in the same process after each epoch, so that each epoch stands between two of them:
 the ratio is the median over the epochs, each over the mean of its two neighbours. `loader_vs_step` is how
 many times more batches a second the loader makes than the step takes. `startup_3000_s` is reading 3,000
-patches and masks for a run: the check of the whole manifest, then decoding once into memory.
+patches and masks for a run: the check of the whole manifest, then decoding once into memory. With
+`--from-files` it is measured instead what it costs that pictures do not fit the memory that they may take:
+`from_files_vs_memory` is the loop that decodes each picture at every epoch over the one that has them, each
+over the bare step.
 """
 
 import statistics
@@ -41,8 +44,11 @@ def seconds_of_epochs(train: Callable[[], object], between: Callable[[], object]
     return seconds
 
 
-def measure(data: Path, run: Path, epochs: int) -> turns.Results:
-    """Trains for some epochs, with as many bare steps after each as it has itself."""
+def measure(data: Path, run: Path, epochs: int, memory_gib: float = 2.0) -> turns.Results:
+    """Trains for some epochs, with as many bare steps after each as it has itself.
+
+    With `memory_gib` at 0 every picture is decoded at each epoch.
+    """
     import jax
 
     from l2s_jax.config import TrainConfig
@@ -55,9 +61,9 @@ def measure(data: Path, run: Path, epochs: int) -> turns.Results:
     from l2s_jax.training.plan import plan_run
     from l2s_jax.training.train import train
 
-    config = TrainConfig(weights="random", epochs=epochs, validate_every=10**6)
+    config = TrainConfig(weights="random", epochs=epochs, validate_every=10**6, memory_gib=memory_gib)
     manifest = read_manifest(data)
-    plan = plan_run(config, load_patches(manifest.patches, manifest.classes, 2), manifest.classes)
+    plan = plan_run(config, load_patches(manifest.patches, manifest.classes, memory_gib), manifest.classes)
     model = L2S(len(manifest.classes))
     state = first_state(config, model, plan.task)
     step = jit_train_step(make_train_step(model, make_optimizer(config.learning_rate), config))
@@ -118,7 +124,9 @@ def startup(data: Path) -> turns.Results:
 
 def main() -> None:
     """Measures, prints a table and JSON."""
-    options = turns.parser(__doc__).parse_args()
+    parser = turns.parser(__doc__)
+    parser.add_argument("--from-files", action="store_true", help="pictures decoded at every epoch, too")
+    options = parser.parse_args()
     turns.set_up(options.device)
     from png_set import draw_patches, write_png_set
 
@@ -128,13 +136,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         drawn = draw_patches(folder / "drawn")
-        results = measure(
-            write_png_set(folder / "of_400", drawn, 400), folder / "run", 6 if options.short else 12
-        )
-        results |= startup(write_png_set(folder / "of_3000", drawn, 3000))
+        data, epochs = write_png_set(folder / "of_400", drawn, 400), 6 if options.short else 12
+        results = measure(data, folder / "run", epochs)
+        if options.from_files:
+            from_files = measure(data, folder / "run_from_files", epochs, memory_gib=0.0)
+            slower = from_files["loop_vs_step"] / results["loop_vs_step"]
+            results |= {f"from_files_{name}": value for name, value in from_files.items()}
+            results["from_files_vs_memory"] = round(slower, 3)
+        else:
+            results |= startup(write_png_set(folder / "of_3000", drawn, 3000))
     results |= turns.machine(("jax", "grain", "pillow", "numpy"), options.device)
     names = ("loop_ms", "loop_bare_step_ms", "loader_ms")
-    names += ("startup_3000_s", "startup_3000_check_s", "startup_3000_decode_s")
+    if options.from_files:
+        names += tuple(f"from_files_{name}" for name in names)
+    else:
+        names += ("startup_3000_s", "startup_3000_check_s", "startup_3000_decode_s")
     rows = [[name, *(results[f"{name}{end}"] for end in ("", "_min", "_max"))] for name in names]
     turns.report(results, ("what", "median", "min", "max"), rows, options.json)
 

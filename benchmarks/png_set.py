@@ -13,9 +13,9 @@ from l2s_jax.data.manifest import PatchRow, write_classes, write_patches
 from l2s_jax.phantom.patches import CLASSES, prepare_phantom
 
 
-def draw_patches(folder: Path, count: int = 100) -> Sequence[PatchRow]:
-    """Draws phantom patches of 128x128, all with mask and label."""
-    return prepare_phantom(folder, patches=count).patches
+def draw_patches(folder: Path, count: int = 100, side: int = 128) -> Sequence[PatchRow]:
+    """Draws phantom patches of `side` x `side` pixels, all with mask and label."""
+    return prepare_phantom(folder, patches=count, patch_size=side).patches
 
 
 def write_png_set(out: Path, drawn: Sequence[PatchRow], count: int) -> Path:

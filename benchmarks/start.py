@@ -4,7 +4,8 @@
 
 The whole process counts: interpreter, imports, the command line, the check of the manifest, decoding (200
 patches and masks of 128x128), weights, compilation, the first step at batch 20. `first_step_cold_s` has an
-empty cache folder, `first_step_warm_s` the one that the cold run filled.
+empty cache folder, `first_step_warm_s` the one that the cold run filled. `help_s` is `l2s --help`, and
+`help_train_s` that of `l2s train`, whose options have to be read.
 """
 
 import json
@@ -81,6 +82,12 @@ def main() -> None:
             cache = folder / f"cache{number}"
             cold.append(start_once(data, cache, folder / f"cold{number}", options.device))
             warm.append(start_once(data, cache, folder / f"warm{number}", options.device))
+    for key, words in (("help_s", []), ("help_train_s", ["train"])):
+        command = [*turns.L2S, *words, "--help"]
+        turns.run_whole(command, os.environ)  # its files are in memory from here on
+        took = [turns.run_whole(command, os.environ)["s"] for _ in range(5 if options.short else 15)]
+        results |= turns.spread(key, took, 3)
+        rows.append([key, *(results[f"{key}{end}"] for end in ("", "_min", "_max"))])
     for what, runs in (("cold", cold), ("warm", warm)):
         for mark in ("imports", "before_step", "processor", "first_step"):
             key = f"{mark}_{what}_s"

@@ -8,6 +8,8 @@ import json
 import sys
 from pathlib import Path
 
+from bench import PARTS
+
 from l2s_jax.figures.drawing import new_figure
 from l2s_jax.figures.svg import svg_of
 
@@ -28,6 +30,7 @@ GOALS: dict[str, tuple[str, str, float]] = {
     "macenko_vs_torchstain": ("Macenko, speed over torchstain's", ">=", 3),
     "first_step_cold_s": ("`l2s train` to its first step, empty compile cache, s", "<=", 12),
     "first_step_warm_s": ("the same, filled compile cache, s", "<=", 5),
+    "help_s": ("`l2s --help`, s", "<=", 0.3),
     "extraction_s": ("60,000 x 60,000 slide, 200 regions: cut at 7.5 um/px, s", "<=", 60),
     "painting_0.25_s": ("the same slide's annotations painted at 0.25 um/px, s", "<=", 60),
 }
@@ -50,13 +53,13 @@ def table(results: dict) -> str:
         )
     versions = [name.removeprefix("version_") for name in results if name.startswith("version_")]
     versions = [f"{name} {results[f'version_{name}']}" for name in ("jax", "torch") if name in versions]
-    loads = [value for name, value in results.items() if name.endswith("load_average")]
+    others = [results[f"{name}_others"] for name in PARTS if f"{name}_others" in results]
+    share = f"{min(others):.1%} to {max(others):.1%}" if others else "an unknown share"
     return "\n".join(
         [
             f"Form {results['form']}, {results['date']}, {results.get('bench_s')} s in all. "
             f"{results.get('processor')}, {results.get('threads')} threads, device {results.get('device')}, "
-            f"{', '.join(versions)}. Load average when a part began to measure: "
-            f"{min(loads, default='?')} to {max(loads, default='?')}, the benchmark's own processes included."
+            f"{', '.join(versions)}. Other processes took {share} of the processors meanwhile."
             + (f" Failed: {results['failed']}." if results.get("failed") else ""),
             "",
             *lines,

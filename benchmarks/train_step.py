@@ -173,7 +173,7 @@ def measure(case: Case, options: argparse.Namespace) -> tuple[turns.Results, lis
     passed += ["--tf32"] * case.tf32 + ["--augment"] * options.augment
     workers = [turns.Worker(__file__, name, passed) for name in names]
     results: turns.Results = {f"{case.prefix}_load_average": turns.load(), f"{case.prefix}_tf32": case.tf32}
-    turns.take_turns(workers, options.rounds or (5 if options.short else 15), options.steps)
+    turns.take_turns(workers, options.rounds or (11 if options.short else 15), options.steps)
     rows = []
     for worker in workers:
         of_worker = turns.times_of(worker, case.prefix)
@@ -203,7 +203,7 @@ def main() -> None:
     parser.add_argument("--torch", nargs="+", default=torch_choices[:2], choices=torch_choices)
     parser.add_argument("--tf32", action="store_true", help="TensorFloat-32 on both sides (cuda)")
     parser.add_argument("--augment", action="store_true", help="our step augments; torch's does not")
-    parser.add_argument("--rounds", type=int, help="turns of each variant (default 15, short 5)")
+    parser.add_argument("--rounds", type=int, help="turns of each variant (default 15, short 11)")
     parser.add_argument("--steps", type=int, help="steps in a turn (default 2, cuda 50)")
     options = parser.parse_args()
     options.steps = options.steps or (2 if options.device == "cpu" else 50)

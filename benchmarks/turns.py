@@ -82,8 +82,12 @@ class Worker:
     def measure(self, times: int) -> None:
         """One turn: time and processor time of one repetition, in seconds."""
         assert self.process.stdin is not None
+        before, start = busy_s(), time.perf_counter()
         print(times, file=self.process.stdin, flush=True)
-        self.rounds.append(self._answer())
+        answer = self._answer()
+        passed = (time.perf_counter() - start) * (os.cpu_count() or 1)
+        others = busy_s() - before - answer["processor"] * times
+        self.rounds.append({**answer, "others": max(others, 0.0) / passed})
 
     def close(self) -> None:
         """Ends the process."""
@@ -126,6 +130,7 @@ def times_of(worker: Worker, prefix: str) -> Results:
     name = f"{prefix}_{worker.key}"
     out = spread(f"{name}_ms", [r["wall"] * 1e3 for r in worker.rounds])
     out[f"{name}_processor_ms"] = round(worker.median("processor") * 1e3, 1)
+    out[f"{name}_others"] = round(worker.median("others"), 3)
     return out | {f"{name}_{key}": value for key, value in worker.facts.items()}
 
 
@@ -158,6 +163,44 @@ def gpu_name() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return done.stdout.splitlines()[0]
+
+
+L2S = (sys.executable, "-c", "from l2s_jax.cli.start import main; main()")
+"""The command `l2s`, whatever is installed."""
+
+
+def run_whole(command: Sequence[object], environment: Mapping[str, str]) -> dict[str, float]:
+    """Runs a program from its start to its end, its output thrown away; its errors are shown.
+
+    Returns:
+      `s` on the clock, `processor_s`, `peak_mib` (greatest resident set of one process), and `others`, the
+      share of all processors that other processes took meanwhile.
+
+    Raises:
+      SystemExit: it failed.
+    """
+    before, start = busy_s(), time.perf_counter()
+    words = [str(word) for word in command]
+    process = subprocess.Popen(words, env=dict(environment), stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(words[:4])} ... failed; its message is above")
+    wall, processor = time.perf_counter() - start, usage.ru_utime + usage.ru_stime
+    others = max(busy_s() - before - processor, 0.0) / (wall * (os.cpu_count() or 1))
+    return {"s": wall, "processor_s": processor, "peak_mib": usage.ru_maxrss / 1024, "others": others}
+
+
+def busy_s() -> float:
+    """Seconds of processors that all processes together have taken so far, the hypervisor's included.
+
+    0 where the system does not tell (it does on Linux).
+    """
+    stat = Path("/proc/stat")
+    if not stat.is_file():
+        return 0.0
+    user, nice, system, _, _, irq, softirq, steal, *_ = map(int, stat.read_text().split(None, 11)[1:11])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def load() -> float:

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import re
 import subprocess
+import sys
 import textwrap
 import time
 from pathlib import Path
@@ -25,6 +26,7 @@ SCRIPT_FILES = sorted(
     for path in (FOLDER.parent / name).glob("*.py")
 )
 OUTSIDE = (
+    "tiatoolbox",
     "torch",
     "torchstain",
     "torchvision",
@@ -35,7 +37,9 @@ OUTSIDE = (
     "nbconvert",
 )
 """What a benchmark compares with and what makes the site; not there in every environment."""
-SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "torch_reference")
+OF_TORCH = ("torch_reference", "torch_train", "tiatoolbox_predict")
+"""Plain PyTorch, and what runs in an environment of its own."""
+SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in OF_TORCH)
 
 
 @pytest.fixture(autouse=True)
@@ -117,9 +121,25 @@ def test_a_part_gives_its_results_or_says_how_it_ended(tmp_path, monkeypatch):
     import pathlib, sys
     pathlib.Path(sys.argv[sys.argv.index("--json") + 1]).write_text('{"figure": 1.5}')
     """
-    assert run_part(tmp_path, monkeypatch, writes) == ({"figure": 1.5}, "")
+    found, fault = run_part(tmp_path, monkeypatch, writes)
+    assert not fault and found["figure"] == 1.5 and 0 <= found["part_others"] <= 1
     (tmp_path / "part.json").unlink()
     assert run_part(tmp_path, monkeypatch, "raise SystemExit(3)") == ({}, "ended with exit code 3")
+
+
+def test_what_other_processes_take_is_told_and_judged(tmp_path):
+    turns, bench = (importlib.import_module(name) for name in ("turns", "bench"))
+    burn = "import time\nuntil = time.monotonic() + 1.5\nwhile time.monotonic() < until: pass"
+    with subprocess.Popen([sys.executable, "-c", burn]):
+        beside = turns.run_whole([sys.executable, "-c", "import time; time.sleep(1)"], os.environ)
+    assert beside["s"] >= 1 and beside["processor_s"] < 0.5 and beside["peak_mib"] > 1
+    cores = os.cpu_count() or 1
+    assert beside["others"] > 0.5 / cores  # one core was busy with what is not ours
+    assert turns.run_whole([sys.executable, "-c", burn], os.environ)["processor_s"] > 0.2
+    with pytest.raises(SystemExit, match="failed"):
+        turns.run_whole([sys.executable, "-c", "raise SystemExit(3)"], os.environ)
+    assert bench.verdict({"step_others": 0.04}) == ""
+    assert "31% during step" in bench.verdict({"step_others": 0.31, "macenko_others": 0.01})
 
 
 STAND_IN = """#!/bin/sh

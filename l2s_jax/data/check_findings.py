@@ -72,10 +72,12 @@ def absent_classes(classes: Classes, seen: Sequence[Seen]) -> tuple[list[str], l
 def straddling(manifest: Manifest) -> list[str]:
     """Groups that stand in several splits: leaks."""
     problems = []
-    for group, splits in straddling_groups(manifest.patches).items():
-        rows = [row for row in reversed(manifest.patches) if row.group == group]
-        first: dict[str, int] = {row.split: row.line for row in rows}
-        where = " and ".join(f"{split} (from line {first[split]})" for split in splits)
+    leaking = straddling_groups(manifest.patches)
+    first: dict[tuple[str, str], int] = {
+        (row.group, row.split): row.line for row in reversed(manifest.patches) if row.group in leaking
+    }
+    for group, splits in leaking.items():
+        where = " and ".join(f"{split} (from line {first[group, split]})" for split in splits)
         problems.append(
             f"group {group!r} stands in {where}: what is learned leaks into the score. Put all patches of a "
             "patient or slide into one split"
@@ -131,21 +133,23 @@ def unequal_sizes(seen: Sequence[Seen]) -> list[str]:
 
     Pictures of val and test may have any size: they are predicted by tiles.
     """
-    seen = [one for one in seen if one.row.split == "train"]
-    sizes = Counter(one.size for one in seen if one.size is not None)
-    if not sizes:
+    lines_of: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for one in seen:
+        if one.row.split == "train" and one.size is not None:
+            lines_of[one.size].append(one.row.line)
+    if not lines_of:
         return []
-    (meant, _), *others = sizes.most_common()
+    meant, *others = sorted(lines_of, key=lambda size: -len(lines_of[size]))
     problems = []
     if meant[0] != meant[1] or not fits_network(meant[0]):
         problems.append(
             f"training patches are {size_text(meant)}; expected squares whose side is a multiple of "
             f"{PATCH_MULTIPLE}. Cut or resize images and masks (masks by nearest neighbour)"
         )
-    for size, count in others:
-        lines = [one.row.line for one in seen if one.size == size]
+    for size in others:
+        lines = lines_of[size]
         problems.append(
-            f"{PATCHES} line(s) {listed(lines)}: {count} patch(es) of {size_text(size)} where most are "
+            f"{PATCHES} line(s) {listed(lines)}: {len(lines)} patch(es) of {size_text(size)} where most are "
             f"{size_text(meant)} (height x width); all training patches need one size"
         )
     return problems

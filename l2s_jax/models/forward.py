@@ -59,7 +59,7 @@ def _look(
         capture_intermediates=lambda module, _: isinstance(module, Encoder),
     )
     (features,) = seen["intermediates"]["encoder"]["__call__"]
-    return Outputs(outputs.coarse_logits, features.mean((1, 2)))
+    return Outputs(outputs.coarse_logits, features.layer3.mean((1, 2)))
 
 
 def make_forward(network: Network, batch_size: int) -> Forward:

@@ -158,7 +158,8 @@ def _steps_before(config: TrainConfig, plan: RunPlan, patches: PatchSet, classes
 def in_turn_of_draws(sweep: SweepFile, of_folds: Sequence[Sequence[PlannedRun]]) -> list[PlannedRun]:
     """The runs of all folds: those of the first draw before the next draw's, so that a part is a whole."""
     runs = [run for of_fold in of_folds for run in of_fold]
-    return sorted(runs, key=lambda run: sweep.draws.index(run.cells[0].draw))
+    place = {draw: number for number, draw in enumerate(sweep.draws)}
+    return sorted(runs, key=lambda run: place[run.cells[0].draw])
 
 
 def cells_of(sweep: SweepFile, fold: int = NO_FOLD) -> Iterator[tuple[Cell, Variant]]:

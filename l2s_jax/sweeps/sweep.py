@@ -168,6 +168,8 @@ def _run_all(
     stop: threading.Event,
     say: Callable[[str], None],
 ) -> None:
+    # Once, and not for each run: a sweep of many would read a long file as often as it has runs.
+    _forget_groups(folder / PER_GROUP, {run.run for run in left})
     began, n_begun = time.monotonic(), 0
 
     def begin(run: PlannedRun) -> None:
@@ -192,7 +194,6 @@ def _run_all(
                 _end_if_asked(stop, number < len(left))
                 continue
             row, groups = result
-            _forget_groups(folder / PER_GROUP, run.run)
             append_rows(folder / PER_GROUP, groups)
             columns = appendable_columns(folder / RESULTS, list(row))
             append_rows(folder / RESULTS, [{name: row[name] for name in columns}])
@@ -290,11 +291,11 @@ def _require_unchanged(folder: Path, contents: Manifest, allow_outside: bool) ->
         )
 
 
-def _forget_groups(path: Path, run: str) -> None:
-    """Takes out what a run left that was killed between its groups and its row of results.csv."""
+def _forget_groups(path: Path, runs: Collection[str]) -> None:
+    """Takes out what runs left that were killed between their groups and their row of results.csv."""
     table = complete_rows(path)[0]
-    if len(table) and (table["run"] == run).any():
-        write_text(path, table_text(table[table["run"] != run]))
+    if len(table) and table["run"].isin(runs).any():
+        write_text(path, table_text(table[~table["run"].isin(runs)]))
 
 
 def _finished_run(folder: Path, run: str) -> Path:

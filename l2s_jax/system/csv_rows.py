@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pandas as pd
 from filelock import FileLock
@@ -11,6 +11,9 @@ from filelock import FileLock
 from l2s_jax.system.csv_text import decoded, guarded, read_text_rows, rows_text, table_text
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import unwritable, write_text
+
+BLOCK = 65536
+"""Bytes that are read at a time where a file is read from its end."""
 
 
 def replace_row(path: Path, row: dict[str, Any], key: str) -> None:
@@ -99,10 +102,10 @@ def append_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as file:
+            end = _end_of_whole_lines(file)
+            file.truncate(end)
             file.seek(0)
-            before = file.read()
-            file.truncate(before.rfind(b"\n") + 1)
-            found = before.split(b"\n", 1)[0].decode("utf-8", "replace") if b"\n" in before else ""
+            found = file.readline()[:-1].decode("utf-8", "replace") if end else ""
             if found and found != header:
                 raise UserError(_other_columns(path, found))
             file.write((body if found else text).encode())
@@ -110,6 +113,19 @@ def append_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         raise unwritable(path, error) from error
+
+
+def _end_of_whole_lines(file: BinaryIO) -> int:
+    """Where the last line break of a file ends, sought from its end: a long file is not read for one row."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(end - BLOCK, 0)
+        file.seek(start)
+        found = file.read(end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
 
 
 def require_appendable(path: Path, columns: Sequence[str]) -> None:

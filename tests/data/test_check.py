@@ -9,8 +9,12 @@ import tifffile
 from PIL import Image
 
 from l2s_jax.data.check import MOST_LISTED, check_manifest, require_valid
+from l2s_jax.data.check_findings import straddling, unequal_sizes
+from l2s_jax.data.check_rows import Seen
 from l2s_jax.data.classes import write_classes
-from l2s_jax.data.pictures import write_png
+from l2s_jax.data.manifest import Manifest, PatchRow
+from l2s_jax.data.pictures import ImageLook, write_png
+from l2s_jax.phantom.patches import CLASSES as PHANTOM
 from l2s_jax.system.errors import UserError
 
 CLASSES = """background = "bg"
@@ -157,6 +161,34 @@ def test_a_bad_row_is_reported(folder, number, old, new, message):
     change_row(folder, number, old, new)
     with pytest.raises(UserError, match=message):
         require_valid(check_manifest(folder))
+
+
+def test_many_faults_of_one_kind_take_no_more_passes_over_the_rows():
+    """A split by patch makes every patient a leak, and cut-outs have a size each."""
+
+    class Counted(tuple):
+        passes = 0
+
+        def __iter__(self):
+            self.passes += 1
+            return super().__iter__()
+
+        def __reversed__(self):
+            self.passes += 1
+            return reversed(list(super().__iter__()))
+
+    rows = Counted(
+        PatchRow(line, Path(f"{line}.png"), None, 0, f"g{line // 2}", "train" if line % 2 else "test")
+        for line in range(200)
+    )
+    leaks = straddling(Manifest(Path("d"), PHANTOM, rows, ""))
+    assert len(leaks) == 100 and rows.passes <= 3
+    assert leaks[7].startswith("group 'g7' stands in test (from line 14) and train (from line 15)")
+    looks = [ImageLook((16, 16 * row.line), b"", False, (), 1, None) for row in rows]
+    seen = Counted(Seen(row, image=look) for row, look in zip(rows, looks, strict=True))
+    sizes = unequal_sizes(seen)
+    assert len(sizes) == 99 and seen.passes <= 3
+    assert sizes[0].startswith("patches.csv line(s) 3: 1 patch(es) of 16 x 48 where most are 16 x 16")
 
 
 def test_all_problems_come_at_once(folder):

@@ -27,6 +27,14 @@ OTHER_OPTIONS = {
         "all",
         "profile",
         "skip",
+        "from-files",
+        "batches",
+        "only",
+        "side",
+        "patches",
+        "ebhi",
+        "ebhi-steps",
+        "help",
     },  # of the scripts there
     "docs/scale_out.md": {"gpus-per-task"},  # Slurm's
     "docs/training.md": {"help"},

@@ -21,7 +21,7 @@ from l2s_jax.sweeps.plan import plan_sweep
 from l2s_jax.sweeps.report import report
 from l2s_jax.sweeps.sweep import sweep
 from l2s_jax.sweeps.sweep_file import read_sweep
-from l2s_jax.system.csv_rows import append_rows, complete_rows
+from l2s_jax.system.csv_rows import BLOCK, append_rows, complete_rows
 from l2s_jax.system.errors import Unwritable, UserError
 from l2s_jax.system.files import locked, read_json
 from l2s_jax.system.stopping import Stopped
@@ -331,6 +331,18 @@ def test_rows_are_appended_whole_and_only_to_their_own_columns(tmp_path):
     assert path.read_text() == "run,score\na,0.5\nb,0.25\nd,1\n"
     with pytest.raises(UserError, match="has other columns"):
         append_rows(path, [{"run": "e", "points": 1.0}])
+    whole = path.read_text()
+    for cut_off in (
+        "x" * (2 * BLOCK + 7),
+        "x" * BLOCK,
+        "",
+    ):  # the last line break is blocks away, or the last byte
+        path.write_text(whole + cut_off)
+        append_rows(path, [{"run": "f", "score": 2.0}])
+        assert path.read_text() == whole + "f,2\n"
+    path.write_text("run,sco")  # not even the header was whole
+    append_rows(path, [{"run": "g", "score": 3.0}])
+    assert path.read_text() == "run,score\ng,3\n"
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 
 from l2s_jax.data.manifest import Manifest
-from l2s_jax.models.decoder import SCALE
 from l2s_jax.models.forward import Forward, make_looks
 from l2s_jax.prediction.ensemble import runs_in, together
 from l2s_jax.prediction.joint import by_network
@@ -31,7 +30,7 @@ class Look(NamedTuple):
 
     def of_pixels(self, cells: np.ndarray) -> np.ndarray:
         """One of the scores' arrays as [H,W]."""
-        return cells if self.cell != SCALE else enlarge(cells)
+        return cells if self.cell == 1 else enlarge(cells, self.cell)
 
 
 def load_lookers(
