@@ -1,7 +1,7 @@
 """How well does `l2s review` find labels that were changed on purpose?
 
-  python experiments/review_flips.py run DATA OUT [STEPS]   # trains 3 networks for each draw and share; goes on
-  python experiments/review_flips.py table OUT              # tables of what `run` and review_cleanlab.py wrote
+  python experiments/review_flips.py run DATA OUT [STEPS]   # 3 networks for each draw and share; goes on
+  python experiments/review_flips.py table OUT              # tables of what `run` and review_cleanlab.py made
 
 Of a data set whose patches all have mask and label, a fifth of the masks is kept (of each class alike), and
 of the patches without one a share gets the label of another class. Networks are trained on three folds of
