@@ -58,7 +58,7 @@ _TABLE = {
     ),
     "evaluate": (
         "runs.Evaluate",
-        "Measure a run on one split of a manifest: F1, IoU, accuracy, confusion matrix, calibration.",
+        "Measure a run on one split of a manifest: F1, IoU, boundaries, confusion matrix, calibration.",
     ),
     "calibrate": (
         "runs.Calibrate",

@@ -64,7 +64,7 @@ def test_the_features_are_those_of_the_encoder(trained, rng):
     mean, std = jnp.asarray(network.mean), jnp.asarray(network.std)
     scaled = normalise(jnp.asarray(images, jnp.float32) / 255, mean, std)
     encoder = {kind: network.variables[kind]["encoder"] for kind in ("params", "batch_stats")}
-    features = Encoder().apply(encoder, scaled, jnp.ones(3, bool), False)
+    features = Encoder().apply(encoder, scaled, jnp.ones(3, bool), False).layer3
     np.testing.assert_allclose(found.class_logits, np.mean(features, (1, 2)), atol=1e-5)
 
 
