@@ -140,10 +140,11 @@ def table(out):
         rows = pd.concat([rows, pd.read_csv(out / "cleanlab.csv")])
     rows.to_csv(out / "flips.csv", index=False, float_format="%.4f")
     own_list = rows["order"] == "cleanlab's own list"
-    lines = ["| chances | order | " + " | ".join(f"{share}% changed" for share in sorted(SHARES)) + " |"]
-    lines.append("|---|---|" + "---|" * len(SHARES))
+    shares = sorted(rows["share"].unique())
+    lines = ["| chances | order | " + " | ".join(f"{share}% changed" for share in shares) + " |"]
+    lines.append("|---|---|" + "---|" * len(shares))
     for (chances, order), own in rows[~own_list].groupby(["chances", "order"], sort=False):
-        cells = [_spread(own.loc[own["share"] == share, "hits"]) for share in sorted(SHARES)]
+        cells = [_spread(own.loc[own["share"] == share, "hits"]) for share in shares]
         lines.append(f"| {chances} | {order} | " + " | ".join(cells) + " |")
     lines += [
         "",
