@@ -126,7 +126,7 @@ def test_every_claim_names_its_sweep_and_its_results():
     rows = re.findall(r"^\| [^|]+ \| ([^|]+) \| \[", text_of("REPRODUCIBILITY.md"), re.M)
     assert len(rows) >= 12
     for row in rows:
-        names = re.findall(r"`(ebhi\w*)`", row)
+        names = re.findall(r"`((?:ebhi|luad)\w*)`", row)
         assert names, row
         for name in names:
             assert (ROOT / "experiments" / f"{name}.toml").exists(), name
