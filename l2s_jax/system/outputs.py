@@ -271,8 +271,7 @@ def publishing(
     try:
         yield stage
         try:
-            _take_away(folder, sorted(instead_of), sources, key)
-            _move(stage, folder, sources, key, last)
+            _move(stage, folder, sources, key, last, instead_of)
         except OSError as error:
             raise unwritable(folder, error) from error
     except Unwritable as error:  # people know the folder, not the one that it stands in for
@@ -311,7 +310,14 @@ def _take_away(folder: Path, names: Sequence[str], sources: Sequence[Source], ke
             (folder / name).unlink(missing_ok=True)
 
 
-def _move(stage: Path, folder: Path, sources: Sequence[Source], key: str, last: Sequence[str]) -> None:
+def _move(
+    stage: Path,
+    folder: Path,
+    sources: Sequence[Source],
+    key: str,
+    last: Sequence[str],
+    instead_of: Sequence[str],
+) -> None:
     names = sorted(
         path.relative_to(stage).as_posix()
         for path in stage.rglob("*")
@@ -321,6 +327,7 @@ def _move(stage: Path, folder: Path, sources: Sequence[Source], key: str, last: 
     note_made(folder, {name: sha256_of_file(stage / name) for name in names}, sources, key)
     for name in last:
         (folder / name).unlink(missing_ok=True)
+    _take_away(folder, sorted({*instead_of} - {*names}), sources, key)
     for name in sorted(names, key=lambda name: name in last):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         os.replace(stage / name, folder / name)

@@ -166,6 +166,19 @@ def test_maps_of_other_options_do_not_stay_beside_new_ones(trained, data, whole)
     predict(trained, pictures, out, stride=8, **plain)
     assert not kept.exists() and (out / ("a.ome.tif" if whole else "a.png")).is_file()
     predict(trained, pictures, out, **maps)
+    if whole:
+        predict(trained, pictures, out, **plain | {"slides": dataclasses.replace(options, simplify=9.0)})
+        assert kept.is_file()  # other outlines, the same pixels
+        mask = np.zeros((40, 40), np.uint8)
+        mask[:8] = 255
+        write_png(data / "pen/a.png", mask)
+        left_out = dataclasses.replace(options, exclude=data / "pen")
+        predict(
+            trained, pictures, out, **plain | {"slides": dataclasses.replace(left_out, probabilities=True)}
+        )
+        predict(trained, pictures, out, **plain)
+        assert not kept.exists()  # what it left out is not left out any more
+        predict(trained, pictures, out, **maps)
     kept.write_bytes(b"changed by hand")
     predict(trained, pictures, out, stride=8, **plain)
     assert kept.read_bytes() == b"changed by hand"

@@ -189,6 +189,10 @@ def test_what_another_network_made_of_the_same_goes_unless_somebody_changed_it(t
     with publishing(tmp_path, (A,), key="new", instead_of=["map"]) as stage:
         (stage / "second").write_text("of the same key")
     assert (tmp_path / "map").is_file()
+    (tmp_path / "map").write_text("by hand")
+    with pytest.raises(UserError), publishing(tmp_path, (A,), key="k", instead_of=["second"]) as stage:
+        (stage / "map").write_text("refused")
+    assert (tmp_path / "second").is_file()  # nothing new came, so nothing of before goes
 
 
 def test_an_exception_leaves_nothing(tmp_path):

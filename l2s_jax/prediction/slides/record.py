@@ -43,6 +43,9 @@ class Counts(NamedTuple):
 _FURTHER_FILES = ("entropy", "grey_map", "probabilities", "disagreement")
 """Options that ask for a file and change none of the others."""
 
+_NOT_OF_PIXELS = {*_FURTHER_FILES, "simplify"}
+"""Options that decide nothing of what is predicted of a pixel."""
+
 
 def settings_of(
     slide: Slide,
@@ -54,6 +57,8 @@ def settings_of(
     marked: Mapping[str, Any] | None = None,
 ) -> Record:
     """All that decides the outputs of a slide, and a hash of it under "key".
+
+    "pixels_key" is one of what decides the maps alone: neither which of them are written, nor the outlines.
 
     Args:
       slide: the slide, whose file's size and time of change count.
@@ -86,18 +91,21 @@ def settings_of(
     } | dict(marked or {})
     for name in _FURTHER_FILES[1:]:
         settings |= {name: True} if getattr(options, name) else {}
-    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-    return settings | {"key": key}
+    of_pixels = {name: value for name, value in settings.items() if name not in _NOT_OF_PIXELS}
+    return settings | {"key": _hash(settings), "pixels_key": _hash(of_pixels)}
+
+
+def _hash(settings: Record) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def says_the_same(path: Path, settings: Record) -> bool:
-    """Whether the record at `path` is of these settings, but for which files were asked for."""
+    """Whether the record at `path` is of a slide whose pixels were predicted by these settings."""
     try:
         before = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return False
-    decides = settings.keys() - {"key", *_FURTHER_FILES}
-    return isinstance(before, dict) and all(before.get(name) == settings[name] for name in decides)
+    return isinstance(before, dict) and before.get("pixels_key") == settings["pixels_key"]
 
 
 def finished(path: Path, key: str, outputs: dict[str, Path]) -> Record | None:

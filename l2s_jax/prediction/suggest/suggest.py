@@ -146,11 +146,11 @@ def suggest(
         if predictor is not None:
             require_run_scale(contents.of_split("train"), predictor.mpp, any_scale, say)
     found = _Found(candidates, choose(candidates, contents, predictor, asked), sheets, side)
-    titles = _titles(found, contents)
+    titles, evidence = _titles(found, contents), EVIDENCE if by == DEFAULT else EVIDENCE_OTHER
     say(f"what to draw next, {WORDS[by]}:")
     for one, title in zip(found.listed, titles, strict=True):
         say(f"{one.rank:4d}  {title}: {one.why}")
-    say(EVIDENCE if by == DEFAULT else EVIDENCE_OTHER)
+    say(evidence)
     if out is not None:
         with publishing(out, sources, last=(PAGE,)) as stage:
             facts = [
@@ -160,7 +160,7 @@ def suggest(
                 ("patches with a mask", str(len(drawn_rows(contents)))),
                 ("to choose from", f"{len(candidates.each):,}"),
             ]
-            _write(stage, found, contents, titles, facts, EVIDENCE if by == DEFAULT else EVIDENCE_OTHER)
+            _write(stage, found, contents, titles, facts, evidence)
             for place, (name, sheet) in enumerate(zip(frames, sheets, strict=True)):
                 write_frames(stage / name, found.listed, sheet, place, side)
         say(f"written to {out}: open {out / PAGE}")
