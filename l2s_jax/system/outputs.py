@@ -17,7 +17,7 @@ import shutil
 import tempfile
 import time
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -241,6 +241,7 @@ def publishing(
     key: str = "",
     last: Sequence[str] = (),
     instead_of: Sequence[str] = (),
+    anew: Sequence[str] = (),
 ) -> Iterator[Path]:
     """Gives a folder to write into; moves what it holds into `folder` when the block ends well.
 
@@ -254,6 +255,8 @@ def publishing(
       instead_of: names of files that an earlier call may have made from the same sources. Those of another
         key would be taken for a part of what is written now: they are taken away, where nobody has changed
         them since.
+      anew: folders in `folder` that hold only what this call puts there: what an earlier call made in them
+        from the same sources is taken away, where nobody has changed it since.
 
     Raises:
       UserError: one of them would replace a file that it may not replace, or the folder cannot be written.
@@ -271,7 +274,7 @@ def publishing(
     try:
         yield stage
         try:
-            _move(stage, folder, sources, key, last, instead_of)
+            _move(stage, folder, sources, key, last, instead_of, anew)
         except OSError as error:
             raise unwritable(folder, error) from error
     except Unwritable as error:  # people know the folder, not the one that it stands in for
@@ -302,11 +305,20 @@ def remove_dead_stages(folder: Path) -> None:
             shutil.rmtree(stage)
 
 
-def _take_away(folder: Path, names: Sequence[str], sources: Sequence[Source], key: str) -> None:
-    """Removes what was made from the same sources with another key, and is as it was made."""
-    record = read_record(folder) if names else {}
-    for name in names:
-        if name in record and record[name][-1].key != key and refusal(folder, name, sources, record) is None:
+def _take_away(
+    folder: Path,
+    made: Collection[str],
+    sources: Sequence[Source],
+    key: str,
+    instead_of: Sequence[str],
+    anew: Sequence[str],
+) -> None:
+    """Removes what was made from the same sources, is as it was made, and would be taken for new."""
+    record = read_record(folder) if instead_of or anew else {}
+    old = {name for name in instead_of if name in record and record[name][-1].key != key}
+    old |= {name for name in record if name.startswith(tuple(f"{each}/" for each in anew))}
+    for name in sorted(old.difference(made)):
+        if refusal(folder, name, sources, record) is None:
             (folder / name).unlink(missing_ok=True)
 
 
@@ -317,6 +329,7 @@ def _move(
     key: str,
     last: Sequence[str],
     instead_of: Sequence[str],
+    anew: Sequence[str],
 ) -> None:
     names = sorted(
         path.relative_to(stage).as_posix()
@@ -327,7 +340,7 @@ def _move(
     note_made(folder, {name: sha256_of_file(stage / name) for name in names}, sources, key)
     for name in last:
         (folder / name).unlink(missing_ok=True)
-    _take_away(folder, sorted({*instead_of} - {*names}), sources, key)
+    _take_away(folder, names, sources, key, instead_of, anew)
     for name in sorted(names, key=lambda name: name in last):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         os.replace(stage / name, folder / name)

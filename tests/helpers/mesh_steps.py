@@ -25,10 +25,16 @@ def fresh(n):
 
 
 def close(ours, theirs, share):
-    """Differences in terms of the largest value of each array."""
+    """Differences in terms of the largest value of each array.
+
+    Rounding leaves some 6e-6. An activation within rounding of zero, or of the maximum beside it, sends its
+    gradient another way: a few values of an array may differ by ten times `share` (1.3e-3 was seen in 3 of
+    64). A part of the batch that is left out would move all of them by far more.
+    """
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         a, b = np.asarray(a), np.asarray(b)
-        np.testing.assert_allclose(a, b, atol=share * max(np.abs(b).max(), 1e-6))
+        apart = np.abs(a - b) / max(np.abs(b).max(), 1e-6)
+        assert apart.max() < 10 * share and np.quantile(apart, 0.9) < share / 10, (apart.max(), a.shape)
 
 
 def bag_task(seed):

@@ -236,7 +236,8 @@ def test_a_split_is_judged_by_the_mean_and_by_each_run(runs, phantom, tmp_path):
     alone = []
     for one in own:
         matrices = [
-            confusion_matrix(*pair, 4) for pair in zip(masks, map(enlarge, one.argmax(-1)), strict=True)
+            confusion_matrix(mask, enlarge(cells, 8), 4)
+            for mask, cells in zip(masks, one.argmax(-1), strict=True)
         ]
         alone.append(summary(np.sum(matrices, 0))["macro_f1"])
     assert [one["macro_f1"] for one in found["runs_alone"]["runs"]] == pytest.approx(alone)

@@ -195,6 +195,22 @@ def test_what_another_network_made_of_the_same_goes_unless_somebody_changed_it(t
     assert (tmp_path / "second").is_file()  # nothing new came, so nothing of before goes
 
 
+def test_a_folder_that_is_made_anew_keeps_nothing_of_a_longer_list(tmp_path):
+    def listed(names, sources=(A,)):
+        with publishing(tmp_path, sources, anew=["pictures"]) as stage:
+            (stage / "pictures").mkdir()
+            for name in names:
+                (stage / "pictures" / name).write_text(name)
+
+    listed(["1", "2", "3", "4"])
+    (tmp_path / "pictures/3").write_text("by hand")
+    (tmp_path / "pictures/mine").write_text("of the user's")
+    publish(tmp_path, "text", (A,))
+    listed(["1"])
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"1", "3", "mine"}
+    assert (tmp_path / "x.txt").is_file()
+
+
 def test_an_exception_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="broken"), publishing(tmp_path / "out", (A,)) as stage:
         (stage / "x.txt").write_text("half")

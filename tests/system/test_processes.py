@@ -1,5 +1,7 @@
 """Which GPUs a process of a cluster job takes, by the variables that Slurm and Open MPI set."""
 
+from types import SimpleNamespace
+
 import jax
 import pytest
 
@@ -63,3 +65,19 @@ def test_a_run_is_started_with_it(monkeypatch):
     processes.start_processes("auto")
     processes.start_processes("10.0.0.1:1", 2, 1)
     assert given == [(None, None, None, ALL), ("10.0.0.1:1", 2, 1, ALL)]
+
+
+def test_the_first_process_answers_until_the_others_have_left(monkeypatch):
+    """Its service is taken down by JAX's own leave-taking, after a pause; the others have none."""
+    order = []
+    service = SimpleNamespace(shutdown=lambda: order.append("down"))
+    state = SimpleNamespace(service=service)
+    monkeypatch.setattr(processes.distributed, "global_state", state)
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *words: None)
+    monkeypatch.setattr(processes.time, "sleep", order.append)
+    processes.start_processes("10.0.0.1:1", 2, 0)
+    state.service.shutdown()
+    assert order == [processes.LEAVE_SECONDS, "down"]
+    state.service = None
+    processes.start_processes("10.0.0.1:1", 2, 1)
+    assert state.service is None

@@ -92,7 +92,7 @@ def review(
         say=say,
     )
     found: list[Judgement] = []
-    with publishing(out, sources, last=(PAGE,)) as stage:
+    with publishing(out, sources, last=(PAGE,), anew=(PICTURES,)) as stage:
         (stage / PICTURES).mkdir()
         looked = track(opinions(members, rows, contents), "reviewing", len(rows), "patches")
         for picture, opinion in looked:

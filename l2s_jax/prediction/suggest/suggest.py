@@ -152,7 +152,7 @@ def suggest(
         say(f"{one.rank:4d}  {title}: {one.why}")
     say(evidence)
     if out is not None:
-        with publishing(out, sources, last=(PAGE,)) as stage:
+        with publishing(out, sources, last=(PAGE,), anew=(PICTURES,)) as stage:
             facts = [
                 ("data", str(contents.folder)),
                 ("runs", ", ".join(map(str, folders)) or "none"),
