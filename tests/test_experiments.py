@@ -150,3 +150,20 @@ def test_what_to_draw_next_is_measured_and_goes_on(tmp_path):
     script["go"](script["run_draw"], tmp_path / "data", tmp_path / "out", "1")
     again = (tmp_path / "out" / "rows.jsonl").read_text()
     assert again.startswith("".join(lines[:2])) and again.endswith(lines[2])
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 1.0])
+def test_scribbles_are_a_share_of_each_class_and_nothing_else(share):
+    draw = runpy.run_path(str(FILES[0].parent / "scribbles.py"))["scribbles"]
+    rows, columns = np.indices((40, 48))
+    mask = np.where(rows < 20, np.where(columns < 30, 0, 3), 1).astype(np.uint8)
+    mask[5, 5], mask[30:, 40:] = 2, 255
+    drawn = draw(mask, share, np.random.default_rng(0))
+    known = drawn != 255
+    assert (drawn[known] == mask[known]).all() and (mask[known] != 255).all()
+    for code in range(4):
+        assert (drawn == code).sum() == max(1, round(share * (mask == code).sum()))
+    np.testing.assert_array_equal(drawn, draw(mask, share, np.random.default_rng(0)))
+    if share == 0.1:  # strokes: most of what is drawn has a neighbour that is
+        beside = np.pad(known, 1)[:-2, 1:-1] | np.pad(known, 1)[1:-1, :-2]
+        assert beside[known].mean() > 0.6
