@@ -7,6 +7,7 @@ import numpy as np
 
 from l2s_jax.data.manifest import Classes, PatchRow
 from l2s_jax.data.marks import ITEM, Kind
+from l2s_jax.data.origins import slide_of
 from l2s_jax.prediction.review.suspicion import LabelDoubt, MaskDoubt
 from l2s_jax.system.csv_text import table_text
 
@@ -49,9 +50,3 @@ def _record(one: Judgement, classes: Classes) -> dict[str, Any]:
     for code, name in enumerate(names):
         record[f"contradicted {name}"] = None if mask is None else mask.contradicted[code]
     return record
-
-
-def slide_of(row: PatchRow) -> str:
-    """The slide that a patch was cut from, where `prepare` has written that down; else ""."""
-    slide, found, _ = row.source.rpartition(" at row ")
-    return slide if found else ""

@@ -16,8 +16,9 @@ from l2s_jax.data.fingerprint import relative_name
 from l2s_jax.data.folds import root_of
 from l2s_jax.data.manifest import Manifest, PatchRow
 from l2s_jax.data.marks import COLUMNS, KINDS
+from l2s_jax.data.origins import slide_of
 from l2s_jax.figures import html
-from l2s_jax.prediction.review.judgement import Judgement, slide_of
+from l2s_jax.prediction.review.judgement import Judgement
 from l2s_jax.prediction.review.suspicion import MaskDoubt
 from l2s_jax.system.csv_text import rows_text
 from l2s_jax.types import SPLITS
