@@ -9,7 +9,7 @@ The verbs, importable from here without importing what they need until they are 
   evaluate                        a run's figures on one split of a manifest
   calibrate                       a run's probabilities are made to mean what they say
   predict                         pictures become class maps
-  review, prepare_reviewed        labels and masks that may be wrong; a manifest without them
+  review, prepare_reviewed        labels and masks that may be wrong, slides in doubt; a manifest without
   suggest                         which patch to draw next
 
 and, for experiments of many runs: sweep, compare, report, aggregate, plan_masks.

@@ -6,20 +6,28 @@ from typing import Literal
 
 from l2s_jax.cli.checks import check_and_print
 from l2s_jax.cli.options import Command, JaxCommand, Manifest, Out, TilingOptions
+from l2s_jax.cli.windows import WindowOptions, slide_arguments
 from l2s_jax.types import SPLITS, Split
 
 
 @dataclass(frozen=True, kw_only=True)
-class Review(JaxCommand, TilingOptions):
+class Review(JaxCommand, WindowOptions, TilingOptions):
     """Sort labels and masks by how unlikely they are to networks that never saw their patient."""
 
     manifest: Manifest
     """Folder with patches.csv and classes.toml. It stays as it is."""
     runs: tuple[Path, ...]
     """Run folders of the same classes. Each patch is judged by those that have not learned from its patient
-    or slide; train one on each fold of `prepare folds`."""
+    or slide; train one on each fold of `prepare folds`. --slides needs two or more."""
     out: Path
-    """Folder for review.csv, review.html and its pictures. No file of other origin is replaced."""
+    """Folder for review.csv, review.html with its pictures and, of slides, NAME_disagreement.geojson. No file
+    of other origin is replaced."""
+    slides: tuple[Path, ...] = ()
+    """Slides without labels, whose windows are listed by how far the runs disagree. Each is looked at by
+    those that have not learned from its patient or slide, two at least; windows meet no patch of MANIFEST
+    that has a label or a mask."""
+    windows: int | None = None
+    """How many windows are listed, of all slides together; 10, or all where there are fewer."""
     split: tuple[Split, ...] = SPLITS
     """Which rows of the manifest are looked at."""
     unlikely: float = 0.1
@@ -40,8 +48,11 @@ class Review(JaxCommand, TilingOptions):
             self.out,
             splits=self.split,
             unlikely=self.unlikely,
+            slides=self.slides,
+            windows=self.windows,
             any_scale=self.any_scale,
             allow_outside=self.allow_outside,
+            **slide_arguments(self.values(WindowOptions)),
             **self.values(TilingOptions),
         )
         return 0

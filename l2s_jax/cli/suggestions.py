@@ -5,33 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from l2s_jax.cli.options import JaxCommand, Manifest, TilingOptions
-from l2s_jax.prediction.slides.options import SlideOptions
-
-
-@dataclass(frozen=True, kw_only=True)
-class WindowOptions:
-    """Windows of slides, in place of patches."""
-
-    slides: tuple[Path, ...] = ()
-    """Slides whose windows are listed, as frames for QuPath. None of the splits val and test."""
-    window: int | None = None
-    """Side of a window in pixels of the working scale; the runs' patch size by default."""
-    mpp: float | None = None
-    """Micrometres a pixel at which slides are looked at; those of the training patches by default."""
-    slide_mpp: float | None = None
-    """Level-0 micrometres a pixel of slides that do not say."""
-    mpp_table: Path | None = None
-    """CSV with the columns slide,mpp, for the same."""
-    within: str = "tissue"
-    """`tissue`; or FOLDER, what its files NAME.geojson, or masks NAME.png, say is to be kept."""
-    within_only: tuple[str, ...] = ()
-    """Classes (GeoJSON, XML) or values (masks) in that folder's files that are to be kept."""
-    exclude: Path | None = None
-    """Folder with NAME.geojson or a mask NAME.png of what is to be left out (artefacts, pen)."""
-    exclude_only: tuple[str, ...] = ()
-    """Classes or values in that folder's files that are to be left out."""
-    areas_from: Literal["bounds", "whole"] | None = None
-    """GeoJSON in both folders counts from the corner of a slide's non-empty area, or the whole's."""
+from l2s_jax.cli.windows import WindowOptions, slide_arguments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +25,8 @@ class Suggest(JaxCommand, WindowOptions, TilingOptions):
     information of the runs about what the label allows. `change`: pixels where runs contradict the
     pseudo-label that they would draw together. `coverage`: looks unlike what is drawn. `random`: by chance
     alone. Why the first is the default: docs/suggest.md."""
+    slides: tuple[Path, ...] = ()
+    """Slides whose windows are listed, as frames for QuPath, in place of patches. None of val and test."""
     number: int | None = None
     """How many; 10, or all where there are fewer."""
     spread: bool = True
@@ -68,13 +44,5 @@ class Suggest(JaxCommand, WindowOptions, TilingOptions):
         self.set_up()
         from l2s_jax.prediction.suggest.suggest import suggest
 
-        read = self.values(WindowOptions)
-        slides, window = read.pop("slides"), read.pop("window")
-        suggest(
-            **self.own(),
-            slides=slides,
-            window=window,
-            options=SlideOptions(**read),
-            **self.values(TilingOptions),
-        )
+        suggest(**self.own(), **slide_arguments(self.values(WindowOptions)), **self.values(TilingOptions))
         return 0

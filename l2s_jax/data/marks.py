@@ -7,6 +7,8 @@
   mark         right, wrong or unsure
 
 A mark holds as long as what was looked at is the same; of what has changed since, it says nothing any more.
+Rows of the kind `window`, as `review.csv` has them of slides, are of nothing in a manifest: they are passed
+over, and that is said.
 """
 
 from collections import Counter
@@ -27,6 +29,8 @@ Kind = Literal["label", "mask"]
 Verdict = Literal["right", "wrong", "unsure"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+WINDOW: Literal["window"] = "window"
+"""The kind of a row of `review.csv` that is of a slide: it is of nothing in the manifest."""
 ITEM = ("image", "mask", "kind", "label", "content")
 """The columns that say what was looked at."""
 COLUMNS = (*ITEM, "mark")
@@ -46,6 +50,7 @@ class Marks(NamedTuple):
     path: Path
     holding: tuple[Mark, ...]
     passed: tuple[str, ...]  # marks that do not hold, in words
+    windows: tuple[int, ...] = ()  # lines that are of windows of slides
 
 
 def item_of(row: PatchRow, kind: Kind, contents: Manifest) -> tuple[str, ...]:
@@ -75,9 +80,13 @@ def read_marks(path: str | Path, contents: Manifest) -> Marks:
     header, records, lines = read_text_rows(decoded(content, path), path, COLUMNS)
     columns = [header.index(name) for name in COLUMNS]
     said: dict[tuple[str, ...], tuple[int, Verdict]] = {}
+    windows: list[int] = []
     for fields, line in zip(records, lines, strict=True):
         *item, verdict = (fields[column] for column in columns)
         kind = item[ITEM.index("kind")]
+        if kind == WINDOW and verdict in VERDICTS:
+            windows.append(line)
+            continue
         if kind not in KINDS or verdict not in VERDICTS:
             raise UserError(
                 f"{path} line {line}: kind {shown(kind)}, mark {shown(verdict)}; expected "
@@ -89,7 +98,7 @@ def read_marks(path: str | Path, contents: Manifest) -> Marks:
                 f"{path} lines {first} and {line} say {before} and {verdict} of the same {kind} "
                 f"({item[0]}). Keep one of them"
             )
-    return _held_against(path, said, contents)
+    return _held_against(path, said, contents)._replace(windows=tuple(windows))
 
 
 def _held_against(path: Path, said: dict[tuple[str, ...], tuple[int, Verdict]], contents: Manifest) -> Marks:
@@ -139,7 +148,17 @@ def marks_text(marks: Marks, contents: Manifest) -> str:
     if marks.passed:
         lines.append(f"{len(marks.passed)} marks no longer hold:")
         lines += [f"  {text}" for text in marks.passed]
-    return "\n".join(lines)
+    return "\n".join([*lines, *windows_lines(marks)])
+
+
+def windows_lines(marks: Marks) -> list[str]:
+    """That rows of windows of slides were passed over, as lines for people; none where there are none."""
+    if not marks.windows:
+        return []
+    return [
+        f"{marks.path}: {len(marks.windows)} rows are of windows of slides (line "
+        f"{listed(map(str, marks.windows), 3)}) and were passed over: a window has neither label nor mask"
+    ]
 
 
 def _by_line(marks: Iterable[Mark]) -> Sequence[Mark]:

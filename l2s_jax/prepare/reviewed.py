@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from l2s_jax.data.manifest import Manifest, PatchRow, read_manifest
-from l2s_jax.data.marks import Marks, Verdict, read_marks
+from l2s_jax.data.marks import Marks, Verdict, read_marks, windows_lines
 from l2s_jax.prepare.linking import write_linked
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import sha256_of_file
@@ -46,8 +46,9 @@ def prepare_reviewed(
     marks = read_marks(review, found)
     rows = without_marked(found.patches, marks, leave_out)
     if rows == found.patches:
+        more = "".join(f". {line}" for line in windows_lines(marks))
         raise UserError(
-            f"{review} marks nothing in {manifest} as {' or '.join(leave_out)}: nothing to leave out"
+            f"{review} marks nothing in {manifest} as {' or '.join(leave_out)}: nothing to leave out{more}"
         )
     if not rows:
         raise UserError(f"{review} marks all of {manifest}: nothing would be left")
@@ -88,4 +89,4 @@ def _said(before: Sequence[PatchRow], after: Sequence[PatchRow], marks: Marks) -
     ]
     if marks.passed:
         lines.append(f"{len(marks.passed)} marks no longer hold and were passed over")
-    return lines
+    return [*lines, *windows_lines(marks)]

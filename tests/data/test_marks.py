@@ -127,3 +127,24 @@ def test_check_reports_marks_and_changes_nothing(both, data, tmp_path, capsys):
     assert (data / "patches.csv").read_bytes() == before
     empty = write_marks(tmp_path / "empty.csv", contents, [])
     assert l2s("check", data, "--review", empty) == 0 and "0 marks" in capsys.readouterr().out
+
+
+def test_rows_of_windows_are_passed_over_and_that_is_said(both, data, tmp_path, capsys):
+    """As they are copied from review.csv: nothing tells one from another."""
+    one, _, contents = both
+    window = ("", "", "window", "", "")
+    path = tmp_path / "marks.csv"
+    rows = [(*window, "wrong"), (*item_of(one, "label", contents), "right"), (*window, "right")]
+    path.write_text(rows_text([COLUMNS, *rows]), encoding="utf-8")
+    marks = read_marks(path, contents)
+    assert marks.windows == (2, 4) and len(marks.holding) == 1 and not marks.passed
+    assert l2s("check", data, "--review", path) == 0
+    said = capsys.readouterr().out
+    assert "2 rows are of windows of slides (line 2, 4) and were passed over" in said
+    assert "1 marks of" in said and "1 right" in said
+    path.write_text(rows_text([COLUMNS, rows[0]]), encoding="utf-8")
+    assert not read_marks(path, contents).holding
+    assert l2s("prepare", "reviewed", data, tmp_path / "out", "--review", path) == 2
+    said = capsys.readouterr().err
+    assert "nothing to leave out" in said and "a window has neither label nor mask" in said
+    assert not (tmp_path / "out").exists()

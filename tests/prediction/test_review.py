@@ -5,40 +5,26 @@ import dataclasses
 import io
 import shutil
 
-import jax
 import numpy as np
 import pytest
 
 from helpers.commands import l2s
+from helpers.reviews import other_manifest, run_that_learned_from
 from helpers.runs import quiet
 from l2s_jax import read_manifest
-from l2s_jax.data.manifest import write_classes, write_patches
+from l2s_jax.data.origins import slide_of
 from l2s_jax.data.pictures import read_image, read_mask
 from l2s_jax.models.forward import make_forward
 from l2s_jax.prediction.review import review as verb
-from l2s_jax.prediction.review.judgement import slide_of
 from l2s_jax.prediction.review.members import load_members, opinions
 from l2s_jax.prediction.review.review import review
 from l2s_jax.prediction.review.suspicion import class_chances, label_doubt, mask_doubt, probabilities_of
-from l2s_jax.runs import checkpoints
-from l2s_jax.runs.folder import BEST, SUBSET, training_groups
+from l2s_jax.runs.folder import training_groups
 from l2s_jax.runs.network import load_network
-from l2s_jax.runs.records import keep_text
 from l2s_jax.system.errors import UserError
 from l2s_jax.types import IGNORE_LABEL, IGNORE_PIXEL
 
 PARTS = 3
-
-
-def run_that_learned_from(groups, trained, folder, change):
-    """The trained run with other weights, whose record says that it has learned from these groups."""
-    shutil.copytree(trained, folder, ignore=shutil.ignore_patterns("last"))
-    variables = jax.tree.map(lambda leaf: leaf * (1 + change), load_network(trained)[0].variables)
-    checkpoints.save(folder / BEST, 1000, {"variables": variables}, {})
-    header = "index,image,group,mask_used,label_used\n"
-    lines = [f"{n},{group}.png,{group},1,1\n" for n, group in enumerate(groups)]
-    keep_text(folder, SUBSET, header + "".join(lines))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +43,6 @@ def reviewed(phantom, runs, tmp_path_factory):
     """What was found, the folder, and what was said."""
     out, said = tmp_path_factory.mktemp("reviewed") / "out", []
     return review(phantom, runs, out, batch_size=8, say=said.append), out, said
-
-
-def other_manifest(phantom, folder, change):
-    """The phantom's rows, changed; None leaves a row out."""
-    manifest = read_manifest(phantom)
-    rows = [row for row in map(change, manifest.patches) if row is not None]
-    write_classes(folder, manifest.classes)
-    write_patches(folder, manifest.classes, rows)
-    return folder
 
 
 def test_chances_by_hand():

@@ -1,6 +1,5 @@
 """The page of a review: what it holds, and what a browser makes of it."""
 
-import json
 import re
 import shutil
 import time
@@ -11,7 +10,7 @@ import pytest
 from PIL import Image
 
 from helpers.browser import CHROMIUM, chromium_page
-from helpers.reviews import FACTS, judged, write_page
+from helpers.reviews import FACTS, contested, judged, page_data_of, write_page
 from l2s_jax import read_manifest
 from l2s_jax.data.marks import COLUMNS, ITEM, read_marks
 from l2s_jax.prediction.review.judgement import Judgement
@@ -39,14 +38,10 @@ def made(contents, tmp_path_factory):
     return write_page(tmp_path_factory.mktemp("page") / "out", contents, found, predicted), found
 
 
-def data_of(text):
-    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text)[1])
-
-
 def test_the_page_holds_every_row_and_asks_for_nothing_elsewhere(made, contents):
     path, found = made
     text = path.read_text(encoding="utf-8")
-    data = data_of(text)
+    data = page_data_of(text)
     assert len(data["rows"]) == len(found) > 60 and data["header"] == ",".join(COLUMNS)
     for row, one in zip(data["rows"], found, strict=True):
         assert row[0] == f"{PICTURES}/{picture_name(one.row)}" and (path.parent / row[0]).is_file()
@@ -69,7 +64,7 @@ def test_names_are_text_and_nothing_else(contents):
     one = one._replace(item=(EVIL, *one.item[1:]))
     text = review_page([one], evil, [("data", EVIL)])
     assert not re.search("<img src=x", text) and text.count("</script>") == 2
-    data = data_of(text)
+    data = page_data_of(text)
     assert data["groups"] == data["slides"] == [EVIL] and data["classes"][0][0] == EVIL
     assert data["rows"][0][1] == EVIL
 
@@ -181,6 +176,42 @@ def test_filters_and_scrolling_show_what_is_asked_for(made, contents, tmp_path):
         # Nothing sticks out of a narrow window.
         page.resize(360, 700)
         assert page.run("document.documentElement.scrollWidth") <= 360
+        assert not page.logged
+
+
+@browser
+def test_windows_are_shown_behind_and_take_no_mark(contents, tmp_path):
+    found, predicted = judged(contents)
+    windows = contested()
+    path = write_page(tmp_path / "out", contents, found[:2], predicted, windows)
+    with chromium_page(tmp_path / "browser") as page:
+        page.resize(1200, 900)
+        page.open(path.as_uri())
+        page.wait_for("Array.from(document.images).filter(one => one.naturalWidth > 50).length > 3")
+        assert (
+            page.run(f"{CARDS}.length") == 8
+            and page.run(f"{CARDS}[2].querySelectorAll('button').length") == 0
+        )
+        assert "Window" in page.run(f"{CARDS}[2].textContent")
+        assert "disagreement 1.000 nats" in page.run(f"{CARDS}[2].textContent")
+        page.run(f"{CARDS}[2].focus()")
+        for key in ("w", "r", "u", "Backspace"):
+            page.press(key)
+            assert page.run(FOCUSED) == 2
+        assert "marked 0 right, 0 wrong, 0 unsure" in page.run("document.querySelector('#count').value")
+        page.press("j")
+        assert page.run(FOCUSED) == 3
+        for name, value, number in (
+            ("kind", "2", 6),
+            ("slide", "1", 3),
+            ("slide", "", 6),
+            ("marked", "-1", 0),
+        ):
+            page.run(
+                f"(() => {{ const one = document.querySelector('#{name}'); one.value = {value!r};"
+                "one.dispatchEvent(new Event('change')); })()"
+            )
+            assert int(page.run("document.querySelector('#count').value").split()[0]) == number, name
         assert not page.logged
 
 

@@ -12,9 +12,9 @@ import pytest
 from helpers.commands import l2s
 from helpers.ensembles import sibling
 from helpers.own_slides import BACH_MPP, BLOCK, SIDE, write_own_slide
+from helpers.reviews import other_manifest
 from helpers.runs import quiet
 from l2s_jax import read_manifest, suggest
-from l2s_jax.data.manifest import write_classes, write_patches
 from l2s_jax.data.pictures import read_image
 from l2s_jax.models.encoder import Encoder
 from l2s_jax.models.forward import make_forward, make_looks
@@ -41,15 +41,6 @@ def suggested(phantom, runs, tmp_path_factory):
     out, said = tmp_path_factory.mktemp("suggested") / "out", []
     found = suggest(phantom, runs, out, by="disagreement", number=6, batch_size=8, say=said.append)
     return found, out, said
-
-
-def other_manifest(phantom, folder, change):
-    """The phantom's rows, changed; None leaves a row out."""
-    manifest = read_manifest(phantom)
-    rows = [row for row in map(change, manifest.patches) if row is not None]
-    write_classes(folder, manifest.classes)
-    write_patches(folder, manifest.classes, rows)
-    return folder
 
 
 def without_mask(phantom):

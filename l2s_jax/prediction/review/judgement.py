@@ -1,4 +1,4 @@
-"""What was found of one label or mask, and the table of all."""
+"""What was found of one label or mask, and the table of all, windows of slides included."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,7 +7,9 @@ import numpy as np
 
 from l2s_jax.data.manifest import Classes, PatchRow
 from l2s_jax.data.marks import ITEM, Kind
+from l2s_jax.data.origins import slide_of
 from l2s_jax.prediction.review.suspicion import LabelDoubt, MaskDoubt
+from l2s_jax.prediction.review.windows import WindowDoubt
 from l2s_jax.system.csv_text import table_text
 
 
@@ -22,11 +24,12 @@ class Judgement(NamedTuple):
     classifier: np.ndarray | None = None  # f64[C], of a label, where a network's classifier knows labels
 
 
-def review_table(found: Sequence[Judgement], classes: Classes) -> str:
-    """review.csv: a row a label or mask, in the order given."""
+def review_table(found: Sequence[Judgement], windows: Sequence[WindowDoubt], classes: Classes) -> str:
+    """review.csv: a row a label or mask, then a row a window, each in the order given."""
     import pandas as pd  # here, since nothing else of a review needs a table
 
-    return table_text(pd.DataFrame([_record(one, classes) for one in found]))
+    records = [_record(one, classes) for one in found]
+    return table_text(pd.DataFrame(records + [_window_record(one, classes) for one in windows]))
 
 
 def _record(one: Judgement, classes: Classes) -> dict[str, Any]:
@@ -51,7 +54,18 @@ def _record(one: Judgement, classes: Classes) -> dict[str, Any]:
     return record
 
 
-def slide_of(row: PatchRow) -> str:
-    """The slide that a patch was cut from, where `prepare` has written that down; else ""."""
-    slide, found, _ = row.source.rpartition(" at row ")
-    return slide if found else ""
+def _window_record(one: WindowDoubt, classes: Classes) -> dict[str, Any]:
+    """Columns that say what a mark is of stay empty: of a window nothing is right or wrong."""
+    places = zip(("x", "y", "width", "height"), one.rectangle, strict=True)
+    return {
+        **dict.fromkeys(ITEM, ""),
+        "kind": one.kind,
+        "group": one.group,
+        "slide": one.slide,
+        "split": one.split,
+        "likeliest": classes.names[one.likeliest],
+        "likeliest_probability": one.likeliest_probability,
+        "members": one.members,
+        "disagreement": one.disagreement,
+        **{name: str(round(value, 3)) for name, value in places},
+    }

@@ -1,7 +1,7 @@
 """The runs whose opinion is asked, each on the patients and slides only that it has not learned from."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,6 +51,7 @@ def load_members(
     runs: Sequence[Path],
     contents: Manifest,
     rows: Sequence[PatchRow],
+    slide_groups: Collection[str] = (),
     *,
     stride: int | None,
     weighting: Weighting,
@@ -64,6 +65,7 @@ def load_members(
       runs: run folders.
       contents: the manifest.
       rows: those of its rows that are looked at.
+      slide_groups: patients of slides that are looked at too, of which some networks may have learned.
       stride: pixels between tiles of pictures larger than a patch; half a patch by default.
       weighting: how the pixels of overlapping tiles count.
       batch_size: patches a batch.
@@ -77,7 +79,8 @@ def load_members(
     if not runs:
         raise UserError("no run named: l2s review MANIFEST --runs RUN... --out FOLDER, a run of each fold")
     members: list[Member] = []
-    groups = {row.group for row in rows}
+    of_rows = {row.group for row in rows}
+    groups = of_rows.union(slide_groups)
     for run in runs:
         predictor = load_predictor(run, stride, weighting, batch_size)
         same = [one.run for one in members if one.predictor.network_sha256 == predictor.network_sha256]
@@ -93,7 +96,7 @@ def load_members(
         warn_of_near(near_pairs(learned, groups - learned), run, say)
         treat = stains_of_manifest(predictor, contents.folder).treat
         members.append(Member(run, predictor, frozenset(learned), treat, _knows_labels(run)))
-    _require_out_of_fold(members, groups, contents.folder)
+    _require_out_of_fold(members, of_rows, contents.folder)
     for one in members:
         others = len(groups - one.learned)
         idle = "" if others else ": it takes no part"

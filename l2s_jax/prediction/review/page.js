@@ -1,7 +1,8 @@
 // The gallery of `l2s review`. A row of data.rows is, in this order: the strip's address; the picture's name; the
-// fields that begin its line in the file of marks, as CSV; and numbers: kind, group, slide (-1: none), split,
-// suspicion, networks asked, likeliest class (-1: none) and its probability; last, pairs of a class and a number:
-// the label and its probability, or the classes of the mask and the share of each that is contradicted.
+// fields that begin its line in the file of marks, as CSV (null: it takes no mark); and numbers: kind, group,
+// slide (-1: none), split (-1: none), suspicion, networks asked, likeliest class (-1: none) and its probability;
+// last, pairs of a class and a number: the label and its probability, or the classes of the mask and the share of
+// each that is contradicted. Of a window of a slide the suspicion is the disagreement in nats, and there are no pairs.
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -71,7 +72,7 @@
     ["group", "group", indices(data.groups), (row, k) => row.group === k],
     ["split", "split", indices(data.splits), (row, k) => row.split === k],
     ["marked", "marked", [["-1", "not yet"], ...indices(VERDICTS)],
-      (row, k) => (marks.get(row.item) ?? null) === (VERDICTS[k] ?? null)],
+      (row, k) => row.item !== null && (marks.get(row.item) ?? null) === (VERDICTS[k] ?? null)],
   ];
   const selects = [];
   for (const [id, title, choices, keep] of FILTERS) {
@@ -112,16 +113,21 @@
 
   function card(row) {
     const masked = data.kinds[row.kind] === "mask";
+    const window = data.kinds[row.kind] === "window";
     const made = element("li", { className: "card", tabIndex: -1 });
     made.row = row;
-    const alt = `Picture, ${masked ? "mask" : "mask if there is one"} and prediction of ${row.name}`;
+    const titles = window ? ["picture", "prediction", "disagreement"] : ["picture", "mask", "prediction"];
+    const seen = window ? "prediction and disagreement" : `${masked ? "mask" : "mask if there is one"} and prediction`;
+    const alt = `Picture, ${seen} of ${row.name}`;
     const image = element("img", { loading: "lazy", decoding: "async", alt, width: 584, height: 192 });
     image.src = row.picture;
     image.addEventListener("load", () => { image.height = image.naturalHeight * 584 / image.naturalWidth; });
     const panels = aria(element("div", { className: "panels" }), { hidden: true });
-    panels.append(...["picture", "mask", "prediction"].map(text => element("span", { textContent: text })));
+    panels.append(...titles.map(text => element("span", { textContent: text })));
     const what = element("p");
-    if (masked) {
+    if (window) {
+      what.append(element("b", { textContent: "Window" }), " likeliest ", named(row.likeliest, percent(row.chance)));
+    } else if (masked) {
       what.append(element("b", { textContent: "Mask" }), " contradicted: ");
       row.given.forEach(([code, share], k) => what.append(k ? ", " : "", named(code, percent(share))));
       if (row.likeliest >= 0) what.append("; there likeliest ", named(row.likeliest, percent(row.chance)));
@@ -140,10 +146,12 @@
       button.append(aria(element("kbd", { textContent: key.toUpperCase() }), { hidden: true }));
       verdicts.append(button);
     }
+    const much = window ? `disagreement ${row.suspicion.toFixed(3)} nats` : `suspicion ${row.suspicion.toFixed(2)}`;
     made.append(
       image, panels, what,
-      element("p", { textContent: `suspicion ${row.suspicion.toFixed(2)}` }),
-      element("p", { className: "where", textContent: where.filter(Boolean).join(" · ") }), verdicts);
+      element("p", { textContent: much }),
+      element("p", { className: "where", textContent: where.filter(Boolean).join(" · ") }));
+    if (row.item !== null) made.append(verdicts);
     dress(made);
     return made;
   }
@@ -155,6 +163,7 @@
   }
 
   function mark(made, verdict) {
+    if (made.row.item === null) return;
     if (verdict) marks.set(made.row.item, verdict);
     else marks.delete(made.row.item);
     keepMarks();
@@ -197,6 +206,7 @@
       return;
     }
     if (Object.hasOwn(KEYS, key)) {
+      if (made.row.item === null) return;
       mark(made, KEYS[key]);
       go(after(made));
     } else if (key === "j" || key === "ArrowDown" || key === "ArrowRight") go(after(made));

@@ -15,10 +15,13 @@ from typing import Any
 from l2s_jax.data.fingerprint import relative_name
 from l2s_jax.data.folds import root_of
 from l2s_jax.data.manifest import Manifest, PatchRow
-from l2s_jax.data.marks import COLUMNS, KINDS
+from l2s_jax.data.marks import COLUMNS, KINDS, WINDOW
+from l2s_jax.data.origins import slide_of
 from l2s_jax.figures import html
-from l2s_jax.prediction.review.judgement import Judgement, slide_of
+from l2s_jax.prediction.review.judgement import Judgement
 from l2s_jax.prediction.review.suspicion import MaskDoubt
+from l2s_jax.prediction.review.window_files import window_picture_name
+from l2s_jax.prediction.review.windows import WindowDoubt
 from l2s_jax.system.csv_text import rows_text
 from l2s_jax.types import SPLITS
 
@@ -39,6 +42,12 @@ HOW = (
     "wrong, U unsure, and goes on; Backspace takes a mark away. Marks stay in this browser until you save "
     "them as a file: l2s check DATA --review FILE reports on it, l2s prepare reviewed DATA OUT --review FILE "
     "leaves out what is wrong."
+)
+OF_WINDOWS = (
+    "Behind labels and masks stand windows of slides, those first about which networks disagree most: mutual "
+    "information of class and network, mean over the window's tissue, in nats. Side by side are the picture, "
+    "the prediction and the disagreement, pink where it is great. Nobody has said what is in a window, so "
+    "nothing in it is right or wrong and it takes no mark."
 )
 
 BODY = """
@@ -93,30 +102,41 @@ def picture_name(row: PatchRow) -> str:
     return f"{row.line:06d}.jpg"
 
 
-def review_page(found: Sequence[Judgement], contents: Manifest, facts: Sequence[tuple[str, str]]) -> str:
+def review_page(
+    found: Sequence[Judgement],
+    contents: Manifest,
+    facts: Sequence[tuple[str, str]],
+    windows: Sequence[WindowDoubt] = (),
+) -> str:
     """The page as HTML.
 
     Args:
       found: in the order of the page.
       contents: the manifest.
       facts: names and texts of what it was made from.
+      windows: of slides, which come behind.
     """
-    text = json.dumps(page_data(found, contents), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    data = page_data(found, contents, windows)
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     # Nothing in the data ends the element that holds it, or begins another one.
-    data = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-    about = html.paragraph(WHAT) + html.paragraph(HOW) + html.facts(facts)
+    text = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    parts = [WHAT, HOW, OF_WINDOWS] if windows else [WHAT, HOW]
+    about = "".join(map(html.paragraph, parts)) + html.facts(facts)
     about = f"<details><summary>What this is, the keys, and what it was made from</summary>{about}</details>"
-    body = f'{about}{BODY}<script type="application/json" id="data">{data}</script>'
-    sections = [("Labels and masks, the most suspicious first", body)]
+    body = f'{about}{BODY}<script type="application/json" id="data">{text}</script>'
+    head = "Labels and masks, the most suspicious first"
+    sections = [(f"{head}; then windows, the most contested first" if windows else head, body)]
     script = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
     title = f"Review of {contents.folder.name or contents.folder}"
     return html.page(title, sections, style=STYLE, script=script, policy=POLICY)
 
 
-def page_data(found: Sequence[Judgement], contents: Manifest) -> dict[str, Any]:
+def page_data(
+    found: Sequence[Judgement], contents: Manifest, windows: Sequence[WindowDoubt] = ()
+) -> dict[str, Any]:
     """What `page.js` is told; see there for the fields of a row."""
-    groups = sorted({one.row.group for one in found})
-    slides = sorted({slide_of(one.row) for one in found} - {""})
+    groups = sorted({one.row.group for one in found} | {one.group for one in windows})
+    slides = sorted({slide_of(one.row) for one in found} - {""} | {one.slide for one in windows})
     of_group, of_slide = ({name: k for k, name in enumerate(names)} for names in (groups, slides))
     return {
         "key": f"l2s review {data_set_key(contents)}",
@@ -125,7 +145,7 @@ def page_data(found: Sequence[Judgement], contents: Manifest) -> dict[str, Any]:
             [name, f"rgb({red}, {green}, {blue})"]
             for name, (red, green, blue) in zip(contents.classes.names, contents.classes.colours, strict=True)
         ],
-        "kinds": KINDS,
+        "kinds": (*KINDS, WINDOW) if windows else KINDS,
         "splits": SPLITS,
         "groups": groups,
         "slides": slides,
@@ -145,6 +165,23 @@ def page_data(found: Sequence[Judgement], contents: Manifest) -> dict[str, Any]:
                 _given(one),
             ]
             for one in found
+        ]
+        + [
+            [
+                f"{PICTURES}/{window_picture_name(one.rank)}",
+                one.name,
+                None,
+                len(KINDS),
+                of_group[one.group],
+                of_slide[one.slide],
+                SPLITS.index(one.split) if one.split else -1,
+                round(one.disagreement, 4),
+                one.members,
+                one.likeliest,
+                round(one.likeliest_probability, 3),
+                [],
+            ]
+            for one in windows
         ],
     }
 

@@ -15,6 +15,9 @@ SIDE = 192
 GAP = 4
 """Pixels between panels."""
 
+CONTESTED = (255, 0, 200)
+"""Colour of what networks do not agree on: none that a stain has."""
+
 _EMPTY, _BETWEEN = 214, 128
 _QUALITY = 85
 
@@ -64,6 +67,13 @@ def small(picture: np.ndarray) -> np.ndarray:
     shown = Image.fromarray(picture)
     shown.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
     return np.array(shown)
+
+
+def tinted(image: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """A picture u8[H,W,3] in which `CONTESTED` is the stronger, the greater a share f[H,W] of 0..1 is."""
+    opacity = 0.75 * share[..., None]
+    mixed: np.ndarray = (image * (1 - opacity) + np.array(CONTESTED) * opacity).round().astype(np.uint8)
+    return mixed
 
 
 def _hatch(panel: np.ndarray, where: np.ndarray) -> None:

@@ -98,8 +98,7 @@ def predict_slides(
         require_own_table(out / AREAS_OF_RUNS, OF_RUNS_COLUMNS)
         if too_few_text(len(predictor.members)):
             say(f"{AREAS_OF_RUNS}: {too_few_text(len(predictor.members))}")
-    if predictor.mpp is not None and is_another(Scale((mpp, mpp), "--mpp"), predictor.mpp):
-        say(f"warning: slides are read at {mpp:g} um/px as asked; the run was trained at {predictor.mpp:g}")
+    warn_of_scale(predictor, mpp, say)
     table = read_mpp_table(options.mpp_table) if options.mpp_table else None
     records, failures = {}, []
     for number, path in enumerate(slides, 1):
@@ -121,6 +120,12 @@ def working_mpp(predictor: Predictor, options: SlideOptions) -> float:
             "at it. Give it with --mpp: the micrometres a pixel of the training patches"
         )
     return mpp
+
+
+def warn_of_scale(predictor: Predictor, mpp: float, say: Say) -> None:
+    """Says where slides are read at another scale than that of the training patches."""
+    if predictor.mpp is not None and is_another(Scale((mpp, mpp), "--mpp"), predictor.mpp):
+        say(f"warning: slides are read at {mpp:g} um/px as asked; the run was trained at {predictor.mpp:g}")
 
 
 def predict_slide(

@@ -9,18 +9,12 @@ from l2s_jax.data.classes import Classes
 from l2s_jax.data.manifest import Manifest, PatchRow
 from l2s_jax.data.pictures import read_image, read_mask
 from l2s_jax.prediction.predictor import Predictor
+from l2s_jax.prediction.slides.windows import Window
 from l2s_jax.prediction.stains import stains_of_manifest
 from l2s_jax.prediction.suggest.looks import Look, looks_at
 from l2s_jax.prediction.suggest.scores import allowed_classes
 from l2s_jax.system.errors import UserError
 from l2s_jax.types import IGNORE_LABEL, IGNORE_PIXEL
-
-
-class Window(NamedTuple):
-    """A square of a slide."""
-
-    slide: int  # which of those that were named
-    origin: tuple[int, int]  # (row, col) in pixels of the working scale
 
 
 class Candidate(NamedTuple):

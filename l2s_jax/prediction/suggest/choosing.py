@@ -7,9 +7,9 @@ import numpy as np
 
 from l2s_jax.data.manifest import Manifest
 from l2s_jax.prediction.predictor import Predictor
+from l2s_jax.prediction.slides.windows import Window
 from l2s_jax.prediction.suggest.candidates import (
     Candidates,
-    Window,
     dominant,
     drawn_rows,
     drawn_stratum,

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,14 +9,12 @@ import numpy as np
 from l2s_jax.data.fingerprint import relative_name
 from l2s_jax.data.folds import root_of
 from l2s_jax.data.manifest import Manifest, PatchRow
-from l2s_jax.prediction.review.judgement import slide_of
-from l2s_jax.prediction.suggest.candidates import Candidate, Window
-from l2s_jax.prediction.suggest.windows import Sheet
+from l2s_jax.data.origins import slide_of
+from l2s_jax.prediction.slides.frames import Frame
+from l2s_jax.prediction.slides.windows import Sheet, Window, rectangle
+from l2s_jax.prediction.suggest.candidates import Candidate
 from l2s_jax.system.csv_text import table_text
-from l2s_jax.system.files import json_text, write_text
 from l2s_jax.types import IGNORE_LABEL
-
-FRAME_COLOUR = (255, 200, 0)
 
 
 class Suggestion(NamedTuple):
@@ -61,7 +58,7 @@ def windows_table(
     for one in found:
         window = window_of(one)
         sheet = sheets[window.slide]
-        x, y, width, height = (round(value, 3) for value in _rectangle(sheet, window, side))
+        x, y, width, height = (round(value, 3) for value in rectangle(sheet, window.origin, side))
         record: dict[str, Any] = {"rank": one.rank, "slide": sheet.slide.path.name, "group": sheet.group}
         record |= {"x": x, "y": y, "width": width, "height": height}
         record["likeliest"] = "" if one.stratum == IGNORE_LABEL else names[one.stratum]
@@ -69,50 +66,24 @@ def windows_table(
     return _table(records)
 
 
-def write_frames(path: Path, found: Sequence[Suggestion], sheet: Sheet, number: int, side: int) -> None:
-    """Writes a slide's windows as annotations for QuPath.
-
-    They have names, `Suggested 1` and so on, and no class: `prepare slides` refuses a region without one, so
-    that a frame in which nobody has drawn is never taken for one in which all is drawn.
+def frames_of(found: Sequence[Suggestion], sheet: Sheet, number: int, side: int) -> list[Frame]:
+    """A slide's windows as frames, `Suggested 1` and so on.
 
     Args:
-      path: the .geojson file.
       found: all suggestions.
       sheet: the slide.
       number: which of the slides it is.
       side: of a window, in working pixels.
-
-    Raises:
-      Unwritable: it cannot be written.
     """
-    features = []
-    for one in found:
-        window = window_of(one)
-        if window.slide != number:
-            continue
-        x, y, width, height = _rectangle(sheet, window, side)
-        corners = [(x, y), (x + width, y), (x + width, y + height), (x, y + height), (x, y)]
-        figures = {"Rank": one.rank, "Disagreement": one.disagreement, "Change": one.change}
-        features.append(
-            {
-                "type": "Feature",
-                "geometry": {
-                    "type": "Polygon",
-                    "coordinates": [[[round(v, 3) for v in xy] for xy in corners]],
-                },
-                "properties": {
-                    "objectType": "annotation",
-                    "name": f"Suggested {one.rank}",
-                    "color": list(FRAME_COLOUR),
-                    "measurements": [
-                        {"name": name, "value": value}
-                        for name, value in figures.items()
-                        if not math.isnan(value)
-                    ],
-                },
-            }
+    return [
+        Frame(
+            f"Suggested {one.rank}",
+            rectangle(sheet, window_of(one).origin, side),
+            {"Rank": one.rank, "Disagreement": one.disagreement, "Change": one.change},
         )
-    write_text(path, json_text({"type": "FeatureCollection", "features": features}) + "\n")
+        for one in found
+        if window_of(one).slide == number
+    ]
 
 
 def patch_of(one: Suggestion) -> PatchRow:
@@ -130,13 +101,6 @@ def window_of(one: Suggestion) -> Window:
 def holds(one: Suggestion, names: Sequence[str]) -> str:
     """The classes that it can hold."""
     return ";".join(names[int(code)] for code in np.flatnonzero(one.candidate.allowed))
-
-
-def _rectangle(sheet: Sheet, window: Window, side: int) -> tuple[float, float, float, float]:
-    """(x, y, width, height) in level-0 pixels from the corner of the slide's non-empty area."""
-    (row, column), (down, across) = window.origin, sheet.factor
-    top, left = sheet.slide.bounds_level0[:2]
-    return column * across - left, row * down - top, side * across, side * down
 
 
 def _figures(one: Suggestion) -> dict[str, Any]:

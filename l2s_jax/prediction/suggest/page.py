@@ -10,15 +10,12 @@ from l2s_jax.data.classes import Classes
 from l2s_jax.figures import html
 from l2s_jax.figures.drawing import overlay
 from l2s_jax.prediction.review.page import POLICY
-from l2s_jax.prediction.review.strips import small, write_panels
+from l2s_jax.prediction.review.strips import small, tinted, write_panels
 from l2s_jax.prediction.suggest.listing import Suggestion
 from l2s_jax.prediction.suggest.looks import Look
 
 PICTURES = "pictures"
 """Folder of the strips, beside the page."""
-
-CONTESTED = (255, 0, 200)
-"""Colour of what is contested: none that a stain has."""
 
 STYLE = """
 body { max-width: 100rem }
@@ -62,9 +59,7 @@ def write_picture(path: Path, image: np.ndarray, look: Look | None, classes: Cla
     panels = [small(image)]
     if look is not None:
         codes, contested = (look.of_pixels(one) for one in (look.scores.codes, look.scores.contested))
-        opacity = 0.75 * contested[..., None]
-        tinted = image * (1 - opacity) + np.array(CONTESTED) * opacity
-        panels += [small(overlay(image, codes, classes)), small(tinted.round().astype(np.uint8))]
+        panels += [small(overlay(image, codes, classes)), small(tinted(image, contested))]
     write_panels(path, panels)
 
 

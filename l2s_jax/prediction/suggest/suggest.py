@@ -9,23 +9,24 @@ from l2s_jax.data.fingerprint import relative_name
 from l2s_jax.data.folds import root_of
 from l2s_jax.data.manifest import Manifest
 from l2s_jax.prediction.ensemble import runs_in
-from l2s_jax.prediction.predictor import Predictor
 from l2s_jax.prediction.scales import require_run_scale
+from l2s_jax.prediction.slides.frames import frame_names, write_frames
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.prediction.slides.predict import working_mpp
+from l2s_jax.prediction.slides.windows import Sheet, open_sheets, require_tissue, window_side
 from l2s_jax.prediction.suggest.candidates import Candidates, drawn_rows, patch_candidates
 from l2s_jax.prediction.suggest.choosing import RUNS_NEEDED, Asked, By, choose
 from l2s_jax.prediction.suggest.listing import (
     Suggestion,
+    frames_of,
     patch_of,
     patches_table,
     window_of,
     windows_table,
-    write_frames,
 )
 from l2s_jax.prediction.suggest.looks import load_lookers
 from l2s_jax.prediction.suggest.page import PICTURES, picture_name, suggestions_page, write_picture
-from l2s_jax.prediction.suggest.windows import Sheet, open_sheets, window_candidates
+from l2s_jax.prediction.suggest.windows import groups_to_draw, window_candidates
 from l2s_jax.prediction.tiles import Weighting
 from l2s_jax.slides.one_slide import each_once
 from l2s_jax.system.errors import UserError
@@ -120,7 +121,7 @@ def suggest(
     _require_runs(by, folders, bool(paths))
     if number is not None and number < 1:
         raise UserError(f"--number {number} must be at least 1")
-    frames = _frame_files(paths)
+    frames = frame_names(paths, "_suggested.geojson")
     out = None if out is None else Path(out)
     sources = [] if out is None else [source_of(path, outputs=out) for path in (manifest, *folders, *paths)]
     if out is not None:
@@ -132,14 +133,15 @@ def suggest(
     sheets, side = list[Sheet](), 0
     if paths:
         assert predictor is not None
-        side = _side(window, predictor)
+        side = window_side(window, predictor.tiling.tile)
         options = options or SlideOptions()
-        if options.within == "slide":
-            raise UserError(
-                "--within slide: windows are looked for on tissue. Name a folder, or leave it out"
-            )
+        require_tissue(options)
         mpp = working_mpp(predictor, options)
-        sheets = open_sheets(paths, contents, predictor, options, mpp, side, say)
+        groups, drawn = groups_to_draw(paths, contents, say), drawn_rows(contents)
+        asked_of_each = [predictor] * len(paths)
+        sheets = open_sheets(
+            paths, groups, asked_of_each, drawn, "nothing drawn in it", options, mpp, side, say
+        )
         candidates = window_candidates(sheets, predictor, side)
     else:
         candidates = patch_candidates(contents, predictor)
@@ -162,7 +164,7 @@ def suggest(
             ]
             _write(stage, found, contents, titles, facts, evidence)
             for place, (name, sheet) in enumerate(zip(frames, sheets, strict=True)):
-                write_frames(stage / name, found.listed, sheet, place, side)
+                write_frames(stage / name, frames_of(found.listed, sheet, place, side))
         say(f"written to {out}: open {out / PAGE}")
     return found.listed
 
@@ -179,26 +181,6 @@ def _require_runs(by: By, runs: Sequence[Path], of_slides: bool) -> None:
         f"{what} needs two runs or more{given}: name them with --runs, such as other seeds (l2s train "
         "--seeds 0 1 2)"
     )
-
-
-def _frame_files(paths: Sequence[Path]) -> list[str]:
-    """Names of the files with the frames of each slide."""
-    first: dict[str, Path] = {}
-    for path in paths:
-        other = first.setdefault(path.stem.casefold(), path)
-        if other is not path:
-            raise UserError(
-                f"{other} and {path} have one name, after which the files of their frames would be named: "
-                "call twice, with a folder for each"
-            )
-    return [f"{path.stem}_suggested.geojson" for path in paths]
-
-
-def _side(window: int | None, predictor: Predictor) -> int:
-    tile = predictor.tiling.tile
-    if window is not None and window < tile:
-        raise UserError(f"--window {window} must be at least the runs' patch size, {tile} pixels")
-    return tile if window is None else window
 
 
 def _titles(found: _Found, contents: Manifest) -> list[str]:
