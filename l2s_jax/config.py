@@ -214,6 +214,7 @@ PRESETS: dict[Preset, TrainConfig] = {
         teacher="labelset",
         masks_only_phase=True,
         teacher_background="share-if-fair",
+        decoder="skip",
         cls_weight=0.0,
         learning_rate=3e-4,
         epochs=20,

@@ -90,6 +90,7 @@ def compare(
     options = {
         "weights": weights,
         "learning_rate": learning_rate,
+        "decoder": PRESETS["few-masks"].decoder,  # S's too: labels are to make the difference
         "steps": steps,
         "validate_steps": PRESETS["few-masks"].validate_steps,
     }

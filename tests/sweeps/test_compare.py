@@ -6,6 +6,7 @@ import pytest
 from helpers.runs import quiet
 from l2s_jax.cli.app import run
 from l2s_jax.data.manifest import read_manifest, write_classes, write_patches
+from l2s_jax.runs.network import load_network
 from l2s_jax.sweeps.compare import FIGURE, FOLDER, SENTENCES, TABLE, compare
 from l2s_jax.system.errors import UserError
 
@@ -49,6 +50,8 @@ def test_what_labels_are_worth_is_said_and_drawn(phantom, tmp_path, capsys):
         each = [results[row.variant, draw] - results["S", draw] for draw in (0, 1)]
         assert row.mean == pytest.approx(sum(each) / 2, abs=1e-6) and row.n == 2
     assert list(table["variant"]) == ["labelset"]
+    # Labels are to make the difference, not the decoder.
+    assert {load_network(one)[0].model.decoder for one in (out / "runs").iterdir()} == {"skip"}
     for line in (out / FOLDER / SENTENCES).read_text().splitlines():
         assert line in said
     assert "The interval is over draws, not over patients" in said

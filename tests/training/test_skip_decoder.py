@@ -154,9 +154,9 @@ def test_each_may_teach_the_other(run, trained, phantom, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_preset_for_few_masks_hands_it_to_every_phase(phantom, tmp_path):
+def test_the_preset_for_few_masks_has_it_in_every_phase(phantom, tmp_path):
     options = ["--preset", "few-masks", "--weights", "random", "--setting", "S+C", "--percent", "40"]
-    options += ["--steps", "4", "--batch-size", "8", "--draw", "1", "--decoder", "skip"]
+    options += ["--steps", "4", "--batch-size", "8", "--draw", "1"]
     assert cli.run(["train", str(phantom), "--out", str(tmp_path / "few"), *options]) == 0
     for folder in ("few", "few/phases/teacher", "few/phases/masks_only"):
         assert load_network(tmp_path / folder)[0].model.decoder == "skip"
