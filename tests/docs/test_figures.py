@@ -45,11 +45,13 @@ def parts():
 
 @cache
 def known_means():
-    """'62.5 ± 3.1' of every cell and metric."""
+    """'62.5 ± 3.1' of every cell and metric, in percent; of a distance in pixels."""
     texts = set()
     for cells in parts():
         means = aggregate(cells, askable_columns(cells))
-        texts |= {f"{100 * row.mean:.1f} ± {100 * row.sd:.1f}" for row in means.itertuples()}
+        for row in means.itertuples():
+            unit = 1 if row.metric.startswith("hd95") else 100
+            texts.add(f"{unit * row.mean:.1f} ± {unit * row.sd:.1f}")
     return texts
 
 
