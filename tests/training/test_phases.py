@@ -228,13 +228,13 @@ def test_a_teacher_that_is_not_there_is_refused_before_the_first_phase(phantom, 
 
 @pytest.mark.slow
 def test_without_labels_it_is_s_and_says_so(phantom, tmp_path):
-    """To the same bits as S."""
+    """To the same bits as S with its decoder."""
     lines = []
     config = replace(CONFIG, setting="S", epochs=1)
     folder = train(phantom, tmp_path / "run", config, say=lines.append)
     assert any("there is nothing to teach: one phase, on the masks" in line for line in lines)
     assert not (folder / "phases").exists() and not (folder / PAGE).exists()
-    plain = replace(TINY, setting="S", percent=40, epochs=1)
+    plain = replace(TINY, setting="S", percent=40, epochs=1, decoder=CONFIG.decoder)
     assert same_network(folder, train(phantom, tmp_path / "plain", plain, say=quiet))
     assert read_json(folder / FINISHED)["best"]["score"] is not None
 
