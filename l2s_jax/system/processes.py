@@ -111,7 +111,7 @@ class _AnswersToTheLast:
 
     gRPC aborts the process (`server.cc`, `queue.Pop() == nullptr`) where a call comes in while it takes its
     server down, and JAX takes it down as soon as all have said that they leave: a run that is whole would
-    end with signal 6. Seen once in some hundred runs.
+    end with signal 6. It was seen once.
     """
 
     def __init__(self, service: Any) -> None:

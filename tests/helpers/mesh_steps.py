@@ -17,6 +17,9 @@ from l2s_jax.train_step.step import Objective, init_state, jit_train_step
 from l2s_jax.types import IGNORE_LABEL, IGNORE_PIXEL
 
 ROWS = 6  # four devices cannot share them out evenly
+OF_BAGS = (1, 2)
+"""Seeds of `bags`. With seed 0 an activation lies so near to zero that weights moved by 1e-7 of themselves
+send one of 256 gradients another way, by 0.8% of the largest: there rounding decides, not the mesh."""
 CASES = ((1, "unroll", 4, (1, 4)), (2, "vmap", 4, (2, 2)))
 
 
@@ -25,16 +28,10 @@ def fresh(n):
 
 
 def close(ours, theirs, share):
-    """Differences in terms of the largest value of each array.
-
-    Rounding leaves some 6e-6. An activation within rounding of zero, or of the maximum beside it, sends its
-    gradient another way: a few values of an array may differ by ten times `share` (1.3e-3 was seen in 3 of
-    64). A part of the batch that is left out would move all of them by far more.
-    """
+    """Differences in terms of the largest value of each array."""
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         a, b = np.asarray(a), np.asarray(b)
-        apart = np.abs(a - b) / max(np.abs(b).max(), 1e-6)
-        assert apart.max() < 10 * share and np.quantile(apart, 0.9) < share / 10, (apart.max(), a.shape)
+        np.testing.assert_allclose(a, b, atol=share * max(np.abs(b).max(), 1e-6))
 
 
 def bag_task(seed):
@@ -65,7 +62,7 @@ def bag_batch(seed, number):
 def bags():
     """What is kept of each patch, the loss that comes of it and the gradient are those of one device."""
     single, many = jit_train_step(STEP), {}
-    for seed in range(2):
+    for seed in OF_BAGS:
         state, many[seed] = init_state(MODEL, OPTIMIZER, bag_task(seed), jax.random.key(seed)), []
         for number in range(2):
             state, metrics = single(state, bag_batch(seed, number))
@@ -76,17 +73,18 @@ def bags():
     for n, strategy, devices, shape in CASES:
         mesh = make_mesh(n, devices)
         assert tuple(mesh.shape.values()) == shape
+        seeds = OF_BAGS[:n]
         step = jit_mesh_step(STEP, n, strategy, mesh)
         states = Apart(
-            tuple(init_state(MODEL, OPTIMIZER, bag_task(seed), jax.random.key(seed)) for seed in range(n))
+            tuple(init_state(MODEL, OPTIMIZER, bag_task(seed), jax.random.key(seed)) for seed in seeds)
         )
         for number in range(2):
-            states, metrics = step(states, Apart(tuple(bag_batch(seed, number) for seed in range(n))))
+            states, metrics = step(states, Apart(tuple(bag_batch(seed, number) for seed in seeds)))
             metrics = jax.device_get(metrics)
             # After Adam's first step rounding has been made more of.
             share = 1e-5 if number == 0 else 5e-3
-            for i in range(n):
-                (evidence, moments), theirs = many[i][number]
+            for i, seed in enumerate(seeds):
+                (evidence, moments), theirs = many[seed][number]
                 state = state_on_mesh(states, i, mesh)
                 for name in ("loss", "loss_presence", "loss_set"):
                     np.testing.assert_allclose(metrics.of(i)[name], theirs[name], rtol=share, err_msg=name)

@@ -7,8 +7,6 @@ import shutil
 import jax
 import numpy as np
 
-from l2s_jax import read_manifest
-from l2s_jax.data.manifest import write_classes, write_patches
 from l2s_jax.data.marks import item_of
 from l2s_jax.data.pictures import read_image, read_mask
 from l2s_jax.prediction.review.judgement import Judgement
@@ -83,13 +81,4 @@ def run_that_learned_from(groups, trained, folder, change):
     header = "index,image,group,mask_used,label_used\n"
     lines = [f"{n},{group}.png,{group},1,1\n" for n, group in enumerate(groups)]
     keep_text(folder, SUBSET, header + "".join(lines))
-    return folder
-
-
-def other_manifest(phantom, folder, change):
-    """The phantom's rows, changed; None leaves a row out."""
-    manifest = read_manifest(phantom)
-    rows = [row for row in map(change, manifest.patches) if row is not None]
-    write_classes(folder, manifest.classes)
-    write_patches(folder, manifest.classes, rows)
     return folder

@@ -10,6 +10,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from helpers.commands import l2s
+from helpers.manifests import with_rows
 from helpers.runs import quiet
 from l2s_jax.data.manifest import read_manifest, write_classes, write_patches
 from l2s_jax.data.pictures import read_image, read_mask, write_png
@@ -39,15 +40,6 @@ def calibrated(trained, phantom, tmp_path_factory):
     run = shutil.copytree(trained, tmp_path_factory.mktemp("calibrated") / "run")
     calibrate(run, phantom, batch_size=8, say=quiet)
     return run
-
-
-def other_manifest(phantom, folder, change):
-    """The phantom's rows, changed; None leaves a row out."""
-    manifest = read_manifest(phantom)
-    rows = [row for row in map(change, manifest.patches) if row is not None]
-    write_classes(folder, manifest.classes)
-    write_patches(folder, manifest.classes, rows)
-    return folder
 
 
 def test_it_is_the_most_likely_temperature_of_the_validation_pixels(calibrated, phantom):
@@ -190,7 +182,7 @@ def test_what_it_is_not_fitted_on(run, phantom, tmp_path, capsys):
     manifest, seen = read_manifest(phantom), training_groups(run)
 
     def refused(name, change, message, error=UserError):
-        folder = other_manifest(phantom, tmp_path / name, change)
+        folder = with_rows(phantom, tmp_path / name, change)
         with pytest.raises(error, match=message):
             calibrate(run, folder, allow_outside=True, batch_size=8, say=quiet)
 

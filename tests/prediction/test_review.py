@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from helpers.commands import l2s
-from helpers.reviews import other_manifest, run_that_learned_from
+from helpers.manifests import with_rows
+from helpers.reviews import run_that_learned_from
 from helpers.runs import quiet
 from l2s_jax import read_manifest
 from l2s_jax.data.origins import slide_of
@@ -209,7 +210,7 @@ def test_networks_that_have_seen_a_patient_are_no_judges_of_it(phantom, runs, tm
     assert "the run has learned from 7 of the 20 patients or slides" in said
     assert "l2s prepare folds" in said and "slide000" in said and said.count("\n") == 1
     groups = sorted(training_groups(runs[0]))
-    both = other_manifest(
+    both = with_rows(
         phantom,
         tmp_path / "both",
         lambda row: dataclasses.replace(row, group=groups[0]) if row.split == "train" else row,
@@ -230,14 +231,14 @@ def test_bad_input_is_one_message_each(phantom, runs, tmp_path, capsys):
     assert "are one network. Name it once" in said(phantom, "--runs", runs[0], runs[1], runs[0])
     assert "must lie between 0 and 1" in said(phantom, "--runs", *runs, "--unlikely", "1.5")
     assert "no trained network" in said(phantom, "--runs", tmp_path)
-    bare = other_manifest(phantom, tmp_path / "bare", lambda row: row)
+    bare = with_rows(phantom, tmp_path / "bare", lambda row: row)
     text = (bare / "classes.toml").read_text()
     (bare / "classes.toml").write_text(text.replace('"carcinoma"', '"cancer"'))
     table = (bare / "patches.csv").read_text()
     (bare / "patches.csv").write_text(table.replace(",carcinoma,", ",cancer,"))
     text = said(bare, "--runs", *runs)
     assert "cancer" in text and str(runs[0]) in text and "They must be the same" in text
-    unlabelled = other_manifest(
+    unlabelled = with_rows(
         phantom,
         tmp_path / "unlabelled",
         lambda row: (
@@ -249,7 +250,7 @@ def test_bad_input_is_one_message_each(phantom, runs, tmp_path, capsys):
     assert "no patch with a label or a mask in the split test" in said(
         unlabelled, "--runs", *runs, "--split", "test"
     )
-    scaled = other_manifest(phantom, tmp_path / "scaled", lambda row: dataclasses.replace(row, mpp=3.0))
+    scaled = with_rows(phantom, tmp_path / "scaled", lambda row: dataclasses.replace(row, mpp=3.0))
     text = said(scaled, "--runs", *runs)
     assert str(runs[0]) in text and "--any-scale" in text
 
@@ -297,7 +298,7 @@ def test_names_that_are_nearly_those_of_training_are_said(phantom, runs, tmp_pat
     """And a run that knows all of the patients takes no part."""
     learned = sorted(training_groups(runs[0]))
     renamed = {group: group.replace("slide", "Slide ") for group in learned}
-    data = other_manifest(
+    data = with_rows(
         phantom,
         tmp_path / "data",
         lambda row: dataclasses.replace(row, group=renamed[row.group]) if row.group in renamed else None,

@@ -165,12 +165,7 @@ def test_filters_and_scrolling_show_what_is_asked_for(made, contents, tmp_path):
         choose(page, "marked", "-1")
         choose(page, "group", "")
         assert page.run("document.querySelector('#slide')") is None  # the phantom has no slides
-        for _ in range(len(found)):
-            page.run("window.scrollTo(0, document.body.scrollHeight)")
-            if page.run(f"{CARDS}.length") == len(found):
-                break
-            time.sleep(0.05)
-        assert page.run(f"{CARDS}.length") == len(found)
+        page.wait_for(f"(window.scrollTo(0, document.body.scrollHeight), {CARDS}.length == {len(found)})")
         suspicion = page.run(f"{CARDS}.map(card => card.row.suspicion)")
         assert suspicion == sorted(suspicion, reverse=True)
         # Nothing sticks out of a narrow window.
@@ -287,3 +282,18 @@ def test_five_thousand_patches_show_their_first_picture_within_two_seconds(conte
         assert "marked 4950 right, 50 wrong" in page.run("document.querySelector('#count').value")
         assert not page.logged
         print(f"first picture after {min(taken):.2f} s, page of {path.stat().st_size / 1e6:.1f} MB")
+
+
+@browser
+def test_a_window_that_shows_more_than_one_batch_is_filled(made, tmp_path):
+    """Also where the list was short before and the window has not been drawn since."""
+    path, found = made
+    filled = f"{CARDS}.length == {len(found)}"
+    with chromium_page(tmp_path / "browser") as page:
+        page.resize(1200, 40000)
+        page.open(path.as_uri())
+        page.wait_for(filled)
+        for value in ("1", ""):
+            page.run(f"document.querySelector('#kind').value = '{value}'")
+            page.run("document.querySelector('#kind').dispatchEvent(new Event('change'))")
+        page.wait_for(filled)

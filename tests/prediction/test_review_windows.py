@@ -11,8 +11,9 @@ import pytest
 
 from helpers.commands import l2s
 from helpers.ensembles import plain_joint, sibling, softmax, with_temperature
+from helpers.manifests import with_rows
 from helpers.own_slides import BACH_MPP, BLOCK, write_own_slide
-from helpers.reviews import other_manifest, page_data_of, run_that_learned_from
+from helpers.reviews import page_data_of, run_that_learned_from
 from helpers.runs import quiet
 from l2s_jax import SlideOptions, read_manifest, review
 from l2s_jax.data.marks import COLUMNS
@@ -176,7 +177,7 @@ def test_those_that_have_learned_from_a_slides_patient_are_not_asked(
         run_that_learned_from([groups[number]], run, tmp_path / f"run{number}", 0)
         for number, run in enumerate(runs)
     ]
-    noted = other_manifest(
+    noted = with_rows(
         phantom,
         tmp_path / "noted",
         lambda row: (
@@ -203,7 +204,7 @@ def test_no_window_meets_what_is_judged_as_a_patch(phantom, groups, runs, slides
         source = "new1.svs at row 16, col 16" if row.line == labelled.line else row.source
         return dataclasses.replace(row, source=source, mpp=MPP)
 
-    noted, counts = other_manifest(phantom, tmp_path / "noted", cut), []
+    noted, counts = with_rows(phantom, tmp_path / "noted", cut), []
     for data in (phantom, noted):
         said = []
         found = review(data, runs, tmp_path / data.name, slides=slides[:1], windows=1, any_scale=True,
@@ -219,7 +220,7 @@ def test_slides_alone_are_enough(phantom, runs, slides, tmp_path, capsys):
     def bare(row):
         return dataclasses.replace(row, label=IGNORE_LABEL, mask=None, allowed=(0, 1, 2, 3))
 
-    data = other_manifest(phantom, tmp_path / "bare", lambda row: bare(row) if row.split == "val" else row)
+    data = with_rows(phantom, tmp_path / "bare", lambda row: bare(row) if row.split == "val" else row)
     words = ("--runs", *runs, "--out", tmp_path / "out", "--allow-outside", "--split", "val")
     assert l2s("review", data, *words) == 2 and "nothing can be judged" in capsys.readouterr().err
     assert l2s("review", data, *words, "--slides", slides[0], "--windows", 2, "--mpp", MPP) == 0

@@ -11,8 +11,8 @@ import pytest
 
 from helpers.commands import l2s
 from helpers.ensembles import sibling
+from helpers.manifests import with_rows
 from helpers.own_slides import BACH_MPP, BLOCK, SIDE, write_own_slide
-from helpers.reviews import other_manifest
 from helpers.runs import quiet
 from l2s_jax import read_manifest, suggest
 from l2s_jax.data.pictures import read_image
@@ -172,11 +172,11 @@ def test_bad_input_is_one_message_each(phantom, runs, tmp_path, capsys):
     assert "--slides asks a network" in said(phantom, "--slides", "a.svs")
     whole = ("--within", "slide", "--runs", runs[0])
     assert "looked for on tissue" in said(phantom, "--slides", phantom / "patches.csv", *whole)
-    full = other_manifest(phantom, tmp_path / "full", lambda row: row if row.mask is not None else None)
+    full = with_rows(phantom, tmp_path / "full", lambda row: row if row.mask is not None else None)
     assert "nothing left to draw" in said(full)
-    scaled = other_manifest(phantom, tmp_path / "scaled", lambda row: dataclasses.replace(row, mpp=3.0))
+    scaled = with_rows(phantom, tmp_path / "scaled", lambda row: dataclasses.replace(row, mpp=3.0))
     assert "--any-scale" in said(scaled, "--by", "change", "--runs", *runs)
-    named = other_manifest(phantom, tmp_path / "named", lambda row: row)
+    named = with_rows(phantom, tmp_path / "named", lambda row: row)
     for name in ("classes.toml", "patches.csv"):
         text = (named / name).read_text()
         (named / name).write_text(text.replace('"carcinoma"', '"cancer"').replace(",carcinoma,", ",cancer,"))
@@ -251,7 +251,7 @@ def test_slides_of_val_and_test_are_refused_and_what_is_drawn_is_left_out(
     assert f"{group}.svs (test)" in said and not (tmp_path / "out").exists()
     train = contents.of_split("train")
     masked = next(row for row in train if row.mask is not None)
-    cut = other_manifest(
+    cut = with_rows(
         phantom,
         tmp_path / "cut",
         lambda row: (

@@ -3,22 +3,12 @@
 import pandas as pd
 import pytest
 
+from helpers.manifests import with_rows
 from helpers.runs import quiet
 from l2s_jax.cli.app import run
-from l2s_jax.data.manifest import read_manifest, write_classes, write_patches
 from l2s_jax.runs.network import load_network
 from l2s_jax.sweeps.compare import FIGURE, FOLDER, SENTENCES, TABLE, compare
 from l2s_jax.system.errors import UserError
-
-
-def with_rows(phantom, folder, keep):
-    """The phantom's manifest with some of its rows, each as `keep` makes it."""
-    manifest = read_manifest(phantom)
-    rows = [row for row in map(keep, manifest.patches) if row is not None]
-    folder.mkdir()
-    write_classes(folder, manifest.classes)
-    write_patches(folder, manifest.classes, rows)
-    return folder
 
 
 def test_what_cannot_be_compared_is_refused(phantom, tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.manifests import with_rows
 from helpers.runs import TINY, last_state, quiet
 from l2s_jax.data.manifest import read_manifest, write_classes, write_patches
 from l2s_jax.data.patch_set import load_patches
@@ -205,15 +206,6 @@ def test_a_loss_that_is_not_finite_names_the_last_good_checkpoint(phantom, tmp_p
     assert checkpoints.latest_step(tmp_path / "run" / LAST) == 4
 
 
-def subset_of(phantom, folder, keep):
-    """A manifest of some rows of the phantom, changed by `keep` (None drops the row)."""
-    manifest = read_manifest(phantom)
-    rows = [row for row in map(keep, manifest.patches) if row is not None]
-    write_classes(folder, manifest.classes)
-    write_patches(folder, manifest.classes, rows)
-    return folder
-
-
 CASES = {
     "one training patch": lambda row, n: row if row.split != "train" or n == 0 else None,
     "a class absent from training": lambda row, n: row if row.split != "train" or row.label != 2 else None,
@@ -234,7 +226,7 @@ def test_thin_data_trains_and_says_so(case, phantom, tmp_path):
         return CASES[case](row, n)
 
     lines = []
-    folder = subset_of(phantom, tmp_path / "data", keep)
+    folder = with_rows(phantom, tmp_path / "data", keep)
     run = train(folder, tmp_path / "run", replace(TINY, epochs=1), allow_outside=True, say=lines.append)
     assert np.isfinite(pd.read_csv(run / "metrics.csv")["loss"]).all()
     assert any(line.startswith("warning") for line in lines), lines
@@ -249,7 +241,7 @@ def test_masks_without_a_known_pixel_are_refused(phantom):
 
 
 def test_setting_s_without_masks_is_refused(phantom, tmp_path):
-    folder = subset_of(phantom, tmp_path / "data", lambda row: replace(row, mask=None))
+    folder = with_rows(phantom, tmp_path / "data", lambda row: replace(row, mask=None))
     with pytest.raises(UserError, match="leaves nothing to learn from"):
         train(folder, tmp_path / "run", replace(TINY, setting="S"), allow_outside=True, say=quiet)
     assert not (tmp_path / "run").exists()

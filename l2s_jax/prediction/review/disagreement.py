@@ -15,9 +15,7 @@ class Disagreement(NamedTuple):
     mutual_information: float  # of class and network, mean over the tissue, in nats, 0..min(ln C, ln M)
     chances: np.ndarray  # f64[C], mean probabilities over networks and tissue, with sum 1
     codes: np.ndarray  # u8[H,W], the class that is most likely by the mean of the networks
-    where: (
-        np.ndarray
-    )  # f32[H,W], mutual information as a share of the greatest that M networks can have, 0..1
+    where: np.ndarray  # f32[H,W], 0..1, mutual information over the greatest that M networks can have
 
 
 def disagreement(answer: Answer, temperatures: Sequence[float], tissue: np.ndarray) -> Disagreement:

@@ -84,6 +84,12 @@
     document.getElementById("filters").append(element("label", {}, `${title} `, select));
   }
 
+  // It tells of changes only: where the end is still near after more cards (a high screen, a list that was
+  // short until now), it has to be looked at anew.
+  const near = new IntersectionObserver(entries => {
+    if (entries.at(-1).isIntersecting && drawn < shown.length) more();
+  }, { rootMargin: "1500px" });
+
   let shown = rows;
   let drawn = 0;
 
@@ -102,6 +108,8 @@
     if (drawn === 0 && next.length) list.firstElementChild.tabIndex = 0;
     drawn += next.length;
     end.textContent = shown.length ? "" : "Nothing is like this.";
+    near.unobserve(end);
+    near.observe(end);
   }
 
   function tell() {
@@ -238,7 +246,4 @@
   document.getElementById("key").append(...classes.map(([code]) => element("li", {}, named(Number(code)))));
   readMarks();
   show();
-  new IntersectionObserver(entries => {
-    if (entries.some(entry => entry.isIntersecting) && drawn < shown.length) more();
-  }, { rootMargin: "1500px" }).observe(end);
 })();
