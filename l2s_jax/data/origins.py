@@ -1,6 +1,7 @@
 """Where patches were cut, by what `prepare` has written down of them, and which slides a manifest knows."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from l2s_jax.data.manifest import Manifest, PatchRow
@@ -25,15 +26,19 @@ def rows_of_slides(paths: Sequence[Path], contents: Manifest) -> list[PatchRow |
     return [known.get(path.name, of_group.get(path.stem)) for path in paths]
 
 
-def groups_of_slides(paths: Sequence[Path], contents: Manifest) -> list[str]:
-    """The patient of each slide: as the manifest has it, else the slide's own name."""
-    rows = rows_of_slides(paths, contents)
+def groups_of(paths: Sequence[Path], rows: Sequence[PatchRow | None]) -> list[str]:
+    """The patient of each slide: of the patch that `rows_of_slides` found, else the slide's own name."""
     return [path.stem if row is None else row.group for path, row in zip(paths, rows, strict=True)]
 
 
-def boxes_in(path: Path, rows: Sequence[PatchRow], mpp: float) -> list[Box]:
-    """Where patches were cut from a slide, in pixels of `mpp`, as far as that is known."""
-    return [box for row in rows if slide_of(row) == path.name for box in [_box(row, mpp)] if box is not None]
+def boxes_of(rows: Sequence[PatchRow], mpp: float) -> Mapping[str, list[Box]]:
+    """Where patches were cut, by the slide's file name, in pixels of `mpp`, as far as that is known."""
+    found = defaultdict[str, list[Box]](list)
+    for row in rows:
+        slide = slide_of(row)
+        if slide and (box := _box(row, mpp)) is not None:
+            found[slide].append(box)
+    return found
 
 
 def _box(row: PatchRow, mpp: float) -> Box | None:

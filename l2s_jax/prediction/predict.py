@@ -89,6 +89,11 @@ def predict(
     paths = each_once(nameable, say)
     whole = [path for path in paths if slides.slide or is_slide(path)]
     pictures = [path for path in paths if path not in whole]
+    if not whole and slides.given():
+        raise UserError(
+            f"{' and '.join(slides.given())}: for slides only, and {pictures[0]} is taken for a picture. "
+            "Take it for a slide with --slide, or leave the option out"
+        )
     if pictures and any((slides.folders.within, slides.folders.exclude)):
         raise UserError(
             f"{pictures[0]} is taken for a picture, of which all is predicted; --within FOLDER and --exclude "

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 
@@ -97,13 +97,20 @@ def compare(
     variants = [{"name": "S", "settings": ["S"]}]
     variants += [{"name": recipe, "preset": recipe, "settings": ["S+C*"]} for recipe in recipes]
     table = {"name": "compare", "draws": draws, "percents": [percent], "options": options}
-    experiment, told = sweep_of(table | {"variant": variants}, Path("l2s compare")), list[str]()
-    common: dict[str, Any] = {"manifest": folder, "jobs": jobs, "allow_outside": allow_outside}
-    sweep(experiment, out, dry_run=True, say=told.append, **common)
-    say(f"S and {', '.join(recipes)}, {draws} draw{'s' if draws > 1 else ''}: {told[-1]}")
+    experiment = sweep_of(table | {"variant": variants}, Path("l2s compare"))
+    say(f"S and {', '.join(recipes)}, {draws} draw{'s' if draws > 1 else ''}:")
+    sweep(
+        experiment,
+        out,
+        manifest=folder,
+        dry_run=dry_run,
+        say_time=True,
+        jobs=jobs,
+        allow_outside=allow_outside,
+        say=say,
+    )
     if dry_run:
         return pd.DataFrame()
-    sweep(experiment, out, say=say, **common)
     found = read_results(out).cells
     asked = found["variant"].isin(["S", *recipes]) & (found["percent"] == percent) & (found["draw"] < draws)
     return _compared(found[asked], out, say)

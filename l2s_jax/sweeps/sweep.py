@@ -76,6 +76,7 @@ def sweep(
     *,
     manifest: str | Path | None = None,
     dry_run: bool = False,
+    say_time: bool = False,
     retry_failed: bool = False,
     jobs: int = 1,
     allow_outside: bool = False,
@@ -92,6 +93,7 @@ def sweep(
       manifest: the data, instead of what the file names: the folder of a manifest, or of folds from
         `prepare folds`, of which each is learned from and tested on by runs of its own.
       dry_run: say what would be run and how long it would take, from measured steps; train nothing.
+      say_time: say how long it would take before the first run too.
       retry_failed: run again what is in failures.csv.
       jobs: runs at a time, each in a process with its share of the cores; 1 works in this process. With
         another number of cores a run's figures differ by rounding. A script that asks for several has to call
@@ -124,8 +126,7 @@ def sweep(
         finished = check_begun(folder, data)
         for line in describe_plan(experiment, planned, finished) + list_runs(planned, finished):
             say(line)
-        patches = _train_patches(experiment, data.first)
-        say(estimate(folder / RESULTS, planned, finished, patches, data.first, jobs))
+        say(_estimate(folder, experiment, data, planned, finished, jobs))
         return folder
     with locked(folder), stop_requests() as stop:
         remove_leftovers(folder)
@@ -134,6 +135,8 @@ def sweep(
         _require_same_pictures(folder, data.first, finished)
         for line in describe_plan(experiment, planned, finished):
             say(line)
+        if say_time:
+            say(_estimate(folder, experiment, data, planned, finished, jobs))
         failed = set() if retry_failed else failed_runs(folder)
         left = [run for run in planned if run.run not in finished | failed]
         with tracked_sweep(folder, experiment, left, (SWEEP, PLAN, RESULTS, FAILURES), say) as told:
@@ -142,6 +145,18 @@ def sweep(
             _say_failures(folder, planned, say)
     say(f"done: {folder / RESULTS} (next: l2s report {folder})")
     return folder
+
+
+def _estimate(
+    folder: Path,
+    experiment: SweepFile,
+    data: SweepData,
+    planned: Sequence[PlannedRun],
+    finished: set[str],
+    jobs: int,
+) -> str:
+    patches = _train_patches(experiment, data.first)
+    return estimate(folder / RESULTS, planned, finished, patches, data.first, jobs)
 
 
 def _train_patches(experiment: SweepFile, contents: Manifest) -> PatchSet:

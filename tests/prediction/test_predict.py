@@ -18,6 +18,7 @@ from l2s_jax.phantom.patches import phantom_slide
 from l2s_jax.prediction.evaluate import evaluate
 from l2s_jax.prediction.predict import predict
 from l2s_jax.prediction.predictor import load_predictor, without_background
+from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.prediction.tiles import enlarge, predict_picture
 from l2s_jax.runs import checkpoints
 from l2s_jax.runs.folder import (
@@ -222,6 +223,12 @@ def test_predict_refuses_what_would_overwrite_or_leave_gaps(trained, tmp_path):
     both = [tmp_path / "one" / "a.png", tmp_path / "two" / "a.png"]
     with pytest.raises(UserError, match=r"one/a\.png and .*two/a\.png"):
         predict(trained, both, tmp_path / "out", say=quiet)
+    for options, named in (
+        ({"mpp": 0.5, "entropy": True}, "--mpp and --entropy"),
+        ({"within": "slide"}, "--within"),
+    ):
+        with pytest.raises(UserError, match=rf"^{named}: for slides only, and .*one/a\.png is taken for"):
+            predict(trained, both[:1], tmp_path / "out", slides=SlideOptions(**options), say=quiet)
     with pytest.raises(UserError, match="--stride 33 must lie between 1 and the patch size, 32"):
         predict(trained, both[:1], tmp_path / "out", stride=33, say=quiet)
 

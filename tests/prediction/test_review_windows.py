@@ -254,7 +254,8 @@ def test_bad_input_is_one_message_each(phantom, runs, slides, tmp_path, capsys):
 
     some = ("--runs", *runs, "--slides", slides[0])
     assert "--slides needs two runs or more" in said("--runs", runs[0], "--slides", slides[0])
-    assert "no slide is named" in said("--runs", *runs, "--windows", 3)
+    for option in ("--windows", "--window", "--mpp"):
+        assert f"{option}: no slide is named" in said("--runs", *runs, option, 64)
     assert "must be at least 1" in said(*some, "--windows", 0, "--mpp", MPP)
     assert "looked for on tissue" in said(*some, "--within", "slide")
     assert "must be at least the runs' patch size" in said(*some, "--mpp", MPP, "--window", 16)

@@ -170,6 +170,8 @@ def test_bad_input_is_one_message_each(phantom, runs, tmp_path, capsys):
     assert f"only {there} are there" in said(phantom, "--number", there + 1)
     assert "must be at least 1" in said(phantom, "--number", 0)
     assert "--slides asks a network" in said(phantom, "--slides", "a.svs")
+    text = said(phantom, "--window", 64, "--within", phantom)
+    assert "--window and --within: no slide is named" in text
     whole = ("--within", "slide", "--runs", runs[0])
     assert "looked for on tissue" in said(phantom, "--slides", phantom / "patches.csv", *whole)
     full = with_rows(phantom, tmp_path / "full", lambda row: row if row.mask is not None else None)

@@ -30,10 +30,12 @@ def test_what_labels_are_worth_is_said_and_drawn(phantom, tmp_path, capsys):
     command = ["compare", str(phantom), "--out", str(out), "--recipes", "labelset"]
     command += ["--draws", "2", "--steps", "3", "--weights", "random"]
     assert run([*command, "--dry-run"]) == 0
-    assert "S and labelset, 2 draws: 12 steps to go: about" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "S and labelset, 2 draws:" in said and "12 steps to go: about" in said
     assert not out.exists()
     assert run(command) == 0
     said = capsys.readouterr().out
+    assert said.index("12 steps to go: about") < said.index("run 1 of 4")
     table = pd.read_csv(out / FOLDER / TABLE)
     results = pd.read_csv(out / "results.csv").set_index(["variant", "draw"])["macro_f1"]
     for row in table.itertuples():

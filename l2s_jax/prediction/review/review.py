@@ -12,7 +12,7 @@ import numpy as np
 from l2s_jax.data.check import check_manifest, require_valid
 from l2s_jax.data.manifest import Manifest, PatchRow
 from l2s_jax.data.marks import item_of
-from l2s_jax.data.origins import groups_of_slides
+from l2s_jax.data.origins import groups_of, rows_of_slides
 from l2s_jax.prediction.judging import Picture
 from l2s_jax.prediction.review.judgement import Judgement, review_table
 from l2s_jax.prediction.review.members import Opinion, load_members, opinions
@@ -122,7 +122,7 @@ def review(
         folders,
         contents,
         rows,
-        groups_of_slides(paths, contents),
+        groups_of(paths, rows_of_slides(paths, contents)),
         stride=stride,
         weighting=weighting,
         batch_size=batch_size,

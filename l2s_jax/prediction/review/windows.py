@@ -8,7 +8,7 @@ import numpy as np
 
 from l2s_jax.data.manifest import Manifest
 from l2s_jax.data.marks import WINDOW
-from l2s_jax.data.origins import groups_of_slides, rows_of_slides
+from l2s_jax.data.origins import groups_of, rows_of_slides
 from l2s_jax.prediction.ensemble import together
 from l2s_jax.prediction.predictor import Predictor
 from l2s_jax.prediction.review.disagreement import Disagreement, disagreement
@@ -21,6 +21,7 @@ from l2s_jax.prediction.slides.windows import (
     look_through,
     open_sheets,
     rectangle,
+    require_slides_named,
     require_tissue,
     tissue_in,
     window_side,
@@ -79,9 +80,7 @@ class WindowDoubt(NamedTuple):
 def require_slides(asked: SlidesAsked, runs: Sequence[Path]) -> None:
     """Raises `UserError` for what cannot be, before anything is read."""
     if not asked.paths:
-        given = [name for name, value in (("--windows", asked.number), ("--window", asked.window)) if value]
-        if given:
-            raise UserError(f"{' and '.join(given)}: no slide is named. Name them with --slides")
+        require_slides_named({"windows": asked.number, "window": asked.window}, asked.options)
         return
     if len(runs) == 1:
         raise UserError(
@@ -101,9 +100,9 @@ def open_unlabelled(asked: SlidesAsked, contents: Manifest, members: Sequence[Me
         scale is not known, networks that cannot be taken together, no tissue, or too few windows.
     """
     every = together([one.predictor for one in members])
-    groups = groups_of_slides(asked.paths, contents)
-    predictors = _asked_of_each(asked.paths, groups, members, every)
     rows = rows_of_slides(asked.paths, contents)
+    groups = groups_of(asked.paths, rows)
+    predictors = _asked_of_each(asked.paths, groups, members, every)
     side, mpp = window_side(asked.window, every.tiling.tile), working_mpp(every, asked.options)
     warn_of_scale(every, mpp, say)
     judged = [row for row in contents.patches if row.label != IGNORE_LABEL or row.mask is not None]

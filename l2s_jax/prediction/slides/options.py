@@ -1,6 +1,6 @@
 """How slides are read, predicted and handed on: the options of `predict` and `evaluate-slides`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -60,6 +60,12 @@ class SlideOptions:
         require_named(self.folders)
         if self.readers < 1:
             raise UserError(f"--readers {self.readers} must be at least 1")
+
+    def given(self) -> list[str]:
+        """The options, as the command line has them, that ask something of slides alone."""
+        both = ("probabilities", "disagreement", "readers")
+        asked = [one.name for one in fields(self) if getattr(self, one.name) != one.default]
+        return [f"--{name.replace('_', '-')}" for name in asked if name not in both]
 
     @property
     def folders(self) -> AreaFolders:

@@ -1,13 +1,13 @@
 """Windows of slides that networks look at one by one: squares of a grid over tissue."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from l2s_jax.data.manifest import PatchRow
-from l2s_jax.data.origins import Box, boxes_in
+from l2s_jax.data.origins import Box, boxes_of
 from l2s_jax.prediction.predictor import Predictor
 from l2s_jax.prediction.slides.areas import tissue_area
 from l2s_jax.prediction.slides.job import Area, SlideJob
@@ -51,6 +51,18 @@ def require_tissue(options: SlideOptions) -> None:
         raise UserError("--within slide: windows are looked for on tissue. Name a folder, or leave it out")
 
 
+def require_slides_named(asked: Mapping[str, object], options: SlideOptions) -> None:
+    """Raises `UserError` where no slide is named and something is said of slides.
+
+    Args:
+      asked: other arguments that only slides have, by name; None where nothing is said.
+      options: how slides are read.
+    """
+    given = [f"--{name}" for name, value in asked.items() if value is not None] + options.given()
+    if given:
+        raise UserError(f"{' and '.join(given)}: no slide is named. Name them with --slides")
+
+
 def window_side(window: int | None, tile: int) -> int:
     """Pixels of a window's side: as asked, or the patch size `tile`. Raises `UserError` for less."""
     if window is not None and window < tile:
@@ -87,6 +99,7 @@ def open_sheets(
     """
     require_marked(options.folders, paths)
     table = read_mpp_table(options.mpp_table) if options.mpp_table else None
+    boxes = boxes_of(taken, mpp)
     found = []
     for path, group, predictor in zip(paths, groups, predictors, strict=True):
         slide = open_slide(path, mpp=options.slide_mpp, mpp_table=table)
@@ -96,7 +109,7 @@ def open_sheets(
         size = size_at(slide, mpp)
         area = tissue_area(part, size, mpp)
         job, stains, _ = make_job(slide, size, mpp, area, predictor, options)
-        places = tuple(_places(size, side, area, boxes_in(path, taken, mpp)))
+        places = tuple(_places(size, side, area, boxes[path.name]))
         say(
             f"{path.name}: {len(places)} windows of {side} pixels at {mpp:g} um/px over tissue; stains: "
             f"{stains}"

@@ -13,7 +13,13 @@ from l2s_jax.prediction.scales import require_run_scale
 from l2s_jax.prediction.slides.frames import frame_names, write_frames
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.prediction.slides.predict import working_mpp
-from l2s_jax.prediction.slides.windows import Sheet, open_sheets, require_tissue, window_side
+from l2s_jax.prediction.slides.windows import (
+    Sheet,
+    open_sheets,
+    require_slides_named,
+    require_tissue,
+    window_side,
+)
 from l2s_jax.prediction.suggest.candidates import Candidates, drawn_rows, patch_candidates
 from l2s_jax.prediction.suggest.choosing import RUNS_NEEDED, Asked, By, choose
 from l2s_jax.prediction.suggest.listing import (
@@ -118,6 +124,9 @@ def suggest(
     """
     asked, folders = Asked(by, number, spread, seed), list(map(Path, runs))
     paths = each_once(list(map(Path, slides)), say)
+    options = options or SlideOptions()
+    if not paths:
+        require_slides_named({"window": window}, options)
     _require_runs(by, folders, bool(paths))
     if number is not None and number < 1:
         raise UserError(f"--number {number} must be at least 1")
@@ -134,7 +143,6 @@ def suggest(
     if paths:
         assert predictor is not None
         side = window_side(window, predictor.tiling.tile)
-        options = options or SlideOptions()
         require_tissue(options)
         mpp = working_mpp(predictor, options)
         groups, drawn = groups_to_draw(paths, contents, say), drawn_rows(contents)

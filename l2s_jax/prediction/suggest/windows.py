@@ -7,7 +7,7 @@ import numpy as np
 
 from l2s_jax.data.groups import near_pairs
 from l2s_jax.data.manifest import Manifest
-from l2s_jax.data.origins import groups_of_slides, rows_of_slides
+from l2s_jax.data.origins import groups_of, rows_of_slides
 from l2s_jax.prediction.predictor import Predictor
 from l2s_jax.prediction.slides.windows import Sheet, Window, look_through
 from l2s_jax.prediction.suggest.candidates import Candidate, Candidates, Seen
@@ -52,7 +52,7 @@ def groups_to_draw(paths: Sequence[Path], contents: Manifest, say: Say) -> list[
             f"{len(held)} of the slides are of the splits val and test of {contents.folder}, which no "
             f"network may learn from: {', '.join(held[:LISTED])}. Leave them out"
         )
-    groups = groups_of_slides(paths, contents)
+    groups = groups_of(paths, rows)
     others = {row.group for row in contents.patches if row.split in HELD_OUT}
     near = near_pairs(others, {group for group, row in zip(groups, rows, strict=True) if row is None})
     if near:
