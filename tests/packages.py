@@ -8,8 +8,8 @@ from email.parser import Parser
 from pathlib import Path
 
 SUFFIXES = {
-    "", ".cff", ".csv", ".ipynb", ".js", ".json", ".md", ".png", ".py", ".pyi", ".sh", ".svg", ".toml",
-    ".txt", ".typed",
+    "", ".cff", ".csv", ".ipynb", ".js", ".json", ".jsonl", ".md", ".png", ".py", ".pyi", ".sh", ".svg",
+    ".toml", ".txt", ".typed",
 }  # fmt: skip
 """Of files that belong in an sdist: no slide, no weights, nothing packed."""
 
