@@ -133,6 +133,24 @@ def test_tables_of_what_to_draw_next_are_those_of_their_rows_and_stand_on_the_pa
     assert f"| random | {np.mean(more):+.1f} ({low:+.1f} to {high:+.1f}), n = {len(more)} |" in page
 
 
+def test_table_of_the_temperatures_is_that_of_its_rows_and_stands_on_its_page(tmp_path):
+    script = runpy.run_path(str(Path(__file__).parents[1] / "experiments" / "calibration.py"))
+    kept = RESULTS / "calibration"
+    shutil.copy(kept / "rows.csv", tmp_path)
+    script["table"](tmp_path)
+    text = (tmp_path / "calibration.md").read_text()
+    assert text == (kept / "calibration.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert len(rows) == 3 and all(row in text_of("docs/evaluation.md") for row in rows)
+    table = pd.read_csv(kept / "rows.csv")
+    sweep = pd.read_csv(RESULTS / "ebhi_skip" / "results.csv").set_index("run")
+    for row in table.itertuples():  # the same network, evaluated by itself; a temperature moves no class
+        assert row.macro_f1_before == pytest.approx(sweep.loc[row.run, "macro_f1"], abs=2e-6)
+        assert row.macro_f1_after == row.macro_f1_before
+    plain = table[table["variant"] == "S-skip"]["ece_after"]
+    assert f"| {plain.mean():.3f} ± {plain.std():.3f} ({len(plain)}) |" in rows[1]
+
+
 @pytest.mark.slow
 def test_what_to_draw_next_is_measured_and_goes_on(tmp_path):
     prepare_phantom(tmp_path / "data", patches=60, patch_size=32, masks=1.0)

@@ -232,7 +232,8 @@ def test_what_an_earlier_call_made_of_other_slides_is_taken_away(reviewed, phant
     out = shutil.copytree(reviewed[1], tmp_path / "out")
 
     def again(*paths, **options):
-        review(phantom, runs, out, slides=paths, say=quiet, **OF_VAL, **options)
+        own = OF_VAL if paths else {"splits": OF_VAL["splits"], "batch_size": OF_VAL["batch_size"]}
+        review(phantom, runs, out, slides=paths, say=quiet, **own, **options)
         pictures = {path.name for path in (out / PICTURES).glob("window*")}
         return {path.name for path in out.glob("*.geojson")}, pictures
 
