@@ -59,9 +59,16 @@ def serve(run: Callable[[], object], warm_up: int = 3, **facts: Any) -> None:
 class Worker:
     """A variant's process and what it answered."""
 
-    def __init__(self, script: str, name: str, arguments: Sequence[str], environment: Mapping[str, str] = {}):
+    def __init__(
+        self,
+        script: str,
+        name: str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str] = {},
+        python: str = sys.executable,
+    ):
         self.name, self.key = name, name.replace("-", "_")
-        command = [sys.executable, script, "--variant", name, *arguments]
+        command = [python, script, "--variant", name, *arguments]
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

@@ -43,12 +43,12 @@ Say = Callable[[str], None]
 
 DEFAULT: By = "stratified"
 EVIDENCE = (
-    "each class alike is the default: it asks no network, and what was measured does not tell whether "
-    "another way is better (docs/suggest.md)"
+    "each class alike is the default: it asks no network, and in ten draws no other way was better by more "
+    "than chance explains (docs/suggest.md)"
 )
 EVIDENCE_OTHER = (
-    "Whether this way is better than each class alike (stratified), which asks no network, is not known: "
-    "docs/suggest.md has what was measured."
+    "In ten draws this was no better, by more than chance explains, than each class alike (stratified), which "
+    "asks no network: docs/suggest.md."
 )
 TABLE, PAGE = "suggested.csv", "suggested.html"
 
