@@ -47,7 +47,7 @@ EVIDENCE = (
     "than chance explains (docs/suggest.md)"
 )
 EVIDENCE_OTHER = (
-    "In ten draws this was no better, by more than chance explains, than each class alike (stratified), which "
+    "In ten draws this was no better, beyond chance, than each class alike (stratified), which "
     "asks no network: docs/suggest.md."
 )
 TABLE, PAGE = "suggested.csv", "suggested.html"
