@@ -1,10 +1,12 @@
 """The same train step under several versions of JAX, and Python.
 
-    python benchmarks/jax_versions.py PYTHON... [--short] [--dtypes float32 bfloat16] [--json FILE]
+    python benchmarks/jax_versions.py PYTHON... [--short] [--dtypes float32 bfloat16]
+        [--torch eager channels_last] [--json FILE]
 
 Each PYTHON is the interpreter of an environment in which this package is installed with a version of JAX;
-the first is what the others are compared with. The step is that of `train_step.py`, batch 20 of 128x128.
-Processes take turns; `compile_s` is for an empty compile cache.
+the first is what the others are compared with. torch, where it is asked for, is that of the interpreter that
+runs this. The step is that of `train_step.py`, batch 20 of 128x128. Processes take turns; `compile_s` is for
+an empty compile cache.
 """
 
 import subprocess
@@ -25,20 +27,25 @@ def version_of(python: str) -> str:
 def measure(options: Namespace, dtype: str) -> tuple[turns.Results, list[list[object]]]:
     """Flat results of a dtype, and a row a version for the table."""
     passed = [f"--device={options.device}", "--batch=20", "--patch=128"]
-    workers = [turns.Worker(STEP, f"jax-{dtype}", passed, python=python) for python in options.pythons]
+    ours = [turns.Worker(STEP, f"jax-{dtype}", passed, python=python) for python in options.pythons]
+    torch = [turns.Worker(STEP, f"torch-{how}-{dtype}", passed) for how in options.torch]
     results: turns.Results = {f"{dtype}_load_average": turns.load()}
-    turns.take_turns(workers, 11 if options.short else 31, 2)
-    versions, rows = [version_of(python) for python in options.pythons], []
-    for version, worker in zip(versions, workers, strict=True):
-        prefix = f"jax_{version.replace('.', '_')}"
-        of_worker = turns.times_of(worker, prefix)
+    turns.take_turns([*ours, *torch], 11 if options.short else 31, 2)
+    names = [f"jax {version_of(python)}" for python in options.pythons] + [
+        f"torch {how}" for how in options.torch
+    ]
+    keys = [name.replace(" ", "_").replace(".", "_") for name in names]
+    rows = []
+    for name, key, worker in zip(names, keys, [*ours, *torch], strict=True):
+        of_worker = turns.times_of(worker, key)
         results |= of_worker
-        figures = [
-            of_worker[f"{prefix}_{worker.key}_{name}"] for name in ("ms", "ms_min", "ms_max", "compile_s")
-        ]
-        rows.append([version, dtype, *figures])
-        if worker is not workers[0]:
-            results |= turns.ratio(f"{prefix}_{dtype}_vs_first", worker, workers[0])
+        figures = (f"{key}_{worker.key}_{what}" for what in ("ms", "ms_min", "ms_max", "compile_s"))
+        rows.append([name, dtype, *(of_worker[figure] for figure in figures)])
+    for key, worker in zip(keys, ours, strict=False):
+        if worker is not ours[0]:
+            results |= turns.ratio(f"{key}_{dtype}_vs_first", worker, ours[0])
+        for how, other in zip(options.torch, torch, strict=True):
+            results |= turns.ratio(f"{key}_{dtype}_vs_torch_{how}", worker, other)
     return results, rows
 
 
@@ -47,6 +54,7 @@ def main() -> None:
     parser = turns.parser(__doc__)
     parser.add_argument("pythons", nargs="+", metavar="PYTHON")
     parser.add_argument("--dtypes", nargs="+", default=["float32"], choices=["float32", "bfloat16"])
+    parser.add_argument("--torch", nargs="+", default=[], choices=["eager", "channels_last"])
     options = parser.parse_args()
     turns.set_up(options.device)
     results, rows = turns.machine(("jax",), options.device), list[list[object]]()
@@ -54,7 +62,7 @@ def main() -> None:
         of_dtype, own_rows = measure(options, dtype)
         results |= of_dtype
         rows += own_rows
-    turns.report(results, ("jax", "dtype", "ms/step", "min", "max", "compile s"), rows, options.json)
+    turns.report(results, ("version", "dtype", "ms/step", "min", "max", "compile s"), rows, options.json)
 
 
 if __name__ == "__main__":
