@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 FIGURES = ("ece", "brier", "nll")
-NAMES = {"ece": "calibration error", "brier": "Brier score", "nll": "log loss, nats"}
+NAMES = {"ece": "calibration error", "brier": "Brier score", "nll": "NLL, nats"}
 
 
 def measured(run, data):
