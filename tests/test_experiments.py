@@ -88,7 +88,8 @@ def test_every_run_has_one_row(path):
 
 
 @pytest.mark.parametrize(
-    ("name", "changed"), [("review", {5: {19}, 10: {38}, 20: {77}}), ("review_ebhi", {5: {12}, 10: {24}, 20: {47}})]
+    ("name", "changed"),
+    [("review", {5: {19}, 10: {38}, 20: {77}}), ("review_ebhi", {5: {12}, 10: {24}, 20: {47}})],
 )
 def test_tables_of_the_review_are_those_of_its_rows_and_stand_on_its_page(tmp_path, name, changed):
     """`cleanlab.csv` is another program's; all else is made anew from the chances of each label."""
