@@ -154,13 +154,11 @@ def test_other_options_and_a_changed_picture_are_done_anew_and_said(trained, dat
 @pytest.mark.parametrize("whole", [False, True])
 def test_maps_of_other_options_do_not_stay_beside_new_ones(trained, data, whole):
     pictures, out, kept = [data / "images/a.png"], data / "out", data / "out/a_probabilities.ome.tif"
-    options = SlideOptions(
-        slide=whole, slide_mpp=1.0 if whole else None, mpp=1.0 if whole else None, within="slide"
-    )
+    options = SlideOptions(slide=True, slide_mpp=1.0, mpp=1.0, within="slide") if whole else SlideOptions()
     plain = {"slides": options, "batch_size": 8, "say": quiet}
     maps = plain | {"slides": dataclasses.replace(options, probabilities=True)}
     predict(trained, pictures, out, **maps)
-    more = dataclasses.replace(options, grey_map=True)
+    more = dataclasses.replace(options, grey_map=whole)
     predict(trained, pictures, out, **plain | {"slides": more})
     assert kept.is_file()  # it still says what this network says
     predict(trained, pictures, out, stride=8, **plain)
