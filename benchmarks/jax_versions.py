@@ -31,9 +31,8 @@ def measure(options: Namespace, dtype: str) -> tuple[turns.Results, list[list[ob
     torch = [turns.Worker(STEP, f"torch-{how}-{dtype}", passed) for how in options.torch]
     results: turns.Results = {f"{dtype}_load_average": turns.load()}
     turns.take_turns([*ours, *torch], 11 if options.short else 31, 2)
-    names = [f"jax {version_of(python)}" for python in options.pythons] + [
-        f"torch {how}" for how in options.torch
-    ]
+    names = [f"jax {version_of(python)}" for python in options.pythons]
+    names += [f"torch {how}" for how in options.torch]
     keys = [name.replace(" ", "_").replace(".", "_") for name in names]
     rows = []
     for name, key, worker in zip(names, keys, [*ours, *torch], strict=True):

@@ -152,6 +152,27 @@ def test_table_of_the_temperatures_is_that_of_its_rows_and_stands_on_its_page(tm
     assert f"| {plain.mean():.3f} ± {plain.std():.3f} ({len(plain)}) |" in rows[1]
 
 
+def test_what_scribbles_gain_and_lose_is_that_of_their_rows():
+    def scores(name):
+        table = pd.read_csv(RESULTS / name / "results.csv")
+        return 100 * table.set_index(["variant", "percent", "draw"])["macro_f1"]
+
+    page = text_of("docs/experiments/scribbles.md")
+    tenth, fiftieth = (scores(f"ebhi_scribbles_{share}") - scores("ebhi_scribbles") for share in (10, 2))
+    assert len(tenth.loc["labelset"]) == 9 and round(tenth.loc["S"].mean(), 1) == 0.5
+    gain, s = tenth.loc["labelset"], tenth.loc["S"]
+    assert (
+        f"gains {gain.mean():.1f} points on average over the nine pairs, the least of them {gain.min():.1f}"
+        in page
+    )
+    assert f"S half a point, between {s.min():.1f} and {s.max():.1f}" in page
+    loss, s = fiftieth.loc["labelset"], fiftieth.loc["S"]
+    assert (
+        f"loses {-loss.mean():.1f} points on average, between {loss.min():.1f} and {loss.max():.1f}" in page
+    )
+    assert f"S {-s.mean():.1f}, between {s.min():.1f} and {s.max():.1f}" in page
+
+
 @pytest.mark.slow
 def test_what_to_draw_next_is_measured_and_goes_on(tmp_path):
     prepare_phantom(tmp_path / "data", patches=60, patch_size=32, masks=1.0)
