@@ -26,8 +26,8 @@ from scipy import stats
 
 WAYS = ("stratified", "random", "disagreement", "coverage", "change")
 START, STAGES = 3, (7, 14)
-SEEDS = 2
-"""Networks a set of masks."""
+SEEDS = {"S": 2, "few-masks": 1}
+"""Networks a set of masks. One of few-masks is three, and a second draw tells more than a second network."""
 SHARED = {"percent": 100.0, "weights": "random", "learning_rate": 3e-4, "steps": 150, "validate_steps": 75}
 RECIPES = {"S": ("paper", {"setting": "S"}), "few-masks": ("few-masks", {"setting": "S+C*"})}
 """A preset, and the options in which a recipe is not that."""
@@ -56,9 +56,10 @@ def write_manifest(contents, masked, folder):
     write_patches(folder, contents.classes, rows)
 
 
-def seeds_of(draw):
+def seeds_of(draw, recipe):
     """No two draws share a seed."""
-    return range(SEEDS * draw, SEEDS * (draw + 1))
+    first = max(SEEDS.values()) * draw
+    return range(first, first + SEEDS[recipe])
 
 
 def trained_on(contents, masked, folder, draw, recipe):
@@ -73,7 +74,7 @@ def trained_on(contents, masked, folder, draw, recipe):
         write_manifest(contents, masked, folder / "data")
     preset, own = RECIPES[recipe]
     runs = train_many(
-        folder / "data", folder / "runs", replace(PRESETS[preset], **SHARED, **own), seeds_of(draw),
+        folder / "data", folder / "runs", replace(PRESETS[preset], **SHARED, **own), seeds_of(draw, recipe),
         strategy="unroll", allow_outside=True, resume=(folder / "runs").exists(), say=lambda line: None,
     )  # fmt: skip
     pictures = [
@@ -92,7 +93,7 @@ def listed(contents, folder, way, number, draw):
     """Indices of the training patches that `l2s suggest` lists."""
     from l2s_jax import suggest
 
-    runs = [folder / "runs" / f"seed{seed}" for seed in seeds_of(draw)]
+    runs = [folder / "runs" / f"seed{seed}" for seed in seeds_of(draw, "S")]
     found = suggest(
         folder / "data", runs, by=way, number=number, seed=draw, allow_outside=True, say=lambda line: None
     )
@@ -106,7 +107,7 @@ def note(out, contents, draw, by, masked, recipe, scores):
     labels = np.bincount([train[index].label for index in masked], minlength=len(contents.classes))
     row = {
         "recipe": recipe, "draw": draw, "by": by, "masks": len(masked), "macro_f1": scores,
-        "seeds": list(seeds_of(draw)), "chosen": masked, "labels": labels.tolist(),
+        "seeds": list(seeds_of(draw, recipe)), "chosen": masked, "labels": labels.tolist(),
         "groups": len({train[index].group for index in masked}), "options": SHARED | RECIPES[recipe][1],
         "patch": read_image_side(train[0].image), "manifest": contents.sha256,
     }  # fmt: skip

@@ -178,7 +178,7 @@ def test_what_to_draw_next_is_measured_and_goes_on(tmp_path):
     prepare_phantom(tmp_path / "data", patches=60, patch_size=32, masks=1.0)
     script = runpy.run_path(str(Path(__file__).parents[1] / "experiments" / "suggest_curve.py"))
     values = script["run_draw"].__globals__
-    values |= {"WAYS": ("coverage",), "STAGES": (4, 6), "SEEDS": 1}
+    values |= {"WAYS": ("coverage",), "STAGES": (4, 6), "SEEDS": {"S": 1, "few-masks": 1}}
     values["SHARED"] |= {"steps": 2, "validate_steps": 2}
     script["go"](script["run_draw"], tmp_path / "data", tmp_path / "out", "1")
     lines = (tmp_path / "out" / "rows.jsonl").read_text().splitlines(keepends=True)
