@@ -28,7 +28,7 @@ def is_dicom(path: Path) -> bool:
 
 def holds_dicom(folder: Path) -> bool:
     """Whether there is a DICOM file directly in a folder."""
-    return folder.is_dir() and next(_files(folder), None) is not None
+    return folder.is_dir() and next(dicom_files(folder), None) is not None
 
 
 def slide_file(folder: Path) -> Path:
@@ -39,7 +39,7 @@ def slide_file(folder: Path) -> Path:
     """
     series: dict[str, Path] = {}
     faults: list[tuple[Path, str]] = []
-    for path in _files(folder):
+    for path in dicom_files(folder):
         try:
             with openslide.OpenSlide(path) as handle:
                 series.setdefault(handle.properties.get(SERIES, str(path)), path)
@@ -76,8 +76,8 @@ def has_no_levels(path: Path, error: openslide.OpenSlideError) -> bool:
     return _NO_LEVELS in str(error) and is_dicom(path)
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """The DICOM files directly in a folder, by name."""
+def dicom_files(folder: Path) -> Iterator[Path]:
+    """The DICOM files directly in a folder, by name; at most `MAX_FILES` of its files are looked at."""
     for path in sorted(folder.iterdir())[:MAX_FILES]:
         if path.is_file() and not path.name.startswith(".") and is_dicom(path):
             yield path

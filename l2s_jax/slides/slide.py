@@ -21,7 +21,8 @@ import openslide
 from PIL import Image
 
 from l2s_jax.data.pictures import read_image
-from l2s_jax.slides.dicom import has_no_levels, holds_dicom, no_levels, slide_file
+from l2s_jax.slides.dicom import SERIES, dicom_files, has_no_levels, holds_dicom, no_levels, slide_file
+from l2s_jax.slides.dicom_tags import refuse_unfaithful_dicom
 from l2s_jax.slides.mpp import POSSIBLE_MPP, MppSource, find_mpp
 from l2s_jax.slides.tiff_tags import refuse_unfaithful
 from l2s_jax.slides.tile_bytes import TileIndex, read_tile_index
@@ -106,7 +107,7 @@ def open_slide(
 
     Raises:
       UserError: no such file, not a slide, cut off, too large for a plain picture, of unknown scale, or a
-        TIFF whose pixels OpenSlide would show wrongly (`tiff_tags`).
+        TIFF or DICOM slide whose pixels OpenSlide would show wrongly (`tiff_tags`, `dicom_tags`).
     """
     path = Path(path)
     file = slide_file(path) if path.is_dir() else path
@@ -116,6 +117,8 @@ def open_slide(
         properties, downsamples = _properties(handle), tuple(handle.level_downsamples)
         sizes = tuple((height, width) for width, height in handle.level_dimensions)
         refuse_unfaithful(file, properties.get("openslide.vendor", ""), sizes)
+        if SERIES in properties:
+            refuse_unfaithful_dicom(dicom_files(file.parent), properties[SERIES])
     else:
         picture, properties = _read_picture(path)
         sizes, downsamples = ((picture.shape[0], picture.shape[1]),), (1.0,)

@@ -2,7 +2,8 @@
 
 OpenSlide 4.0.1 lets libtiff turn each tile by itself where a picture is to be shown turned, which scrambles
 it; it divides samples of 12 bits by 256 as if they had 16; it takes any fourth channel for transparency; and
-of the channels, focal planes or time points in a file it shows the first. None of this is an error to it.
+of the channels, focal planes or time points in a file it shows the first; and it takes tiles of JPEG for what
+the tags say of their colours, where they themselves say something else. None of this is an error to it.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 import tifffile
 
+from l2s_jax.data.coded_colours import jpeg_2000_coding, jpeg_colours
 from l2s_jax.data.ome_xml import read_ome
 from l2s_jax.system.errors import UserError
 
@@ -18,6 +20,9 @@ MAX_PAGES = 10_000
 """Pages looked at; no slide has as many."""
 
 _JPEG, _OLD_JPEG, _APERIO_JPEG_2000 = 7, 6, (33003, 33005)
+_JPEG_TABLES = 347
+_MOST_HEADER = 2**16
+"""Bytes of a tile in which its header is looked for."""
 _GREY, _INVERTED, _RGB, _PALETTE, _YCBCR = 1, 0, 2, 3, 6
 _PHOTOMETRIC = {5: "CMYK", 8: "CIELab", 9: "ICCLab", 10: "ITULab", 32803: "a colour filter array"}
 _SUBSAMPLINGS = ((1, 1), (2, 1), (2, 2))
@@ -41,6 +46,8 @@ def refuse_unfaithful(path: Path, vendor: str, level_sizes: Sequence[tuple[int, 
         with tifffile.TiffFile(path) as tiff:
             pages = [page.aspage() for page in tiff.pages[:MAX_PAGES]]
             faults = [_fault(page) for page in pages if page is pages[0] or page.is_tiled]
+            if vendor in ONE_PLANE_A_PAGE:
+                faults += [_colours_fault(page, tiff.filehandle) for page in pages if page.is_tiled]
             same = sum(_size(page) == _size(pages[0]) for page in pages)
             described, samples = pages[0].description, pages[0].samplesperpixel
     except Exception as error:  # tifffile raises whatever the bytes lead it to
@@ -120,6 +127,36 @@ def _fault(page: Any) -> str | None:
         if subsampling not in _SUBSAMPLINGS:
             return f"its colours are stored at an unusual {subsampling} (YCbCrSubSampling). Save it as RGB"
     return None
+
+
+def _colours_fault(page: Any, file: Any) -> str | None:
+    """Tiles that say of their colours something else than the tags, by which OpenSlide shows them.
+
+    The first tile is looked at. What libtiff writes names no colours in its tiles.
+    """
+    compression, photometric = int(page.compression), int(page.photometric)
+    at = next((number for number, count in enumerate(page.databytecounts) if count), None)
+    if at is None or page.samplesperpixel != 3 or compression not in (_JPEG, *_APERIO_JPEG_2000):
+        return None
+    file.seek(page.dataoffsets[at])
+    tile = file.read(min(page.databytecounts[at], _MOST_HEADER))
+    if compression == _JPEG:
+        found = jpeg_colours(tile, page.tags.valueof(_JPEG_TABLES, default=b""))
+        said = {_RGB: "RGB", _YCBCR: "YCbCr"}.get(photometric)
+        if None in (found, said) or found == said:
+            return None
+        return (
+            f"its tags say that its colours are {said}, by which they would be shown, and its JPEG tiles "
+            f"that they are {found}. If the tiles are right, set the tag in a copy, e.g. `tiffset -s 262 "
+            f"{_RGB if found == 'RGB' else _YCBCR} FILE`; else convert it again from its original"
+        )
+    coding = jpeg_2000_coding(tile)
+    if coding is None or compression != _APERIO_JPEG_2000[0] or not coding.transform:
+        return None
+    return (
+        "its tags say that its colours are YCbCr (compression 33003), by which they would be shown, and its "
+        "JPEG 2000 tiles give RGB. Convert it again from its original"
+    )
 
 
 def _planes_fault(same: int, description: str, samples: int) -> str | None:

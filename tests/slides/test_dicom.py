@@ -6,13 +6,11 @@ import shutil
 import numpy as np
 import pytest
 
-pytest.importorskip("pydicom", reason="pydicom makes the slides")
-
-from helpers.dicom_slides import write_dicom  # noqa: E402
-from helpers.slide_generator import smooth_picture  # noqa: E402
-from l2s_jax.slides.reading import read_region  # noqa: E402
-from l2s_jax.slides.slide import is_slide, open_slide  # noqa: E402
-from l2s_jax.system.errors import UserError  # noqa: E402
+from helpers.dicom_slides import write_dicom
+from helpers.slide_generator import smooth_picture
+from l2s_jax.slides.reading import read_region
+from l2s_jax.slides.slide import is_slide, open_slide
+from l2s_jax.system.errors import UserError
 
 IMAGE = smooth_picture(512, 768)
 SMALL = IMAGE[:128, :128]
@@ -66,6 +64,12 @@ def test_label_and_overview_alone(tmp_path):
             with pytest.raises(UserError, match="label, overview or thumbnail.*VOLUME") as caught:
                 open_slide(named)
             assert str(named) in str(caught.value)
+
+
+def test_several_optical_paths_of_which_one_would_be_shown(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", IMAGE, series="1.2.3.4", optical_paths=2)
+    with pytest.raises(UserError, match=r"a\.dcm: it holds 2 optical paths.*only the first"):
+        open_slide(path)
 
 
 def test_folders_without_dicom_and_with_damage(tmp_path):

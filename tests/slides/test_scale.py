@@ -73,6 +73,17 @@ def test_ome_without_a_usable_scale(tmp_path, sizes, message):
     assert open_slide(path, mpp=0.5).mpp_source == "option"
 
 
+@pytest.mark.parametrize("tile", [(128, 128), None])
+def test_a_resolution_without_a_unit_is_no_scale(tmp_path, tile):
+    path = tmp_path / "a.tif"
+    common = {"photometric": "rgb", "tile": tile, "metadata": None}
+    tifffile.imwrite(path, PICTURE, resolution=(20000.0, 20000.0), resolutionunit="NONE", **common)
+    with pytest.raises(UserError, match=r"the scale is not known.*an inch or a centimetre.*--slide-mpp"):
+        open_slide(path)
+    tifffile.imwrite(path, PICTURE, resolution=(20000.0, 20000.0), resolutionunit="CENTIMETER", **common)
+    assert open_slide(path).mpp == (0.5, 0.5)
+
+
 @pytest.mark.parametrize("text", ["", "<OME", "<OME/>", "<OME><Image><Pixels/></Image></OME>", "ImageJ=1"])
 def test_descriptions_that_say_nothing(text):
     ome = read_ome(text)
