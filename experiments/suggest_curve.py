@@ -266,8 +266,54 @@ def tables(rows):
     return lines + table("chosen by", stages, groups, WAYS)
 
 
+def more_points(rows, way, other):
+    """How much more one way scores than another, points: the mean of both stages, by draw that has all."""
+    score = {(row["draw"], row["by"], row["masks"]): 100 * float(np.mean(row["macro_f1"])) for row in rows}
+    draws = sorted({draw for draw, *_ in score})
+    pairs = [[((draw, way, stage), (draw, other, stage)) for stage in STAGES] for draw in draws]
+    return np.array(
+        [
+            np.mean([score[a] - score[b] for a, b in both])
+            for both in pairs
+            if all(a in score and b in score for a, b in both)
+        ]
+    )
+
+
+def figure(by_recipe):
+    """An SVG: scores against masks, and differences from stratified with their intervals; a row a recipe."""
+    from l2s_jax.figures.drawing import new_figure
+    from l2s_jax.figures.svg import svg_of
+
+    drawn = new_figure(8.2, 2.8 * len(by_recipe))
+    panels = drawn.subplots(len(by_recipe), 2, squeeze=False)
+    for (recipe, rows), (curve, forest) in zip(by_recipe.items(), panels, strict=True):
+        for number, way in enumerate(WAYS):
+            means = [
+                100 * np.mean([np.mean(row["macro_f1"]) for row in rows if (row["by"], row["masks"]) == key])
+                for key in (("start", START), *((way, stage) for stage in STAGES))
+            ]
+            curve.plot([START, *STAGES], means, ".-", color=f"C{number}", label=way)
+            draws = more_points(rows, way, "stratified")
+            if way == "stratified" or len(draws) < 2:
+                continue
+            half = stats.t.ppf(0.975, len(draws) - 1) * draws.std(ddof=1) / np.sqrt(len(draws))
+            forest.plot(draws, np.full(len(draws), -number), ".", color="0.6")
+            forest.errorbar(draws.mean(), -number, xerr=half, fmt="o", color=f"C{number}", capsize=3)
+        curve.set(ylabel="macro F1 on test, %", xlabel="masks", xticks=[START, *STAGES])
+        curve.set_title(recipe, fontsize=10)
+        forest.axvline(0, color="black", linewidth=0.8)
+        forest.set_yticks([-number for number in range(1, len(WAYS))], WAYS[1:])
+        forest.set_xlabel("points more than stratified, both stages", fontsize=9)
+        forest.set_title("each draw, their mean, its 95% interval", fontsize=10)
+        for panel in (curve, forest):
+            panel.spines[["top", "right"]].set_visible(False)
+    panels[0][0].legend(fontsize=8, frameon=False)
+    return svg_of(drawn)
+
+
 def table(*folders, results=RESULTS):
-    """rows.jsonl and curve.md in the results, of all that was run."""
+    """rows.jsonl, curve.md and curve.svg in the results, of all that was run."""
     found = {}
     for folder in (results, *folders):
         for row in read_rows(folder):
@@ -275,12 +321,12 @@ def table(*folders, results=RESULTS):
     rows = [found[key] for key in sorted(found)]
     results.mkdir(parents=True, exist_ok=True)
     (results / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    lines = []
-    for recipe, patch in dict.fromkeys((row["recipe"], row["patch"]) for row in rows):
-        of_recipe = [row for row in rows if (row["recipe"], row["patch"]) == (recipe, patch)]
-        lines += [f"# {recipe}, patches of {patch} pixels", "", *tables(of_recipe), ""]
-    text = "\n".join(lines)
+    by_recipe = {}
+    for row in rows:
+        by_recipe.setdefault(f"{row['recipe']}, patches of {row['patch']} pixels", []).append(row)
+    text = "\n".join(line for name, own in by_recipe.items() for line in (f"# {name}", "", *tables(own), ""))
     (results / "curve.md").write_text(text)
+    (results / "curve.svg").write_text(figure(by_recipe))
     print(text)
 
 

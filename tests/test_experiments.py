@@ -117,21 +117,26 @@ def test_tables_of_what_to_draw_next_are_those_of_their_rows_and_stand_on_the_pa
     script["table"](results=tmp_path)
     for name in ("rows.jsonl", "curve.md"):
         assert (tmp_path / name).read_text() == (kept / name).read_text(), name
+    assert "matplotlib" in (tmp_path / "curve.svg").read_text()
     lines = [line for line in (kept / "curve.md").read_text().splitlines() if line.startswith("| ")]
     page = text_of("docs/suggest.md")
     assert lines and all(line in page for line in lines)
     rows = [json.loads(line) for line in (kept / "rows.jsonl").read_text().splitlines()]
     first = {row["draw"]: row["chosen"] for row in rows if row["by"] == "start"}
+    of_s = {(row["draw"], row["by"], row["masks"]): row["chosen"] for row in rows if row["recipe"] == "S"}
     for row in rows:
+        assert row["chosen"] == of_s[row["draw"], row["by"], row["masks"]]
         chosen = row["chosen"]
         assert len(set(chosen)) == len(chosen) == row["masks"] == sum(row["labels"])
         assert set(first[row["draw"]]) <= set(chosen)
     # A difference by another hand.
-    score = {(row["draw"], row["by"], row["masks"]): np.mean(row["macro_f1"]) for row in rows}
-    both = [d for d in sorted(first) if {(d, "random", 7), (d, "stratified", 7)} <= score.keys()]
-    more = [100 * (score[d, "random", 7] - score[d, "stratified", 7]) for d in both]
-    low, high = stats.t.interval(0.95, len(more) - 1, np.mean(more), stats.sem(more))
-    assert f"| random | {np.mean(more):+.1f} ({low:+.1f} to {high:+.1f}), n = {len(more)} |" in page
+    for recipe in ("S", "few-masks"):
+        own = [row for row in rows if row["recipe"] == recipe]
+        score = {(row["draw"], row["by"], row["masks"]): np.mean(row["macro_f1"]) for row in own}
+        both = [d for d in sorted(first) if {(d, "random", 7), (d, "stratified", 7)} <= score.keys()]
+        more = [100 * (score[d, "random", 7] - score[d, "stratified", 7]) for d in both]
+        low, high = stats.t.interval(0.95, len(more) - 1, np.mean(more), stats.sem(more))
+        assert f"| random | {np.mean(more):+.1f} ({low:+.1f} to {high:+.1f}), n = {len(more)} |" in page
 
 
 def test_table_of_the_temperatures_is_that_of_its_rows_and_stands_on_its_page(tmp_path):

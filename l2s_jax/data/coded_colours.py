@@ -33,6 +33,32 @@ def jpeg_colours(content: bytes, tables: bytes = b"") -> Colours | None:
     return next(iter(named)) if len(named) == 1 else None
 
 
+MOST_HEADER = 2**16
+"""Bytes of a tile in which its header is looked for."""
+
+_RGB, _YCBCR = 2, 6
+
+
+def tiff_colours_fault(photometric: int, tile: bytes, tables: bytes = b"") -> str | None:
+    """What is wrong with a TIFF whose JPEG names other colours than its tags, by which decoders show it.
+
+    What libtiff writes names no colours in its tiles or strips.
+
+    Args:
+      photometric: the tag PhotometricInterpretation.
+      tile: the first tile or strip, or its first `MOST_HEADER` bytes.
+      tables: the tag JPEGTables.
+    """
+    found, said = jpeg_colours(tile, tables), {_RGB: "RGB", _YCBCR: "YCbCr"}.get(photometric)
+    if None in (found, said) or found == said:
+        return None
+    return (
+        f"its tags say that its colours are {said}, by which they would be shown, and its JPEG data that "
+        f"they are {found}. If the data are right, set the tag in a copy, e.g. `tiffset -s 262 "
+        f"{_RGB if found == 'RGB' else _YCBCR} FILE`; else convert it again from its original"
+    )
+
+
 class Coding(NamedTuple):
     """What the main header of a JPEG 2000 codestream says of its three components."""
 

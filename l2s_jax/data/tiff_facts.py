@@ -10,11 +10,13 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from l2s_jax.data.coded_colours import MOST_HEADER, tiff_colours_fault
 from l2s_jax.data.ome_xml import MICROMETRES, read_ome
 from l2s_jax.system.errors import UserError
 
 BITS, COMPRESSION, PHOTOMETRIC, DESCRIPTION, SAMPLES = 258, 259, 262, 270, 277
 RESOLUTIONS, RESOLUTION_UNIT, EXTRA_SAMPLES, SAMPLE_FORMAT, DEPTH = (283, 282), 296, 338, 339, 32997
+STRIPS, TILES, TABLES = (273, 279), (324, 325), 347
 MIN_IS_WHITE, YCBCR = 0, 6
 LOSSY = (6, 7, 50001)  # JPEG, old and new, and WebP
 JPEG = 7
@@ -44,6 +46,21 @@ def require_faithful(path: Path, tags: Mapping[int, Any]) -> None:
             f"{path} is a YCbCr TIFF that is not compressed by JPEG; expected RGB. Save it as RGB, e.g. "
             "`magick IN -colorspace sRGB OUT.png`"
         )
+    if tags.get(COMPRESSION) == JPEG:
+        fault = tiff_colours_fault(tags.get(PHOTOMETRIC, 0), _first_data(path, tags), tags.get(TABLES, b""))
+        if fault is not None:
+            raise UserError(f"{path}: {fault}")
+
+
+def _first_data(path: Path, tags: Mapping[int, Any]) -> bytes:
+    """The beginning of the first strip or tile; nothing where the tags do not say where it is."""
+    for offsets, counts in (STRIPS, TILES):
+        where, many = _tuple(tags.get(offsets, ())), _tuple(tags.get(counts, ()))
+        if where and many:
+            with path.open("rb") as file:
+                file.seek(where[0])
+                return file.read(min(many[0], MOST_HEADER))
+    return b""
 
 
 def _planes(tags: Mapping[int, Any]) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 import tifffile
 
-from l2s_jax.data.coded_colours import jpeg_2000_coding, jpeg_colours
+from l2s_jax.data.coded_colours import MOST_HEADER, jpeg_2000_coding, tiff_colours_fault
 from l2s_jax.data.ome_xml import read_ome
 from l2s_jax.system.errors import UserError
 
@@ -21,8 +21,6 @@ MAX_PAGES = 10_000
 
 _JPEG, _OLD_JPEG, _APERIO_JPEG_2000 = 7, 6, (33003, 33005)
 _JPEG_TABLES = 347
-_MOST_HEADER = 2**16
-"""Bytes of a tile in which its header is looked for."""
 _GREY, _INVERTED, _RGB, _PALETTE, _YCBCR = 1, 0, 2, 3, 6
 _PHOTOMETRIC = {5: "CMYK", 8: "CIELab", 9: "ICCLab", 10: "ITULab", 32803: "a colour filter array"}
 _SUBSAMPLINGS = ((1, 1), (2, 1), (2, 2))
@@ -130,26 +128,15 @@ def _fault(page: Any) -> str | None:
 
 
 def _colours_fault(page: Any, file: Any) -> str | None:
-    """Tiles that say of their colours something else than the tags, by which OpenSlide shows them.
-
-    The first tile is looked at. What libtiff writes names no colours in its tiles.
-    """
+    """Tiles that say of their colours something else than the tags; the first is looked at."""
     compression, photometric = int(page.compression), int(page.photometric)
     at = next((number for number, count in enumerate(page.databytecounts) if count), None)
     if at is None or page.samplesperpixel != 3 or compression not in (_JPEG, *_APERIO_JPEG_2000):
         return None
     file.seek(page.dataoffsets[at])
-    tile = file.read(min(page.databytecounts[at], _MOST_HEADER))
+    tile = file.read(min(page.databytecounts[at], MOST_HEADER))
     if compression == _JPEG:
-        found = jpeg_colours(tile, page.tags.valueof(_JPEG_TABLES, default=b""))
-        said = {_RGB: "RGB", _YCBCR: "YCbCr"}.get(photometric)
-        if None in (found, said) or found == said:
-            return None
-        return (
-            f"its tags say that its colours are {said}, by which they would be shown, and its JPEG tiles "
-            f"that they are {found}. If the tiles are right, set the tag in a copy, e.g. `tiffset -s 262 "
-            f"{_RGB if found == 'RGB' else _YCBCR} FILE`; else convert it again from its original"
-        )
+        return tiff_colours_fault(photometric, tile, page.tags.valueof(_JPEG_TABLES, default=b""))
     coding = jpeg_2000_coding(tile)
     if coding is None or compression != _APERIO_JPEG_2000[0] or not coding.transform:
         return None

@@ -9,6 +9,7 @@ from PIL import Image
 
 from helpers.dicom_slides import write_dicom
 from l2s_jax.data.coded_colours import jpeg_2000_coding, jpeg_colours
+from l2s_jax.data.pictures import read_image
 from l2s_jax.slides.reading import read_region
 from l2s_jax.slides.slide import open_slide
 from l2s_jax.system.errors import UserError
@@ -106,12 +107,12 @@ def test_each_level_is_looked_at_and_no_other_slide_nor_label(tmp_path):
         open_slide(path)
 
 
-def write_tiff(path, compression, photometric, coding):
-    """A slide whose tags say what they like of its tiles."""
-    tiles = (coding(IMAGE[r : r + TILE, c : c + TILE]) for r in (0, TILE) for c in (0, TILE))
+def write_tiff(path, compression, photometric, coding, tile=(TILE, TILE)):
+    """A slide, or without tiles a picture, whose tags say what they like of its data."""
+    parts = [IMAGE[r : r + TILE, c : c + TILE] for r in (0, TILE) for c in (0, TILE)] if tile else [IMAGE]
     tifffile.imwrite(
-        path, tiles, shape=IMAGE.shape, dtype=np.uint8, tile=(TILE, TILE), photometric=photometric,
-        compression="zlib", metadata=None, software=False,
+        path, map(coding, parts), shape=IMAGE.shape, dtype=np.uint8, tile=tile, photometric=photometric,
+        compression="zlib", metadata=None, software=False, rowsperstrip=None if tile else 2 * TILE,
         description="Aperio Image Library v1\r\n256x256 (128x128) J2K|AppMag = 20|MPP = 0.5",
     )  # fmt: skip
     with tifffile.TiffFile(path, mode="r+") as file:
@@ -140,8 +141,8 @@ def test_tiles_that_agree_with_their_tags(tmp_path, compression, photometric, co
 @pytest.mark.parametrize(
     "compression, photometric, coding, message",
     [
-        (7, "rgb", jpeg_ycbcr, "colours are RGB.*tiles that they are YCbCr.*-s 262 6 FILE"),
-        (7, "ycbcr", jpeg_rgb, "colours are YCbCr.*tiles that they are RGB.*-s 262 2 FILE"),
+        (7, "rgb", jpeg_ycbcr, "colours are RGB.*data that they are YCbCr.*-s 262 6 FILE"),
+        (7, "ycbcr", jpeg_rgb, "colours are YCbCr.*data that they are RGB.*-s 262 2 FILE"),
         (33003, "rgb", transformed, "YCbCr .compression 33003.*tiles give RGB"),
     ],
 )
@@ -149,6 +150,18 @@ def test_tiles_that_contradict_their_tags(tmp_path, compression, photometric, co
     path = write_tiff(tmp_path / "a.svs", compression, photometric, coding)
     with pytest.raises(UserError, match=rf"a\.svs: its tags say.*{message}"):
         open_slide(path)
+
+
+@pytest.mark.parametrize("tile", [(TILE, TILE), None])
+def test_pictures_in_tiff(tmp_path, tile):
+    for photometric, coding in (("ycbcr", jpeg_ycbcr), ("rgb", jpeg_rgb)):
+        path = write_tiff(tmp_path / "a.tif", 7, photometric, coding, tile)
+        # In one piece the rows at the boundary of both colours are interpolated; the others are as above.
+        assert np.percentile(np.abs(read_image(path).astype(int) - IMAGE), 98) <= 3
+    for photometric, coding in (("rgb", jpeg_ycbcr), ("ycbcr", jpeg_rgb)):
+        path = write_tiff(tmp_path / "b.tif", 7, photometric, coding, tile)
+        with pytest.raises(UserError, match=r"b\.tif: its tags say.*JPEG data"):
+            read_image(path)
 
 
 def test_what_a_jpeg_says():
