@@ -43,12 +43,12 @@ Say = Callable[[str], None]
 
 DEFAULT: By = "stratified"
 EVIDENCE = (
-    "each class alike is the default: it asks no network, and in ten draws no other way was better by more "
-    "than chance explains (docs/suggest.md)"
+    "each class alike is the default: it asks no network, and in ten draws, with S and with few-masks, no "
+    "other way was better over both stages by more than chance explains (docs/suggest.md)"
 )
 EVIDENCE_OTHER = (
-    "In ten draws this was no better, beyond chance, than each class alike (stratified), which "
-    "asks no network: docs/suggest.md."
+    "In ten draws this was no better over both stages, beyond chance, than each class alike (stratified), "
+    "which asks no network: docs/suggest.md."
 )
 TABLE, PAGE = "suggested.csv", "suggested.html"
 
