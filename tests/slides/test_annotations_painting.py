@@ -223,8 +223,17 @@ def test_round_trips_keep_classes_order_and_areas(tmp_path_factory, drawn, kind)
         areas = [sum(r.polygon.area for r in a.regions if r.code == code) for a in (drawn, back)]
         perimeter = sum(r.polygon.length for r in drawn.regions if r.code == code)
         assert abs(areas[0] - areas[1]) <= 0.001 * perimeter + 1e-6
-    if kind == "geojson":
-        assert [region.code for region in back.regions] == [region.code for region in drawn.regions]
+    if kind == "geojson":  # a sliver that is thinner than the digits that are written can lose its area
+        thick = [r for r in drawn.regions if r.polygon.area > 0.001 * r.polygon.length]
+        in_order = iter(region.code for region in drawn.regions)
+        assert all(region.code in in_order for region in back.regions)
+        assert len(thick) <= len(back.regions) <= len(drawn.regions)
+
+
+def test_a_sliver_thinner_than_the_digits_is_not_written(tmp_path):
+    thin = Polygon([(10.0001, 10), (20.0002, 10), (30, 10.0001)])
+    back = written("geojson", tmp_path / "a.geojson", annotations((SQUARE, 1), (thin, 2)))
+    assert [region.code for region in back.regions] == [1] and back.degenerate == 0
 
 
 @settings(max_examples=15, deadline=None)

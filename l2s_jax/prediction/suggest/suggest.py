@@ -47,7 +47,7 @@ EVIDENCE = (
     "other way was better over both stages by more than chance explains (docs/suggest.md)"
 )
 EVIDENCE_OTHER = (
-    "In ten draws this was no better over both stages, beyond chance, than each class alike (stratified), "
+    "In ten draws this was no better, beyond chance, over both stages than each class alike (stratified), "
     "which asks no network: docs/suggest.md."
 )
 TABLE, PAGE = "suggested.csv", "suggested.html"
