@@ -195,14 +195,17 @@ def go(one_draw, data, out, *draws):
         one_draw(contents, draw, Path(out))
 
 
+def half_width(values):
+    """Of the 95% interval of Student's t for the mean of two draws or more."""
+    return stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+
+
 def interval(values):
-    """Mean and 95% interval of Student's t over draws, in points; and n."""
-    values = 100 * np.asarray(values)
+    """Mean and 95% interval over draws, as text; and n."""
     n = len(values)
     if n < 2:
         return f"{values.mean():+.1f}, n = 1" if n else ""
-    mean = values.mean()
-    half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)
+    mean, half = values.mean(), half_width(values)
     return f"{mean:+.1f} ({mean - half:+.1f} to {mean + half:+.1f}), n = {n}"
 
 
@@ -213,6 +216,19 @@ def spread(values):
     values = 100 * np.asarray(values)
     deviation = f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else ""
     return f"{values.mean():.1f}{deviation} ({len(values)})"
+
+
+def more_points(rows, way, other, stages):
+    """How much more one way scores than another, points: the mean of some stages, by draw that has them."""
+    score = {(row["draw"], row["by"], row["masks"]): 100 * float(np.mean(row["macro_f1"])) for row in rows}
+    draws = sorted({draw for draw, *_ in score})
+    return np.array(
+        [
+            np.mean([score[draw, way, stage] - score[draw, other, stage] for stage in stages])
+            for draw in draws
+            if all((draw, one, stage) in score for one in (way, other) for stage in stages)
+        ]
+    )
 
 
 def tables(rows):
@@ -235,16 +251,8 @@ def tables(rows):
         return [spread(first), *map(spread, after)]
 
     def more_than(other):
-        def cells(way):
-            more = [
-                {d: score[d, way, stage] - score[d, other, stage] for d in draws
-                 if (d, way, stage) in own and (d, other, stage) in own}
-                for stage in STAGES
-            ]  # fmt: skip
-            both = [np.mean([one[d] for one in more]) for d in set.intersection(*map(set, more))]
-            return [*(interval([*one.values()]) for one in more), interval(both)]
-
-        return cells
+        every = [*((stage,) for stage in STAGES), STAGES]
+        return lambda way: [interval(more_points(rows, way, other, stages)) for stages in every]
 
     def groups(way):
         found = ([own[d, way, stage]["groups"] for d in draws if (d, way, stage) in own] for stage in STAGES)
@@ -266,20 +274,6 @@ def tables(rows):
     return lines + table("chosen by", stages, groups, WAYS)
 
 
-def more_points(rows, way, other):
-    """How much more one way scores than another, points: the mean of both stages, by draw that has all."""
-    score = {(row["draw"], row["by"], row["masks"]): 100 * float(np.mean(row["macro_f1"])) for row in rows}
-    draws = sorted({draw for draw, *_ in score})
-    pairs = [[((draw, way, stage), (draw, other, stage)) for stage in STAGES] for draw in draws]
-    return np.array(
-        [
-            np.mean([score[a] - score[b] for a, b in both])
-            for both in pairs
-            if all(a in score and b in score for a, b in both)
-        ]
-    )
-
-
 def figure(by_recipe):
     """An SVG: scores against masks, and differences from stratified with their intervals; a row a recipe."""
     from l2s_jax.figures.drawing import new_figure
@@ -294,12 +288,13 @@ def figure(by_recipe):
                 for key in (("start", START), *((way, stage) for stage in STAGES))
             ]
             curve.plot([START, *STAGES], means, ".-", color=f"C{number}", label=way)
-            draws = more_points(rows, way, "stratified")
+            draws = more_points(rows, way, "stratified", STAGES)
             if way == "stratified" or len(draws) < 2:
                 continue
-            half = stats.t.ppf(0.975, len(draws) - 1) * draws.std(ddof=1) / np.sqrt(len(draws))
             forest.plot(draws, np.full(len(draws), -number), ".", color="0.6")
-            forest.errorbar(draws.mean(), -number, xerr=half, fmt="o", color=f"C{number}", capsize=3)
+            forest.errorbar(
+                draws.mean(), -number, xerr=half_width(draws), fmt="o", color=f"C{number}", capsize=3
+            )
         curve.set(ylabel="macro F1 on test, %", xlabel="masks", xticks=[START, *STAGES])
         curve.set_title(recipe, fontsize=10)
         forest.axvline(0, color="black", linewidth=0.8)

@@ -8,7 +8,10 @@ show such files in different colours, and neither says a word. Of several optica
 from collections.abc import Iterable
 from pathlib import Path
 
+import openslide
+
 from l2s_jax.data.coded_colours import jpeg_2000_coding, jpeg_colours
+from l2s_jax.slides.dicom import SERIES
 from l2s_jax.system.errors import UserError
 
 _JPEG = ("1.2.840.10008.1.2.4.50",)
@@ -29,12 +32,23 @@ def refuse_unfaithful_dicom(files: Iterable[Path], series: str) -> None:
         try:
             fault = _fault(path, series)
         except Exception as error:  # pydicom raises whatever the bytes lead it to
+            if not _is_of(path, series):
+                continue
             raise UserError(
                 f"{path}: its DICOM tags cannot be read ({error}). It may be damaged: copy or download it "
                 "again"
             ) from error
         if fault is not None:
             raise UserError(f"{path}: {fault}")
+
+
+def _is_of(path: Path, series: str) -> bool:
+    """Whether OpenSlide takes a file for one of the slide's; what else lies in its folder does not matter."""
+    try:
+        with openslide.OpenSlide(path) as handle:
+            return bool(handle.properties.get(SERIES) == series)
+    except openslide.OpenSlideError:
+        return False
 
 
 def _fault(path: Path, series: str) -> str | None:

@@ -72,6 +72,14 @@ def test_several_optical_paths_of_which_one_would_be_shown(tmp_path):
         open_slide(path)
 
 
+def test_a_damaged_file_that_is_none_of_the_slide_does_not_matter(tmp_path):
+    folder = write_slide(tmp_path / "one")
+    other = write_dicom(folder / "other.dcm", IMAGE, series="1.2.3.5")
+    other.write_bytes(other.read_bytes()[:200])
+    (folder / "mark.dcm").write_bytes(bytes(128) + b"DICM" + b"x" * 50)
+    assert open_slide(folder / "a.dcm").level_sizes == ((512, 768), (128, 192))
+
+
 def test_folders_without_dicom_and_with_damage(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="empty is not a file.*no DICOM file"):

@@ -3,7 +3,7 @@
 # What happens: Aperio has two codes for JPEG 2000 tiles. Under 33005 they hold RGB; under 33003 they hold YCbCr that
 #   no decoder turns into RGB by itself, and the tag PhotometricInterpretation says RGB in both. OpenSlide converts.
 #   tifffile and TiffSlide, which offers OpenSlide's interface upon it, return the luma and chroma as if they were
-#   red, green and blue: pink tissue comes out grey-purple. slideio converts with other factors, up to 17 of 255 off.
+#   red, green and blue: purple comes out blue. slideio converts with other factors, up to 17 of 255 off.
 # Why it matters here: a slide looks plausible and all of its colours are wrong, in training or in prediction alone
 #   if the two use different readers; normalising the stain hides it.
 # Seen: 2026-12-01, tifffile 2026.3.3, TiffSlide 3.0.1, slideio 2.10.0, openslide-bin 4.0.1.2, Python 3.11.
