@@ -212,3 +212,16 @@ def test_scribbles_are_a_share_of_each_class_and_nothing_else(share):
     if share == 0.1:  # strokes: most of what is drawn has a neighbour that is
         beside = np.pad(known, 1)[:-2, 1:-1] | np.pad(known, 1)[1:-1, :-2]
         assert beside[known].mean() > 0.6
+
+
+def test_the_table_of_pretraining_is_that_of_its_rows_and_stands_on_its_page(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(RESULTS.parent)
+    kept = RESULTS / "pretrain"
+    for name in ("rows.csv", "pretraining.json"):
+        shutil.copy(kept / name, tmp_path)
+    runpy.run_path(str(RESULTS.parent / "pretrain.py"))["table"](tmp_path)
+    for name in ("rows.csv", "pretrain.md"):
+        assert (tmp_path / name).read_text() == (kept / name).read_text(), name
+    lines = [line for line in (kept / "pretrain.md").read_text().splitlines() if line.startswith("| ")]
+    page = text_of("docs/experiments/pretraining.md")
+    assert lines and all(line in page for line in lines)
