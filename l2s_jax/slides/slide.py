@@ -171,7 +171,8 @@ def _open_with_openslide(path: Path) -> openslide.OpenSlide | None:
             raise no_levels(path) from error
         raise UserError(
             f"{path} is a slide that OpenSlide cannot open ({error}). It may be cut off: compare its size "
-            "with the original's, and copy or download it again."
+            "with the original's, and copy or download it again. If they are equal, it is of a kind that "
+            "OpenSlide does not read: convert it to a tiled TIFF or to DICOM."
         ) from error
 
 

@@ -454,6 +454,17 @@ def test_cut_off_slides(folder, smooth, share):
         read_region(slide, (0, 0), slide.size_level0, 0.5)
 
 
+def test_a_slide_of_a_kind_that_openslide_does_not_read(folder, smooth, monkeypatch):
+    """It is whole, so that copying it again would not help: valid files of Zeiss (CZI) end so."""
+
+    def detect(path):
+        raise openslide.OpenSlideError("Unrecognized dimension")
+
+    monkeypatch.setattr(openslide.OpenSlide, "detect_format", detect)
+    with pytest.raises(UserError, match=r"Unrecognized dimension.*convert it to a tiled TIFF or to DICOM"):
+        open_slide(smooth)
+
+
 @needs_real
 @pytest.mark.parametrize("share", [0.5, 0.7, 0.9])
 @pytest.mark.filterwarnings("ignore")
