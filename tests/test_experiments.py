@@ -83,7 +83,7 @@ def test_committed_tables_are_those_of_the_committed_results(name, tmp_path):
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*/results.csv")), ids=lambda path: path.parent.name)
 def test_every_run_has_one_row(path):
     table = pd.read_csv(path)
-    assert len(table) >= 3 and not table.duplicated(["variant", "setting", "percent", "draw"]).any()
+    assert len(table) > 3 and not table.duplicated(["variant", "setting", "percent", "draw"]).any()
     assert (path.parents[2] / f"{path.parent.name}.toml").exists()
 
 
@@ -214,8 +214,7 @@ def test_scribbles_are_a_share_of_each_class_and_nothing_else(share):
         assert beside[known].mean() > 0.6
 
 
-def test_the_table_of_pretraining_is_that_of_its_rows_and_stands_on_its_page(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(RESULTS.parent)
+def test_the_table_of_pretraining_is_that_of_its_rows_and_stands_on_its_page(tmp_path):
     kept = RESULTS / "pretrain"
     for name in ("rows.csv", "pretraining.json"):
         shutil.copy(kept / name, tmp_path)

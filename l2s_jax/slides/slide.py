@@ -30,6 +30,8 @@ from l2s_jax.system.errors import UserError
 
 SLIDE_SUFFIXES = (".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide")
 """Of formats that hold nothing but slides; TIFF may be either."""
+IF_WHOLE = "If it is whole, OpenSlide does not read its kind: convert it to a tiled TIFF or to DICOM"
+"""What to do about a slide that was compared with its original."""
 
 
 MAX_WORKING_MPP = 1e6
@@ -171,8 +173,7 @@ def _open_with_openslide(path: Path) -> openslide.OpenSlide | None:
             raise no_levels(path) from error
         raise UserError(
             f"{path} is a slide that OpenSlide cannot open ({error}). It may be cut off: compare its size "
-            "with the original's, and copy or download it again. If they are equal, it is of a kind that "
-            "OpenSlide does not read: convert it to a tiled TIFF or to DICOM."
+            f"with the original's, and copy or download it again. {IF_WHOLE}."
         ) from error
 
 
@@ -281,8 +282,8 @@ def _read_picture(path: Path) -> tuple[np.ndarray, dict[str, str]]:
         pixels = read_image(path)
     except UserError as error:
         raise UserError(
-            f"{error}. (OpenSlide does not take it for a slide; one that is cut off often looks like this. A "
-            "picture that is only too large becomes a slide with "
+            f"{error}. (OpenSlide does not take it for a slide; one that is cut off often looks like this. "
+            f"{IF_WHOLE}. A picture that is only too large becomes a slide with "
             "`vips tiffsave IN OUT.tif --tile --pyramid --compression jpeg --bigtiff`.)"
         ) from error
     with Image.open(path) as picture:

@@ -465,6 +465,13 @@ def test_a_slide_of_a_kind_that_openslide_does_not_read(folder, smooth, monkeypa
         open_slide(smooth)
 
 
+@pytest.mark.parametrize("name", ["slide.isyntax", "slide.vsi"])
+def test_a_slide_of_a_kind_that_nothing_knows(folder, name):
+    (folder / name).write_bytes(b"of another scanner" * 500)
+    with pytest.raises(UserError, match=r"no picture.*convert it to a tiled TIFF or to DICOM"):
+        open_slide(folder / name)
+
+
 @needs_real
 @pytest.mark.parametrize("share", [0.5, 0.7, 0.9])
 @pytest.mark.filterwarnings("ignore")
