@@ -4,6 +4,7 @@ import inspect
 import subprocess
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -106,7 +107,20 @@ def test_names_are_listed_and_others_are_no_names():
         _ = l2s_jax.trian
 
 
-HEAVY = ("jax", "jaxlib", "numpy", "pandas", "scipy", "skimage", "matplotlib", "PIL", "tyro", "orbax", "flax")
+HEAVY = (
+    "jax",
+    "jaxlib",
+    "numpy",
+    "pandas",
+    "scipy",
+    "skimage",
+    "matplotlib",
+    "PIL",
+    "tyro",
+    "orbax",
+    "flax",
+    "torch",
+)
 
 
 def imported(code):
@@ -132,3 +146,27 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code):
 def test_help_imports_no_jax(words):
     said = imported(f"from l2s_jax.cli.app import run\ntry: run({words!r})\nexcept SystemExit: pass")
     assert "'tyro'" in said and not {"'jax'", "'pandas'", "'skimage'"} & set(said.strip("[]\n").split(", "))
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("prediction.predict", {"matplotlib"}),
+        ("training.train", {"matplotlib", "scipy", "skimage", "pandas"}),
+    ],
+)
+def test_work_begins_before_what_is_needed_later_is_imported(module, absent):
+    said = imported(f"import l2s_jax.{module}")
+    assert "'jax'" in said and not [name for name in absent if f"'{name}'" in said]
+
+
+def test_events_are_written_without_torch_where_it_is_installed(tmp_path):
+    """tensorboardX imports it, a second that no run needs; who imports it afterwards gets it all the same."""
+    write = f"""from pathlib import Path
+from l2s_jax.runs.events import EventFile
+file = EventFile(Path({str(tmp_path)!r}), 0)
+file.add({{'loss': 0.5}}, 1)
+file.close()"""
+    assert "'torch'" not in imported(write) and list(tmp_path.glob("events.*"))
+    if find_spec("torch"):
+        assert "'torch'" in imported(f"{write}\nimport torch")

@@ -23,7 +23,7 @@ from l2s_jax.exports.description import AS_THEY_ARE, Described
 from l2s_jax.exports.network_graph import INPUT, OUTPUTS
 from l2s_jax.exports.onnx_file import OPSET
 from l2s_jax.exports.sample import Shown
-from l2s_jax.figures.drawing import overlay
+from l2s_jax.figures.overlays import overlay
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import sha256_of_file, write_text
 

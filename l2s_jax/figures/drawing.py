@@ -1,4 +1,4 @@
-"""Pictures for people: overlays, learning curves, confusion matrices. No JAX, no global plotting state."""
+"""Pictures for people: samples, learning curves, confusion matrices. No JAX, no global plotting state."""
 
 import base64
 import io
@@ -14,14 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
-from skimage.segmentation import find_boundaries
 
 from l2s_jax.data.manifest import Classes
+from l2s_jax.figures.overlays import overlay
 from l2s_jax.figures.texts import label_text, plain_texts
 from l2s_jax.system.files import atomic_path
-from l2s_jax.types import IGNORE_PIXEL
 
-OVERLAY_OPACITY = 0.35
 LINE: dict[str, Any] = {"linewidth": 1.4, "marker": ".", "markersize": 3}  # a run of one epoch is a point
 
 
@@ -36,27 +34,6 @@ def save_figure(figure: Figure, path: Path, dpi: int = 120) -> None:
     """Writes a figure as PNG or SVG by the path's suffix, whole or not at all."""
     with atomic_path(path) as temporary, plain_texts(figure):
         figure.savefig(temporary, dpi=dpi, format=path.suffix[1:])
-
-
-def overlay(image: np.ndarray, codes: np.ndarray, classes: Classes) -> np.ndarray:
-    """Tints each pixel of an RGB picture with its class's colour and outlines the regions; u8[H,W,3].
-
-    Background and ignored pixels are left as they are.
-
-    Args:
-      image: u8[H,W,3].
-      codes: class codes u8[H,W] or any integer type.
-      classes: whose colours to use.
-    """
-    shown = (codes != IGNORE_PIXEL) & (
-        codes != -1 if classes.background is None else codes != classes.background
-    )
-    colours = np.array(classes.colours, np.float32)[np.where(codes == IGNORE_PIXEL, 0, codes)]
-    opacity = np.where(shown, OVERLAY_OPACITY, 0.0)
-    edges = find_boundaries(codes, mode="inner") & shown
-    opacity[edges] = 1.0
-    mixed = image * (1 - opacity[..., None]) + colours * opacity[..., None]
-    return mixed.round().astype(np.uint8)
 
 
 def legend(classes: Classes) -> list[Patch]:

@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.spatial import KDTree
 
 from l2s_jax.prediction.metrics import spread, spread_text
 from l2s_jax.types import IGNORE_PIXEL
@@ -53,6 +52,8 @@ def compare_boundaries(
     Raises:
       ValueError: the shapes differ.
     """
+    from scipy.spatial import KDTree  # here, since training starts without it
+
     if truth.shape != predicted.shape:
         raise ValueError(f"truth has shape {truth.shape}, prediction {predicted.shape}")
     known = truth != IGNORE_PIXEL

@@ -13,7 +13,7 @@ from PIL import Image
 
 from l2s_jax.data.manifest import Classes
 from l2s_jax.data.pictures import read_image, write_png
-from l2s_jax.figures.drawing import overlay
+from l2s_jax.figures.overlays import overlay
 from l2s_jax.prediction.joint import Joint, in_bytes, mean_label, picture_joint
 from l2s_jax.prediction.own_shares import keep_own_shares, own_shares, table_columns
 from l2s_jax.prediction.predictor import Predictor

@@ -7,7 +7,8 @@ import numpy as np
 
 from l2s_jax.data.classes import Classes, read_classes
 from l2s_jax.data.pictures import write_png
-from l2s_jax.figures.drawing import overlay, save_figure
+from l2s_jax.figures.drawing import save_figure
+from l2s_jax.figures.overlays import overlay
 from l2s_jax.prepare.centred_extraction import extract_centred
 from l2s_jax.prepare.extraction import Patches
 from l2s_jax.prepare.inspection_figures import (

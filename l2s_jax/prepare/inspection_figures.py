@@ -13,7 +13,8 @@ from matplotlib.patheffects import Normal, Stroke
 from PIL import Image
 
 from l2s_jax.data.classes import Classes
-from l2s_jax.figures.drawing import legend, new_figure, overlay
+from l2s_jax.figures.drawing import legend, new_figure
+from l2s_jax.figures.overlays import overlay
 from l2s_jax.prepare.centred_extraction import ConnectedRegion, find_regions, push_inside, region_centres
 from l2s_jax.prepare.extraction import Patches
 from l2s_jax.prepare.options import ExtractionOptions

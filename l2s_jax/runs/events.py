@@ -6,6 +6,7 @@ full that one dies, and training waits for it for ever.
 
 import math
 import socket
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,7 +20,7 @@ EVENTS = "tensorboard"
 
 
 class EventFile:
-    """Events, begun with the first values: tensorboardX imports torch where there is one."""
+    """Events, begun with the first values."""
 
     def __init__(self, folder: Path, step: int) -> None:
         """Nothing is written yet.
@@ -37,8 +38,9 @@ class EventFile:
         Raises:
           Unwritable: the file cannot be written.
         """
-        from tensorboardX.proto.event_pb2 import Event
-        from tensorboardX.proto.summary_pb2 import Summary
+        with _without_torch():
+            from tensorboardX.proto.event_pb2 import Event
+            from tensorboardX.proto.summary_pb2 import Summary
 
         finite = [(name, value) for name, value in values.items() if math.isfinite(value)]
         summary = Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in finite])
@@ -82,6 +84,19 @@ class EventFile:
                 f"cannot write TensorBoard's events to {self.folder}: {error.strerror or error}. The "
                 "last checkpoint is untouched: free some space"
             ) from error
+
+
+@contextmanager
+def _without_torch() -> Iterator[None]:
+    """Keeps tensorboardX from importing torch, where it is installed: a second, and nothing of it is used."""
+    if "torch" in sys.modules or "tensorboardX" in sys.modules:
+        yield
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["torch"]
 
 
 @contextmanager

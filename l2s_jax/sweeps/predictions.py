@@ -9,7 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from l2s_jax.data.manifest import Manifest, PatchRow, read_manifest
-from l2s_jax.figures.drawing import legend, new_figure, overlay, spread_evenly
+from l2s_jax.figures.drawing import legend, new_figure, spread_evenly
+from l2s_jax.figures.overlays import overlay
 from l2s_jax.figures.svg import svg_of
 from l2s_jax.figures.texts import LONGEST
 from l2s_jax.models.forward import make_forward

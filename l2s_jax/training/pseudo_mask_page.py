@@ -8,7 +8,8 @@ import numpy as np
 
 from l2s_jax.data.manifest import Classes
 from l2s_jax.figures import html
-from l2s_jax.figures.drawing import inline_jpeg, overlay, spread_evenly
+from l2s_jax.figures.drawing import inline_jpeg, spread_evenly
+from l2s_jax.figures.overlays import overlay
 from l2s_jax.system.files import write_text
 from l2s_jax.training.plan import RunPlan
 from l2s_jax.training.pseudo_masks import PseudoMasks, count_classes

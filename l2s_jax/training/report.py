@@ -15,10 +15,10 @@ from l2s_jax.figures.drawing import (
     draw_curves,
     draw_samples,
     inline_png,
-    overlay,
     save_figure,
     spread_evenly,
 )
+from l2s_jax.figures.overlays import overlay
 from l2s_jax.models.forward import make_forward
 from l2s_jax.prediction.judging import Picture, figures, judge
 from l2s_jax.prediction.tiles import default_tiling, predict_pictures

@@ -13,11 +13,11 @@ from l2s_jax.figures.drawing import (
     draw_samples,
     inline_jpeg,
     inline_png,
-    overlay,
     save_figure,
     spread_evenly,
 )
 from l2s_jax.figures.html import anchor, page, table
+from l2s_jax.figures.overlays import overlay
 from l2s_jax.figures.svg import inline, svg_of
 from l2s_jax.figures.texts import label_text
 from l2s_jax.types import IGNORE_PIXEL

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from l2s_jax.data.classes import Classes
-from l2s_jax.figures.drawing import overlay
+from l2s_jax.figures.overlays import overlay
 from l2s_jax.system.files import unwritable
 
 SIDE = 192

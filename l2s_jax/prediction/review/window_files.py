@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from l2s_jax.data.classes import Classes
-from l2s_jax.figures.drawing import overlay
+from l2s_jax.figures.overlays import overlay
 from l2s_jax.prediction.review.strips import small, tinted, write_panels
 from l2s_jax.prediction.review.windows import Looked, WindowDoubt, look_at_windows
 from l2s_jax.prediction.slides.frames import Frame, write_frames

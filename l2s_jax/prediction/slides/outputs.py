@@ -5,7 +5,7 @@ from pathlib import Path
 
 from l2s_jax.data.classes import Classes
 from l2s_jax.data.pictures import write_png
-from l2s_jax.figures.drawing import overlay
+from l2s_jax.figures.overlays import overlay
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.slides.grids import centres
 from l2s_jax.slides.ome_tiff import write_channels, write_pyramid

@@ -8,7 +8,7 @@ import numpy as np
 
 from l2s_jax.data.classes import Classes
 from l2s_jax.figures import html
-from l2s_jax.figures.drawing import overlay
+from l2s_jax.figures.overlays import overlay
 from l2s_jax.prediction.review.page import POLICY
 from l2s_jax.prediction.review.strips import small, tinted, write_panels
 from l2s_jax.prediction.suggest.listing import Suggestion

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from l2s_jax.data.pictures import write_png
-from l2s_jax.figures.drawing import overlay, save_figure
+from l2s_jax.figures.drawing import save_figure
+from l2s_jax.figures.overlays import overlay
 from l2s_jax.prepare.folders import QUALITY_PAGE
 from l2s_jax.prepare.inspection import SUMMARY, describe_patches, describe_slide
 from l2s_jax.prepare.inspection_figures import draw_patches, draw_tissue
