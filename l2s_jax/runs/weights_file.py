@@ -86,7 +86,9 @@ def write_safetensors(path: Path, state_dict: StateDict, metadata: dict[str, str
     """
     from safetensors.numpy import save
 
-    content = _in_order(save(state_dict, {"format": "pt", **(metadata or {})}))
+    # In C order: what lies in memory otherwise, as torch's channels_last does, is written as it lies.
+    tensors = {name: np.asarray(value, order="C") for name, value in state_dict.items()}
+    content = _in_order(save(tensors, {"format": "pt", **(metadata or {})}))
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
 

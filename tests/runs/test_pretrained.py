@@ -9,6 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 from safetensors import safe_open
 from safetensors.numpy import load_file, save, save_file
 
@@ -135,6 +138,26 @@ def test_pth_of_the_old_format_and_of_half_precision(tmp_path, with_torch):
     with_torch.save(tensors, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     got = read_weights(tmp_path / "old.pth")
     assert_same(got, {"a": np.ones(3, np.float32), "b": np.ones(2, np.float32)})
+
+
+def test_tensors_are_written_by_place_and_not_by_memory(tmp_path, with_torch):
+    """safetensors writes the memory as it lies; weights that torch saved as channels_last lie otherwise."""
+    weight = with_torch.arange(216.0).reshape(8, 3, 3, 3).to(memory_format=with_torch.channels_last)
+    with_torch.save(
+        {"conv1.weight": weight, "bn1.num_batches_tracked": with_torch.tensor(5)}, tmp_path / "a.pth"
+    )
+    read = read_weights(tmp_path / "a.pth")
+    assert not read["conv1.weight"].flags["C_CONTIGUOUS"]
+    write_safetensors(tmp_path / "a.safetensors", read)
+    assert_same(read_weights(tmp_path / "a.safetensors"), read)
+
+
+@given(arrays(np.float32, array_shapes(max_dims=4)), st.randoms(use_true_random=False))
+def test_views_of_any_order_are_written_as_they_read(tmp_path_factory, array, random):
+    view = array.transpose(random.sample(range(array.ndim), array.ndim))[:: random.choice((1, -1))]
+    path = tmp_path_factory.getbasetemp() / "views.safetensors"
+    write_safetensors(path, {"view": view})
+    np.testing.assert_array_equal(load_file(path)["view"], view)
 
 
 def test_pth_without_torch(tmp_path, without_torch):
