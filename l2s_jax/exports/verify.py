@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -29,7 +28,7 @@ from l2s_jax.exports.runners import (
 from l2s_jax.exports.stain_map import change, changed
 from l2s_jax.figures.drawing import spread_evenly
 from l2s_jax.models.forward import Network, make_forward
-from l2s_jax.models.network import L2S, init_variables
+from l2s_jax.models.network import L2S, zero_variables
 from l2s_jax.models.state_dict import load_network as load_weights
 from l2s_jax.prediction.tiles import reflect_to, tile_origins
 from l2s_jax.runs.calibration import read_calibration
@@ -164,9 +163,7 @@ def _read_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
 
 def _variables(model: L2S, weights: Mapping[str, np.ndarray]) -> Any:
-    shapes = jax.eval_shape(lambda: init_variables(model, jax.random.key(0)))
-    like = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    return load_weights(like, weights)[0]
+    return load_weights(zero_variables(model), weights)[0]
 
 
 def _tiles(image: np.ndarray, size: int, folder: Path) -> Batch:

@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Float32
 
@@ -69,6 +70,18 @@ class L2S(nn.Module):
             return Outputs(coarse_logits, spatial_maximum(coarse_logits))
         class_logits = Classifier(self.classes, name="classifier")(coarse_logits, label_rows, train)
         return Outputs(coarse_logits, class_logits)
+
+
+def zero_variables(model: L2S) -> dict[str, Any]:
+    """Zeros of the shapes of `init_variables`, f32 on the default device, to be filled from a file.
+
+    NumPy's: jnp.zeros would be a program for each of the 17 or 19 shapes, which take half a second.
+    """
+    shapes = jax.eval_shape(lambda: init_variables(model, jax.random.key(0)))
+    zeros: dict[str, Any] = jax.device_put(
+        jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    )
+    return zeros
 
 
 def init_variables(model: L2S, key: jax.Array, patch_size: int = 32) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from l2s_jax.models.forward import Network
-from l2s_jax.models.network import L2S, init_variables
+from l2s_jax.models.network import L2S, zero_variables
 from l2s_jax.runs import checkpoints
 from l2s_jax.runs.folder import BEST, NetworkFacts, read_network_facts, read_run_classes
 
@@ -22,10 +22,7 @@ def load_network(folder: str | Path) -> tuple[Network, NetworkFacts]:
     facts = read_network_facts(folder)
     classes = read_run_classes(folder)
     model = L2S(len(classes), facts.head, decoder=facts.decoder)  # type: ignore[arg-type]
-    shapes = jax.eval_shape(lambda: init_variables(model, jax.random.key(0)))
-    # NumPy's zeros: jnp.zeros is a program for each of 25 shapes, which take half a second.
-    like = jax.device_put(jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))
-    items, _, _ = checkpoints.load(folder / BEST, {"variables": like})
+    items, _, _ = checkpoints.load(folder / BEST, {"variables": zero_variables(model)})
     mean, std = np.asarray(facts.mean, np.float32), np.asarray(facts.std, np.float32)
     return Network(model, items["variables"], mean, std), facts
 
