@@ -1,14 +1,15 @@
 """`l2s train` as a whole beside a plain PyTorch script: from the shell to the finished run.
 
     python benchmarks/whole_train.py [--short] [--ebhi FOLDER] [--ebhi-steps 400] [--turns 3]
-        [--work FOLDER] [--only DATA:VARIANT ...] [--json FILE]
+        [--work FOLDER] [--only DATA:VARIANT ...] [--python PYTHON] [--json FILE]
 
 Two cases: the demo's data and options (200 patches of 64x64, 320 steps) and, with the folder that `l2s
 prepare ebhi` made, 400 steps on EBHI-Seg (148 patches of 128x128). Variants are whole processes that take
 turns: `l2s-cold` with an empty compile cache, `l2s-warm` with the one that the cold run filled, `torch` is
 `torch_train.py` as people write it, `torch-tuned` the same in channels_last and with freed memory kept.
 With `--work` each run's time is kept in that folder and a later call adds to them, so that a long measurement
-can be cut into pieces (`--only`) where others wait for the machine.
+can be cut into pieces (`--only`) where others wait for the machine. `--python` is an interpreter with another
+version of JAX: `l2s` runs by it, with this folder's code, and torch by the one that runs this file.
 """
 
 import csv
@@ -23,6 +24,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import turns
+from jax_versions import version_of
 
 HERE = Path(__file__).parent
 DEMO = "--setting S+C* --percent 50 --composition balanced --learning-rate 1e-3 --validate-steps 40"
@@ -40,11 +42,12 @@ FIGURES = {"s": 1, "processor_s": 1, "peak_mib": 0, "others": 3, "best_val_macro
 Run = dict[str, float]
 
 
-def run_once(case: str, variant: str, data: Path, work: Path, steps: int) -> Run:
+def run_once(case: str, variant: str, data: Path, work: Path, steps: int, python: str) -> Run:
     """One training in a fresh process: what `turns.run_whole` says of it, and the best validation score."""
     out, cache, told = work / "run", work / f"cache-{case}", [*CASES[case], "--steps", steps]
     shutil.rmtree(out, ignore_errors=True)
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "L2S_CACHE": str(cache)}
+    environment["PYTHONPATH"] = str(HERE.parent)
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)  # it would come before ours
     if variant.startswith("l2s"):
         if variant == "l2s-cold":
@@ -53,7 +56,7 @@ def run_once(case: str, variant: str, data: Path, work: Path, steps: int) -> Run
             raise SystemExit(
                 "l2s-warm wants the cache that l2s-cold fills: run that first, in the same --work"
             )
-        command = [*turns.L2S, "train", data, "--out", out, "--weights", "random", *told]
+        command = [python, *turns.L2S[1:], "train", data, "--out", out, "--weights", "random", *told]
     else:
         command = [sys.executable, HERE / "torch_train.py", data, "--out", out, *told]
         if variant == "torch-tuned":
@@ -107,6 +110,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, help="of each variant (default 3, short 1)")
     parser.add_argument("--work", type=Path, help="keeps data, compile cache and times for later calls")
     parser.add_argument("--only", nargs="+", metavar="DATA:VARIANT", help="such as demo:torch ebhi:l2s-warm")
+    parser.add_argument("--python", default=sys.executable, help="runs l2s (default: this one)")
     options = parser.parse_args()
     cases = ["demo", *(["ebhi"] if options.ebhi else [])]
     every = [f"{case}:{variant}" for case in cases for variant in VARIANTS]
@@ -123,11 +127,13 @@ def main() -> None:
         for _ in range(options.turns or (1 if options.short else 3)):
             for name in wanted:
                 case, variant = name.split(":")
-                runs.setdefault(name, []).append(run_once(case, variant, data[case], work, steps[case]))
+                run = run_once(case, variant, data[case], work, steps[case], options.python)
+                runs.setdefault(name, []).append(run)
                 kept.write_text(json.dumps(runs, indent=1))
     results, rows = summary(runs)
     results |= {f"whole_{case}_steps": steps[case] for case in cases}
-    results |= turns.machine(("jax", "jaxlib", "torch", "pillow"), options.device)
+    results |= turns.machine(("torch", "pillow"), options.device)
+    results |= {"version_jax": version_of(options.python)}
     turns.report(
         results, ("run", "n", "s", "min", "max", "others", "peak MiB", "best score"), rows, options.json
     )

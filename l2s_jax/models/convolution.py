@@ -1,6 +1,7 @@
 """The two spatial operations of the encoder, padded as torch pads them, each by the fastest way known.
 
-GPUs and all else get XLA's own operations. CPUs get the formulations in `winograd`, `stem` and `max_pool`.
+GPUs and all else get XLA's own operations. CPUs get the formulations in `winograd`, `stem`,
+`strided` and `max_pool`.
 The choice is made when a program is lowered, so a program lowered for CUDA on a CPU machine holds none of
 them. Both sides agree to within 1e-5 of the largest value in float32. On the CPU side derivatives are
 reverse-mode and first order only.
@@ -13,10 +14,10 @@ from jax import lax
 from jax import numpy as jnp
 from jaxtyping import Array, Float
 
-from l2s_jax.models import max_pool, stem, winograd
+from l2s_jax.models import max_pool, stem, strided, winograd
 
 MANY_PRODUCTS = 50_000_000
-"""Multiplications from which a CPU gains more by `winograd` and `stem` than their compilation costs."""
+"""Multiplications from which a CPU gains more by these formulations than their compilation costs."""
 
 FREE_BATCH = 16
 """Pictures that a batch of no fixed size is taken to have: an exported program's."""
@@ -88,6 +89,8 @@ def _conv2d_cpu(x: jax.Array, kernel: jax.Array, *, stride: int, padding: int) -
             return winograd.conv3x3(x, kernel)
         if stride > 1 and channels <= FEW_CHANNELS and height == width:
             return _conv2d_stem(stride, padding, x, kernel)
+        if (height, width, padding, stride) == (3, 3, 1, 2) and x.shape[1] % 2 == x.shape[2] % 2 == 0:
+            return _conv3x3_s2(x, kernel)
     return plain_conv2d(x, kernel, stride=stride, padding=padding)
 
 
@@ -108,3 +111,19 @@ def _stem_backward(stride: int, padding: int, residuals: tuple, dy: jax.Array) -
 
 
 _conv2d_stem.defvjp(_stem_forward, _stem_backward)
+
+
+@jax.custom_vjp
+def _conv3x3_s2(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return plain_conv2d(x, kernel, stride=2, padding=1)
+
+
+def _strided_forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple]:
+    return _conv3x3_s2(x, kernel), (x, kernel)
+
+
+def _strided_backward(residuals: tuple, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return strided.gradients(*residuals, dy)
+
+
+_conv3x3_s2.defvjp(_strided_forward, _strided_backward)

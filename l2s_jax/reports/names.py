@@ -11,10 +11,13 @@ CELL = ("dataset", "variant", "setting", "percent")
 
 REQUIRED = ("run", "setting", "percent", "draw")
 
+BEST_PHASE = "best_phase"
+"""Text: `masks_only` where a run kept the network of S on its masks alone, empty where it kept its own."""
+
 TEXT = (
     "run", "dataset", "study", "variant", "preset", "setting", "selection", "confusion",
     "classifier_confusion", "device", "versions", "config_hash", "manifest_sha256", "finished", "group",
-    "shared",
+    "shared", BEST_PHASE,
 )  # fmt: skip
 """Columns that are text whatever they hold."""
 

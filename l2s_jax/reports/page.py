@@ -17,7 +17,8 @@ RUN_COLUMNS = {
     "run": "run", "dataset": "data set", "variant": "variant", "preset": "preset", "setting": "setting",
     "percent": "percent", "draw": "draw", "fold": "fold", "seed": "seed", "selection": "epoch chosen on",
     "n_mask": "masks", "n_label": "labels", "steps": "steps", "best_epoch": "best epoch",
-    "validation_score": "score it was chosen by", "n_test": "test patches", "n_test_groups": "test groups",
+    "best_phase": "network kept", "validation_score": "score it was chosen by",
+    "n_test": "test patches", "n_test_groups": "test groups",
     "group_macro_f1_mean": "macro F1, mean over groups", "group_macro_f1_sd": "its sd",
     "seconds": "seconds", "device": "device", "config_hash": "config", "finished": "finished",
 }  # fmt: skip

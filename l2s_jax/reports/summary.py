@@ -5,7 +5,7 @@ from collections import Counter
 import pandas as pd
 
 from l2s_jax.figures.html import paragraph, sortable_table
-from l2s_jax.reports.names import FOLD, on_test, percent_text, units
+from l2s_jax.reports.names import BEST_PHASE, FOLD, method_text, on_test, percent_text, units
 from l2s_jax.reports.page import number_cell, text_cell
 from l2s_jax.reports.reading import Results
 from l2s_jax.reports.text_table import ON_TEST
@@ -46,6 +46,7 @@ def summary_notes(results: Results) -> list[str]:
         notes.append(f"{on_test_split} run(s): {ON_TEST}. They are marked wherever they appear")
     if "versions" in runs and runs["versions"].nunique() > 1:
         notes.append("runs were made with different versions of packages: see the list above")
+    notes += _kept_masks_only(runs)
     if FOLD in runs:
         notes.append(
             "a cross-validation: networks of different folds have learned from the same patches, so that the "
@@ -56,6 +57,25 @@ def summary_notes(results: Results) -> list[str]:
             f"{len(results.waiting)} planned cell(s) have not finished: means are over what there is"
         )
     return notes
+
+
+def _kept_masks_only(runs: pd.DataFrame) -> list[str]:
+    """A line for each method of which runs kept the network of the masks alone."""
+    if BEST_PHASE not in runs:
+        return []
+    lines = []
+    for (variant, setting), own in runs.groupby(["variant", "setting"], sort=False):
+        kept = own[own[BEST_PHASE] == "masks_only"]
+        if len(kept):
+            where = "; ".join(
+                f"{percent_text(percent)}%: draw{'s' * (len(draws) > 1)} {', '.join(f'{d:g}' for d in draws)}"
+                for percent, draws in kept.groupby("percent")["draw"]
+            )
+            lines.append(
+                f"{method_text(variant, setting)}: {len(kept)} of {len(own)} run(s) kept the network of S on "
+                f"their masks alone, which scored higher on the validation split ({where})"
+            )
+    return lines
 
 
 def failures_html(results: Results) -> str:

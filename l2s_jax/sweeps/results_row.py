@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from l2s_jax.config import config_hash
 from l2s_jax.prediction.metrics import bach_score
+from l2s_jax.reports.names import BEST_PHASE
 from l2s_jax.sweeps.plan import PlannedRun, fold_column
 from l2s_jax.sweeps.sweep_file import SweepFile
 from l2s_jax.system.csv_rows import require_appendable
@@ -18,6 +20,8 @@ from l2s_jax.system.errors import UserError
 POOLED = ("macro_f1", "micro_f1", "weighted_f1", "macro_f1_all", "accuracy", "mean_iou")
 BOUNDARIES = ("boundary_f1", "boundary_f1_any", "hd95", "hd95_any")
 """Figures of boundaries, the last two in pixels; `any`: of all boundaries, whatever the class."""
+LATER = (BOUNDARIES, (BEST_PHASE,))
+"""Columns that earlier versions did not write, the oldest first."""
 OF_CLASSES = ("f1", "precision", "recall", "iou")
 
 
@@ -27,7 +31,7 @@ def result_columns(classes: Sequence[str], folds: bool = False) -> list[str]:
         *("run", "dataset", "study", "variant", "preset", "setting", "percent", "draw"),
         *(("fold",) if folds else ()),
         *("seed", "selection"),
-        *("n_mask", "n_label", "steps", "best_epoch", "validation_score", *POOLED, "bach_score"),
+        *("n_mask", "n_label", "steps", "best_epoch", BEST_PHASE, "validation_score", *POOLED, "bach_score"),
         *("classifier_accuracy", "classifier_macro_f1"),
         *BOUNDARIES,
         *(f"{kind}_{name}" for kind in OF_CLASSES for name in classes),
@@ -40,21 +44,20 @@ def result_columns(classes: Sequence[str], folds: bool = False) -> list[str]:
 def appendable_columns(path: Path, columns: Sequence[str]) -> list[str]:
     """The columns of rows that a sweep's file takes.
 
-    All, but for those of boundaries where it was begun by a version that did not measure them.
+    All, but for those of `LATER` that the version which began it did not know.
 
     Raises:
       UserError: the file has others.
     """
-    older = [name for name in columns if name not in BOUNDARIES]
     try:
         require_appendable(path, columns)
     except UserError:
-        try:
-            require_appendable(path, older)
-        except UserError:
-            pass
-        else:
-            return older
+        for first in reversed(range(len(LATER))):
+            unknown = {name for names in LATER[first:] for name in names}
+            older = [name for name in columns if name not in unknown]
+            with suppress(UserError):
+                require_appendable(path, older)
+                return older
         raise
     return list(columns)
 
@@ -96,6 +99,7 @@ def result_row(
         "n_label": planned.n_label,
         "steps": finished["steps"],
         "best_epoch": finished["best"]["epoch"],
+        BEST_PHASE: finished["best"].get("phase", ""),
         "validation_score": finished["best"]["score"],
         **{name: figures["pooled"][name] for name in POOLED},
         "bach_score": bach_score(np.array(figures["confusion_matrix"])),

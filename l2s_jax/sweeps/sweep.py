@@ -345,8 +345,9 @@ def check_begun(folder: Path, data: SweepData, say: Callable[[str], None] = prin
         own = (folder / name for name in (PLAN, PER_GROUP, FAILURES))
         refuse([f"{path} is there and was not made by a sweep" for path in own if path.exists()])
     columns = result_columns(data.classes.names, data.has_folds)
-    if len(appendable_columns(folder / RESULTS, columns)) < len(columns):
-        say(f"{folder / RESULTS} was begun before boundaries were measured, and goes on without them")
+    known = set(appendable_columns(folder / RESULTS, columns))
+    if missing := [name for name in columns if name not in known]:
+        say(f"{folder / RESULTS} was begun by an earlier version and goes on without {', '.join(missing)}")
     results, cut = complete_rows(folder / RESULTS)
     if cut:
         say(f"{folder / RESULTS} ends in half a line, which is dropped: that run's figures are made again")

@@ -104,7 +104,8 @@ def shift_hue(image: Float[Array, "b h w 3"], turns: Float[Array, "b 1 1"]) -> F
 
     def channel(n: int) -> Array:
         # The closed form of HSV to RGB: value - span * clip(min(k, 4 - k), 0, 1), k = (n + hue) mod 6.
-        k = jnp.mod(n + hue, 6.0)
+        k = n + hue
+        k = k - 6 * jnp.floor(k / 6)  # XLA:CPU calls a function for each pixel of jnp.mod
         return value - span * jnp.clip(jnp.minimum(k, 4 - k), 0, 1)
 
     return jnp.stack([channel(5), channel(3), channel(1)], axis=-1)

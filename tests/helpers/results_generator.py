@@ -51,7 +51,7 @@ def run_row(rng, dataset, study, method, percent, draw, run, noise, selection):
         "preset": "release" if variant == "release" else "paper", "setting": setting, "percent": percent,
         "draw": draw, "seed": 100 + draw, "selection": selection,
         "n_mask": int(615 * percent / 100), "n_label": 400 - int(400 * percent / 100), "steps": 450,
-        "best_epoch": int(rng.integers(5, 30)), "validation_score": score + 0.02,
+        "best_epoch": int(rng.integers(5, 30)), "best_phase": "", "validation_score": score + 0.02,
         "macro_f1": score, "micro_f1": min(score + 0.03, 1.0), "weighted_f1": min(score + 0.02, 1.0),
         "macro_f1_all": score, "accuracy": min(score + 0.03, 1.0), "mean_iou": score - 0.1,
         "bach_score": np.nan, "classifier_accuracy": score, "classifier_macro_f1": score - 0.05,

@@ -27,7 +27,16 @@ NETWORK = [
     (4, 4, 256, 64, 3, 1),
     (1, 1, 4, 8, 1, 1),
 ]
-ODD = [(7, 5, 3, 4, 3, 1), (1, 1, 2, 3, 3, 1), (2, 3, 5, 2, 3, 1), (17, 11, 3, 4, 7, 2), (9, 9, 2, 3, 3, 3)]
+ODD = [
+    (7, 5, 3, 4, 3, 1),
+    (2, 2, 5, 3, 3, 2),
+    (6, 10, 5, 7, 3, 2),
+    (7, 6, 5, 3, 3, 2),
+    (1, 1, 2, 3, 3, 1),
+    (2, 3, 5, 2, 3, 1),
+    (17, 11, 3, 4, 7, 2),
+    (9, 9, 2, 3, 3, 3),
+]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -91,6 +100,14 @@ def test_convolution_equals_torch_in_float64(case):
 @pytest.mark.parametrize("case", NETWORK, ids=str)
 def test_convolution_equals_plain(case):
     tensors = single(arrays(case, seed=1))
+    assert_close(jax.jit(all_of(conv2d, case))(*tensors), jax.jit(all_of(plain_conv2d, case))(*tensors))
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("case", [NETWORK[0], NETWORK[2]], ids=str)
+def test_strided_gradients_of_an_odd_batch(case, batch):
+    """The stem takes two images at a time where it can."""
+    tensors = single(arrays(case, batch, seed=2))
     assert_close(jax.jit(all_of(conv2d, case))(*tensors), jax.jit(all_of(plain_conv2d, case))(*tensors))
 
 
@@ -200,6 +217,15 @@ def test_lowered_for_cuda_holds_plain_operations_only():
     assert ours["select_and_scatter"] == plain["select_and_scatter"] == 1
     heavy = {"dot_general", "while", "concatenate", "gather", "scatter", "transpose"}
     assert not heavy & (ours.keys() - plain.keys())
+
+
+def test_gradients_at_stride_2_are_products_on_a_cpu():
+    def loss(kernels, x):
+        return jnp.square(conv2d(x[..., [0] * 8], kernels[1], stride=2, padding=1)).sum()
+
+    counted = {name: operations(jax.grad(loss, argnums=(0, 1)), name) for name in ("cpu", "cuda")}
+    assert counted["cpu"]["dot_general"] == 2 and "dot_general" not in counted["cuda"]
+    assert counted["cpu"]["convolution"] == counted["cuda"]["convolution"] - 2
 
 
 def test_small_convolutions_stay_plain(monkeypatch):

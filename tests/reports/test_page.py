@@ -15,6 +15,7 @@ from helpers.commands import l2s
 from helpers.results_generator import CURVES, PERCENTS, write_results
 from l2s_jax import UserError, evaluate, report
 from l2s_jax.reports.reading import read_results
+from l2s_jax.reports.summary import summary_notes
 from l2s_jax.sweeps.predictions import accuracy, sample_pictures
 from l2s_jax.types import IGNORE_PIXEL
 
@@ -233,6 +234,20 @@ def test_pictures_are_left_out_with_a_reason(pictured, tmp_path):
 
 
 @pytest.mark.slow
+def test_it_says_which_runs_kept_the_network_of_their_masks_alone(tmp_path):
+    rows = write_results(tmp_path, dataset="BACH", methods=SEGMENTATION, percents=(5.0, 25.0), draws=3)
+    assert not any("masks alone" in note for note in summary_notes(read_results(tmp_path)))
+    few = (rows["variant"] == "labelset") & (
+        ((rows["percent"] == 25) & (rows["draw"] != 1)) | ((rows["percent"] == 5) & (rows["draw"] == 0))
+    )
+    rows.assign(best_phase=np.where(few, "masks_only", "")).to_csv(tmp_path / "results.csv", index=False)
+    (said,) = (note for note in summary_notes(read_results(tmp_path)) if "masks alone" in note)
+    assert said.startswith("S+C (labelset): 3 of 6 run(s) kept the network of S on their masks alone")
+    assert said.endswith("(5%: draw 0; 25%: draws 0, 2)")
+    report(tmp_path)
+    assert "masks_only" in (tmp_path / "report" / "index.html").read_text()
+
+
 def test_two_studies_stand_in_one_page(tmp_path):
     one = write_results(tmp_path, methods=[("paper", "S")], percents=PERCENTS[-2:])
     other = write_results(tmp_path, study="classification", percents=(5.0, 50.0))

@@ -6,6 +6,7 @@ import pytest
 from l2s_jax.config import TrainConfig
 from l2s_jax.data.manifest import Classes, PatchRow
 from l2s_jax.prediction.judging import Judged, figures, write_evaluation
+from l2s_jax.reports.names import BEST_PHASE
 from l2s_jax.sweeps.plan import Cell
 from l2s_jax.sweeps.results_row import BOUNDARIES, appendable_columns, result_columns, result_row
 from l2s_jax.system.csv_rows import append_rows, complete_rows, require_appendable
@@ -49,12 +50,14 @@ def test_the_columns_of_a_row_are_known_before_it_is_there(fold, tmp_path):
     assert (found["dataset"], found["variant"], found["f1_=1+1"]) == ("NA", "+x", "1")
 
 
-def test_a_sweep_of_before_boundaries_were_measured_goes_on_without_them(tmp_path):
+@pytest.mark.parametrize("unknown", [(BEST_PHASE,), (*BOUNDARIES, BEST_PHASE)])
+def test_a_sweep_that_an_earlier_version_began_goes_on_without_its_later_columns(unknown, tmp_path):
     path, columns = tmp_path / "results.csv", result_columns(NAMES)
     assert appendable_columns(path, columns) == columns and len(BOUNDARIES) == 4
     append_rows(path, [dict.fromkeys(columns, 1)])
     assert appendable_columns(path, columns) == columns
-    older = [name for name in columns if name not in BOUNDARIES]
+    older = [name for name in columns if name not in unknown]
+    assert len(older) + len(unknown) == len(columns)
     path.write_text(",".join(older) + "\n")
     require_appendable(path, older)
     assert appendable_columns(path, columns) == older

@@ -316,6 +316,8 @@ def test_a_variant_in_phases_is_one_row(phantom, tmp_path):
     folder = tmp_path / "out" / "runs" / phases["run"]
     of_phases = [read_json(folder / "phases" / name / "finished.json") for name in ("masks_only", "teacher")]
     assert phases["seconds"] > sum(one["seconds"] for one in of_phases)
+    best = read_json(folder / "finished.json")["best"]
+    assert (phases["best_phase"] == "masks_only") == (best.get("phase") == "masks_only")
     assert not list(folder.rglob("checkpoints/last"))
 
 

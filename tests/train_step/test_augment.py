@@ -55,10 +55,10 @@ def test_a_shift_moves_image_and_mask_together_and_mirrors_at_the_edge(rng):
     assert seen == set(wanted)  # with another key 400 draws may leave one out
 
 
-def test_hue_shift_equals_colorsys(rng):
+@pytest.mark.parametrize("turns", [0.13, 0.0, -0.04, 0.7, -1.3])
+def test_hue_shift_equals_colorsys(rng, turns):
     image = rng.random((1, 6, 5, 3)).astype(np.float32)
     image[0, 0, 0] = 0.5  # grey has no hue
-    turns = 0.13
     shifted = np.asarray(shift_hue(jnp.asarray(image), jnp.full((1, 1, 1), turns)))
     for pixel, got in zip(image.reshape(-1, 3), shifted.reshape(-1, 3), strict=True):
         h, s, v = colorsys.rgb_to_hsv(*map(float, pixel))
