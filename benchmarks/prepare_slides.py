@@ -146,12 +146,7 @@ def main() -> None:
     rounds = options.rounds or (1 if options.short else 3)
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        earlier = work / "earlier"
-        archive = subprocess.run(
-            ["git", "archive", options.earlier], cwd=ROOT, capture_output=True, check=True
-        ).stdout
-        earlier.mkdir()
-        subprocess.run(["tar", "-x", "-C", earlier], input=archive, check=True)
+        earlier = turns.earlier_build(options.earlier, work / "earlier")
         _prepare_layouts(work, options.slides)
         run = [sys.executable, "-c", "from l2s_jax.cli import main; main()"]
         before = [*run, "prepare", "bach", str(work / "bach"), str(work / "before"), "--stain", "off",

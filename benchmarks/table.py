@@ -70,6 +70,7 @@ def table(results: dict) -> str:
 MACHINES = {
     "epyc_avx2": "2 cores, AVX2",
     "epyc_avx512": "2 cores, AVX-512",
+    "epyc_zen4": "2 cores, Zen 4",
     "h200": "NVIDIA H200",
 }
 """Names in `results/`, and what the machines are."""
@@ -89,18 +90,18 @@ def machines(results: dict[str, dict]) -> str:
     axes = figure.subplots()
     for number, (name, label) in enumerate(MACHINES.items()):
         found = [(row, results[name][key], key) for row, key in enumerate(RATIOS) if key in results[name]]
-        places = [-row - 0.24 * (number - 1) for row, *_ in found]
+        places = [-row - 0.8 / len(MACHINES) * (number - (len(MACHINES) - 1) / 2) for row, *_ in found]
         values = [value for _, value, _ in found]
         ends = [
             [abs(value - results[name].get(f"{key}{end}", value)) for _, value, key in found]
             for end in ("_min", "_max")
         ]
-        axes.barh(places, values, 0.22, xerr=ends, label=label, color=f"C{number}", error_kw={"linewidth": 1})
+        axes.barh(places, values, 0.72 / len(MACHINES), xerr=ends, label=label, color=f"C{number}", error_kw={"linewidth": 1})
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_yticks([-row for row in range(len(RATIOS))], list(RATIOS.values()), fontsize=8)
     axes.set_xlabel("our time over torch's; below 1 we are ahead")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    figure.legend(loc="outside lower center", ncols=len(MACHINES), fontsize=8, frameon=False)
     return svg_of(figure)
 
 

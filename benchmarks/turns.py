@@ -210,6 +210,15 @@ def busy_s() -> float:
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
+def earlier_build(commit: str, folder: Path) -> Path:
+    """Takes a build out of this repository's history and puts it in a new folder, which is returned."""
+    root, folder = Path(__file__).parents[1], Path(folder)
+    archive = subprocess.run(["git", "archive", commit], cwd=root, capture_output=True, check=True).stdout
+    folder.mkdir()
+    subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
+    return folder
+
+
 def load() -> float:
     """The load average of the last minute."""
     return round(os.getloadavg()[0], 1)

@@ -12,6 +12,8 @@ picture of another split. There is one encoder for all of OUT. For each draw and
   pretrained  from the encoder, M steps,
   longer      from random weights, as many more steps as pretraining took time.
 
+`--arms` names some of them: where pretraining takes an hour, `longer` takes one for each run.
+
 The runs are those of a sweep, with its draws of masks, its selection on validation and its results.csv: a row
 a run as it comes, none twice. M are the steps of each network, of which `few-masks` trains three from one
 start; `longer` gives each as many more.
@@ -113,8 +115,8 @@ def row_of(out, recipe, arm, masks, draw):
     return own.iloc[-1] if len(own) else None
 
 
-def run(data, out, masks, draws, pretraining, steps, recipes):
-    """All that is not finished, draw by draw."""
+def run(data, out, masks, draws, pretraining, steps, recipes, arms=ARMS):
+    """All that is not finished of the arms, draw by draw; `longer` is timed by `random`."""
     from simclr import pretrain, require_same
 
     from l2s_jax import sweep
@@ -131,10 +133,13 @@ def run(data, out, masks, draws, pretraining, steps, recipes):
     note = pretrain(data, out / ENCODER, pretraining)
     write_json(out / NOTE, note | {"steps_of_network": steps})
     for draw, recipe, number in ((d, r, n) for d in draws for r in recipes for n in masks):
-        if row_of(out, recipe, "longer", number, draw) is not None:
+        if all(row_of(out, recipe, arm, number, draw) is not None for arm in arms):
             continue
-        arms = {"random": {"steps": steps}, "pretrained": {"steps": steps, "weights": str(out / ENCODER)}}
-        sweep(sweep_of_arms(recipe, arms, number, of, draw), out, manifest=data)
+        short = {"random": {"steps": steps}, "pretrained": {"steps": steps, "weights": str(out / ENCODER)}}
+        wanted = {arm: options for arm, options in short.items() if arm in arms}
+        sweep(sweep_of_arms(recipe, wanted, number, of, draw), out, manifest=data)
+        if "longer" not in arms:
+            continue
         step_s = seconds_a_step(out / "runs" / row_of(out, recipe, "random", number, draw)["run"])
         longer = equal_time_steps(steps, note["seconds"], step_s)
         print(f"{note['seconds']:.0f} s of pretraining are {longer - steps} steps of {step_s:.3g} s")
@@ -222,6 +227,7 @@ def parser():
     study.add_argument("--steps", type=int, default=400, help="of each network (400)")
     study.add_argument("--masks", type=int, nargs="+", default=[3, 7])
     study.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2])
+    study.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), help="what is trained (all)")
     study.add_argument("--recipe", nargs="+", choices=list(RECIPES), default=["S"])
     commands.add_parser("table", help="of what was run").add_argument("out")
     return whole
@@ -229,7 +235,10 @@ def parser():
 
 def main(words=None):
     """Runs one of the commands."""
-    asked = parser().parse_args(words)
+    whole = parser()
+    asked = whole.parse_args(words)
+    if asked.command == "run" and "longer" in asked.arms and "random" not in asked.arms:
+        whole.error("--arms: longer is timed by random, so that it needs both")
     if asked.command == "table":
         table(asked.out)
         return
@@ -242,7 +251,8 @@ def main(words=None):
         pretrain(asked.data, asked.out, Pretraining(asked.steps, asked.batch, asked.seed))
         return
     pretraining = Pretraining(asked.pretrain_steps, asked.batch, asked.seed)
-    out = run(asked.data, asked.out, asked.masks, asked.draws, pretraining, asked.steps, asked.recipe)
+    found = asked.masks, asked.draws, pretraining, asked.steps, asked.recipe, asked.arms
+    out = run(asked.data, asked.out, *found)
     table(out)
 
 

@@ -191,6 +191,22 @@ def write_metrics(folder, rows):
     (folder / "metrics.csv").write_text("\n".join([names, *lines]) + "\n")
 
 
+def test_some_arms_alone_are_trained(study, simclr, data, tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def as_if(sweep_file, out, manifest):
+        asked.append([(variant.name, variant.config.weights) for variant in sweep_file.variants])
+
+    monkeypatch.setattr("l2s_jax.sweep", as_if)
+    folder, pretraining = tmp_path / "out", simclr.Pretraining(1, batch=6)
+    study.run(data, folder, [1], [0, 1], pretraining, 2, ["few-masks"], ("pretrained",))
+    assert [[name for name, _ in one] for one in asked] == [["few-masks_pretrained"]] * 2
+    assert asked[0][0][1] == str(folder / study.ENCODER)
+    with pytest.raises(SystemExit):
+        study.main(["run", str(data), "out", "--pretrain-steps", "1", "--arms", "pretrained", "longer"])
+    assert "longer is timed by random" in capsys.readouterr().err
+
+
 def test_equal_time_is_counted_in_steps_without_compiling(study, tmp_path):
     assert study.equal_time_steps(400, 480.0, 0.5) == 400 + 960
     assert study.equal_time_steps(400, 480.2, 0.5) == 400 + 961  # no less time than the pretraining took
