@@ -13,9 +13,9 @@ from l2s_jax.system.values import clipped
 MIN_SECONDS = 0.5
 """Programs that compile faster are not kept."""
 
-KEEP_BYTES = 2**31 - 1
-"""Blocks up to this size stay with the process; mallopt takes a C int."""
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # malloc.h
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # malloc.h
+NEVER = -1
+"""As a threshold of trimming: freed memory is not given back."""
 
 SELDOM = (100_000, 20, 100)
 """Thresholds of garbage collection, which finds nothing in the millions of objects that tracing makes."""
@@ -115,10 +115,8 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(c_library(), "mallopt", None)
     if mallopt is None:
         return False
-    # Versions that refuse so large a threshold are told to take no block at all from the kernel.
-    if mallopt(_MMAP_THRESHOLD, KEEP_BYTES) != 1 and mallopt(_MMAP_MAX, 0) != 1:
-        return False
-    if mallopt(_TRIM_THRESHOLD, KEEP_BYTES) != 1:
+    # Not by thresholds in bytes: those end at 2 GiB, and a step of 20 patches of 512x512 asks for 3.7.
+    if mallopt(_MMAP_MAX, 0) != 1 or mallopt(_TRIM_THRESHOLD, NEVER) != 1:
         return False
     import jax
 

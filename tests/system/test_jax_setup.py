@@ -12,42 +12,39 @@ from l2s_jax.system import jax_setup
 STEPS = """
 import resource, sys
 from l2s_jax.system.jax_setup import keep_freed_memory
-if sys.argv[1] == "refused":  # as by a glibc that takes no threshold above 32 MiB
-    import ctypes
-    mallopt, real = ctypes.CDLL(None).mallopt, ctypes.CDLL
-    class Old:
-        @staticmethod
-        def mallopt(what, value):
-            return 0 if what == -3 and value > 2**25 else mallopt(what, value)
-    ctypes.CDLL = lambda name: Old
-    assert keep_freed_memory()
-    ctypes.CDLL = real
+rows = int(sys.argv[2])
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 import jax, jax.numpy as jnp
-step = jax.jit(lambda x: jnp.sort(jnp.outer(x, x), axis=0).sum(0))  # needs 64 MiB in between
-x = jax.block_until_ready(jnp.ones(4096))
-for _ in range(2):
+def work(x):  # needs rows x rows numbers in between
+    made = jax.lax.fori_loop(0, 2, lambda i, made: made.at[i].add(x[i]), jnp.zeros((rows, rows)))
+    return made.max(0)
+step, x = jax.jit(work), jax.block_until_ready(jnp.ones(rows))
+for _ in range(3):
     jax.block_until_ready(step(x))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(12):
     jax.block_until_ready(step(x))
-print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) * resource.getpagesize() / 2**26 / 12)
+touched = (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) * resource.getpagesize()
+print(touched / (4 * rows**2) / 12)
 """
 
 
-def steps_that_touched_new_memory(how: str) -> float:
-    """The share of twelve steps that had to get their working memory from the kernel."""
-    done = subprocess.run([sys.executable, "-c", STEPS, how], check=True, capture_output=True, text=True)
+def steps_that_touched_new_memory(how: str, rows: int) -> float:
+    """How much of their working memory twelve steps had to get from the kernel."""
+    command = [sys.executable, "-c", STEPS, how, str(rows)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     return float(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
-@pytest.mark.parametrize("how", ["keep", "refused"])
-def test_steps_use_their_memory_again(how):
-    # The heap may grow once more: one step of twelve. Without keeping, each step touches new memory.
-    assert steps_that_touched_new_memory(how) < 1 / 8
+@pytest.mark.parametrize(("rows", "most"), [(4096, 1 / 8), (24_000, 0.8)])
+def test_steps_use_their_memory_again(rows, most):
+    # 64 MiB: the heap may grow once more, in one step of twelve. 2.1 GiB, which is beyond a C int, twice:
+    # now and then one of the two is new. Without keeping, each step touches new memory once, or twice.
+    assert steps_that_touched_new_memory("keep", rows) < most
+    assert steps_that_touched_new_memory("leave", rows) > 0.9
 
 
 def test_elsewhere_nothing_happens(monkeypatch):
