@@ -214,8 +214,8 @@ def test_scribbles_are_a_share_of_each_class_and_nothing_else(share):
         assert beside[known].mean() > 0.6
 
 
-def test_the_table_of_pretraining_is_that_of_its_rows_and_stands_on_its_page(tmp_path):
-    kept = RESULTS / "pretrain"
+@pytest.mark.parametrize("kept", sorted(RESULTS.glob("pretrain*")), ids=lambda kept: kept.name)
+def test_the_table_of_pretraining_is_that_of_its_rows_and_stands_on_its_page(kept, tmp_path):
     for name in ("rows.csv", "pretraining.json"):
         shutil.copy(kept / name, tmp_path)
     runpy.run_path(str(RESULTS.parent / "pretrain.py"))["table"](tmp_path)

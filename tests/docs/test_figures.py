@@ -47,7 +47,9 @@ def parts():
 def known_means():
     """'62.5 ± 3.1' of every cell and metric, in percent; of a distance in pixels. And those of the study of
     pretraining, whose table tests/test_experiments.py holds against its rows."""
-    texts = set(re.findall(r"\d+\.\d ± \d+\.\d", (RESULTS / "pretrain" / "pretrain.md").read_text()))
+    texts = set[str]()
+    for table in RESULTS.glob("pretrain*/pretrain.md"):
+        texts.update(re.findall(r"\d+\.\d ± \d+\.\d", table.read_text()))
     for cells in parts():
         means = aggregate(cells, askable_columns(cells))
         for row in means.itertuples():

@@ -18,24 +18,12 @@ NAV = tomllib.loads((ROOT / "zensical.toml").read_text())["project"]["nav"]
 
 OTHER_OPTIONS = {
     "CHANGELOG.md": {"tf32"},
-    "benchmarks/README.md": {
-        "long",
-        "short",
-        "device",
-        "tf32",
-        "dtype",
-        "all",
-        "profile",
-        "skip",
-        "from-files",
-        "batches",
-        "only",
-        "side",
-        "patches",
-        "ebhi",
-        "ebhi-steps",
-        "help",
-    },  # of the scripts there
+    "benchmarks/README.md": {"help"}.union(
+        *(
+            re.findall(r'add_argument\("--([a-z0-9-]+)"', text_of(f"benchmarks/{path.name}"))
+            for path in (ROOT / "benchmarks").glob("*.py")
+        )
+    ),
     "docs/scale_out.md": {"gpus-per-task"},  # Slurm's
     "docs/training.md": {"help"},
 }
