@@ -96,7 +96,15 @@ def machines(results: dict[str, dict]) -> str:
             [abs(value - results[name].get(f"{key}{end}", value)) for _, value, key in found]
             for end in ("_min", "_max")
         ]
-        axes.barh(places, values, 0.72 / len(MACHINES), xerr=ends, label=label, color=f"C{number}", error_kw={"linewidth": 1})
+        axes.barh(
+            places,
+            values,
+            0.72 / len(MACHINES),
+            xerr=ends,
+            label=label,
+            color=f"C{number}",
+            error_kw={"linewidth": 1},
+        )
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_yticks([-row for row in range(len(RATIOS))], list(RATIOS.values()), fontsize=8)
     axes.set_xlabel("our time over torch's; below 1 we are ahead")
