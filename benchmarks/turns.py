@@ -212,7 +212,7 @@ def busy_s() -> float:
 
 def earlier_build(commit: str, folder: Path) -> Path:
     """Takes a build out of this repository's history and puts it in a new folder, which is returned."""
-    root, folder = Path(__file__).parents[1], Path(folder)
+    root = Path(__file__).parents[1]
     archive = subprocess.run(["git", "archive", commit], cwd=root, capture_output=True, check=True).stdout
     folder.mkdir()
     subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)

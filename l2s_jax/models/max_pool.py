@@ -10,6 +10,8 @@ from jax import lax
 from jax import numpy as jnp
 from jaxtyping import Array, Float
 
+from l2s_jax.models.shift import shift
+
 FIRST, MIDDLE, LAST = range(3)
 """Places in a window along one axis. A winner's code is 3 * row place + column place."""
 
@@ -37,21 +39,14 @@ def _backward(winner: jax.Array, dy: jax.Array) -> tuple[jax.Array]:
 
     def odd_column(place: int) -> jax.Array:
         """An odd column is the last of one window and the first of the next; odd rows are alike."""
-        return won(place, LAST) + _next(won(place, FIRST), axis=2)
+        return won(place, LAST) + shift(won(place, FIRST), 2, -1)
 
     def row(place: int) -> jax.Array:
         return jnp.stack([won(place, MIDDLE), odd_column(place)], axis=3)
 
-    even_row, odd_row = row(MIDDLE), row(LAST) + _next(row(FIRST), axis=1)
+    even_row, odd_row = row(MIDDLE), row(LAST) + shift(row(FIRST), 1, -1)
     batch, h, w, channels = dy.shape
     return (jnp.stack([even_row, odd_row], axis=2).reshape(batch, 2 * h, 2 * w, channels),)
-
-
-def _next(x: jax.Array, axis: int) -> jax.Array:
-    """out[i] = x[i + 1] along `axis`, zero behind the last."""
-    config = [(0, 0, 0)] * x.ndim
-    config[axis] = (-1, 1, 0)
-    return lax.pad(x, jnp.zeros((), x.dtype), config)
 
 
 _pool.defvjp(_forward, _backward)

@@ -11,6 +11,8 @@ from jax import lax
 from jax import numpy as jnp
 from jaxtyping import Array, Float
 
+from l2s_jax.models.shift import shift
+
 
 def _windows(x: Float[Array, "B H W I"]) -> Float[Array, "B H//2 W//2 9*I"]:
     """The nine pixels of every window side by side, row by row; H and W are even."""
@@ -24,22 +26,15 @@ def _windows(x: Float[Array, "B H W I"]) -> Float[Array, "B H//2 W//2 9*I"]:
     return jnp.concatenate(pixels, axis=-1)
 
 
-def _next(x: jax.Array, axis: int) -> jax.Array:
-    """out[i] = x[i + 1] along `axis`, zero behind the last."""
-    config = [(0, 0, 0)] * x.ndim
-    config[axis] = (-1, 1, 0)
-    return lax.pad(x, jnp.zeros((), x.dtype), config)
-
-
 def _lay_out(pixels: Float[Array, "B h w 3 3 I"]) -> Float[Array, "B 2*h 2*w I"]:
     """Adds up pixels where they lie: an odd one is the last of one window and the first of the next."""
     batch, h, w, _, _, channels = pixels.shape
 
     def row(place: int) -> jax.Array:
         first, middle, last = (pixels[:, :, :, place, j] for j in range(3))
-        return jnp.stack([middle, last + _next(first, axis=2)], axis=3)
+        return jnp.stack([middle, last + shift(first, 2, -1)], axis=3)
 
-    even, odd = row(1), row(2) + _next(row(0), axis=1)
+    even, odd = row(1), row(2) + shift(row(0), 1, -1)
     return jnp.stack([even, odd], axis=2).reshape(batch, 2 * h, 2 * w, channels)
 
 

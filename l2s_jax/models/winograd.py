@@ -21,6 +21,8 @@ from jax import lax
 from jax import numpy as jnp
 from jaxtyping import Array, Float
 
+from l2s_jax.models.shift import shift
+
 TILE = 4
 _POINTS = np.array([0, 0.75, -0.75, 1.5, -1.5])
 
@@ -53,20 +55,13 @@ def _combine(factors: np.ndarray, terms: Sequence[jax.Array]) -> jax.Array:
     return sum(used[1:], start=used[0])
 
 
-def _shift(x: jax.Array, axis: int, by: int) -> jax.Array:
-    """The neighbouring tile's values, zero outside the picture: out[i] = x[i - by]."""
-    config = [(0, 0, 0)] * x.ndim
-    config[axis] = (by, -by, 0)
-    return lax.pad(x, jnp.zeros((), x.dtype), config)
-
-
 def _overlap(pixels: Sequence[jax.Array], axis: int) -> list[jax.Array]:
     """The four pixels of each tile, and the last of the tile before and the first of the tile behind."""
-    return [_shift(pixels[3], axis, 1), *pixels, _shift(pixels[0], axis, -1)]
+    return [shift(pixels[3], axis, 1), *pixels, shift(pixels[0], axis, -1)]
 
 
 def _overlap_transposed(six: Sequence[jax.Array], axis: int) -> list[jax.Array]:
-    return [six[1] + _shift(six[5], axis, 1), six[2], six[3], six[4] + _shift(six[0], axis, -1)]
+    return [six[1] + shift(six[5], axis, 1), six[2], six[3], six[4] + shift(six[0], axis, -1)]
 
 
 def _split(x: Float[Array, "B H W C"], matrix: np.ndarray, overlap: bool) -> list[Float[Array, "6 P C"]]:
