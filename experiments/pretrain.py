@@ -1,12 +1,12 @@
 """Does pretraining the encoder by contrast on a set's own pictures pay, at equal total wall time?
 
-  python experiments/pretrain.py encoder DATA OUT.safetensors --steps N   # an encoder for --weights; goes on
   python experiments/pretrain.py run DATA OUT --masks 3 7 --draws 0 1 2 --pretrain-steps N --steps M
   python experiments/pretrain.py table OUT                                # Markdown, of what was run
 
 DATA is a manifest whose training patches all have mask and label (`l2s prepare ebhi EBHI-SEG DATA
---patch-size 64`). The encoder sees the pictures of its training split (simclr.py), no mask, label, or
-picture of another split. There is one encoder for all of OUT. For each draw and number of masks `run` trains
+--patch-size 64`). The encoder is that of `l2s pretrain DATA`: it sees the pictures of the training split, no
+mask, label, or picture of another split. There is one encoder for all of OUT. For each draw and number of
+masks `run` trains
 
   random      from random weights, M steps,
   pretrained  from the encoder, M steps,
@@ -117,10 +117,9 @@ def row_of(out, recipe, arm, masks, draw):
 
 def run(data, out, masks, draws, pretraining, steps, recipes, arms=ARMS):
     """All that is not finished of the arms, draw by draw; `longer` is timed by `random`."""
-    from simclr import pretrain, require_same
-
-    from l2s_jax import sweep
+    from l2s_jax import pretrain, sweep
     from l2s_jax.data.manifest import read_manifest
+    from l2s_jax.runs.pretraining_note import read_pretraining
     from l2s_jax.system.errors import UserError
     from l2s_jax.system.files import read_json, write_json
 
@@ -128,10 +127,11 @@ def run(data, out, masks, draws, pretraining, steps, recipes, arms=ARMS):
     of = sum(row.mask is not None for row in contents.of_split("train"))
     if not all(0 < number < of for number in masks):
         raise UserError(f"masks = {masks}: some of the {of} training masks are wanted")
-    if (out / NOTE).exists():
-        require_same({"steps_of_network": steps}, read_json(out / NOTE), out)
-    note = pretrain(data, out / ENCODER, pretraining)
-    write_json(out / NOTE, note | {"steps_of_network": steps})
+    before = read_json(out / NOTE)["steps_of_network"] if (out / NOTE).exists() else steps
+    if before != steps:
+        raise UserError(f"{out} was begun with --steps {before}, not {steps}: choose another folder")
+    note = read_pretraining(pretrain([data], out / ENCODER, pretraining))
+    write_json(out / NOTE, note | {"groups": len(note["groups"]), "steps_of_network": steps})
     for draw, recipe, number in ((d, r, n) for d in draws for r in recipes for n in masks):
         if all(row_of(out, recipe, arm, number, draw) is not None for arm in arms):
             continue
@@ -169,8 +169,8 @@ def table(out):
     uses = max((rows["arm"] == "pretrained").sum(), 1)
     rows = rows.assign(in_full=rows["seconds"] + extra, share=rows["seconds"] + extra / uses)
     lines = [
-        f"Pretraining: {note['steps']:,} steps of {note['batch']} pictures, two views each, of "
-        f"{note['patches']} training patches; {note['seconds']:.0f} s.",
+        f"Pretraining: {note['steps']:,} steps of {note['batch_size']} pictures, two views each, of "
+        f"{note['windows']} training patches; {note['seconds']:.0f} s.",
         "Macro F1 in percent, mean ± standard deviation (ddof 1) over draws, their number in brackets. Steps",
         "of all networks of a run; seconds of a run, with pretraining in full, and with its share of "
         f"{uses} runs: means.",
@@ -215,14 +215,11 @@ def parser():
     """The words of the command."""
     whole = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = whole.add_subparsers(dest="command", required=True)
-    encoder = commands.add_parser("encoder", help="pretrain an encoder")
     study = commands.add_parser("run", help="the study")
-    for one, place in ((encoder, "the .safetensors file"), (study, "folder of the results")):
-        one.add_argument("data", help="folder of a manifest")
-        one.add_argument("out", help=place)
-        one.add_argument("--batch", type=int, default=64, help="pictures a step of pretraining (64)")
-        one.add_argument("--seed", type=int, default=0, help="of pretraining (0)")
-    encoder.add_argument("--steps", type=int, required=True)
+    study.add_argument("data", help="folder of a manifest")
+    study.add_argument("out", help="folder of the results")
+    study.add_argument("--batch", type=int, default=64, help="pictures a step of pretraining (64)")
+    study.add_argument("--seed", type=int, default=0, help="of pretraining (0)")
     study.add_argument("--pretrain-steps", type=int, required=True)
     study.add_argument("--steps", type=int, default=400, help="of each network (400)")
     study.add_argument("--masks", type=int, nargs="+", default=[3, 7])
@@ -245,12 +242,9 @@ def main(words=None):
     from l2s_jax.system.jax_setup import set_up_jax
 
     set_up_jax(True)
-    from simclr import Pretraining, pretrain
+    from l2s_jax.training.pretraining.options import PretrainOptions
 
-    if asked.command == "encoder":
-        pretrain(asked.data, asked.out, Pretraining(asked.steps, asked.batch, asked.seed))
-        return
-    pretraining = Pretraining(asked.pretrain_steps, asked.batch, asked.seed)
+    pretraining = PretrainOptions(steps=asked.pretrain_steps, batch_size=asked.batch, seed=asked.seed)
     found = asked.masks, asked.draws, pretraining, asked.steps, asked.recipe, asked.arms
     out = run(asked.data, asked.out, *found)
     table(out)

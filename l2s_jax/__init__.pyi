@@ -33,6 +33,8 @@ from .sweeps.compare import compare as compare
 from .sweeps.report import report as report
 from .sweeps.sweep import sweep as sweep
 from .system.errors import UserError as UserError
+from .training.pretraining.options import PretrainOptions as PretrainOptions
+from .training.pretraining.run import pretrain as pretrain
 from .training.train import train as train
 from .training.train import train_many as train_many
 from .training.train import train_together as train_together

@@ -18,6 +18,8 @@ def advice(error: UserError, command: str) -> str:
         return ""
     if isinstance(error, Stopped | Unwritable) and command == "sweep":
         return "; start the same sweep again to go on"
+    if isinstance(error, Stopped | Unwritable) and command == "pretrain":
+        return "; start the same command again to go on"
     if isinstance(error, Stopped) and command == "train":
         return f"; go on with --resume --out {error.folder}" if error.folder else "; go on with --resume"
     if isinstance(error, Unwritable) and command == "train":
@@ -40,5 +42,5 @@ def _of_leak(error: UserError, command: str) -> str:
     if not isinstance(error, Leak):
         return ""
     if error.role:
-        return f". Name another run by --{error.role}"
+        return f". Name another {'encoder' if error.run.is_file() else 'run'} by --{error.role}"
     return ". Leave them out, or ask for them with --trained-on" if command == "evaluate-slides" else ""

@@ -52,6 +52,10 @@ _TABLE = {
         "checks.Check",
         "Read a manifest and every picture in it, and report all problems at once.",
     ),
+    "pretrain": (
+        "pretraining.Pretrain",
+        "Pretrain the encoder on pictures and slides that nobody labelled, for `train --weights`.",
+    ),
     "train": (
         "runs.Train",
         "Train a segmentation network on a manifest, from masks and image-level labels.",

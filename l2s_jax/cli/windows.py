@@ -12,7 +12,7 @@ class WindowOptions:
     """Windows of slides, and how slides are read."""
 
     window: int | None = None
-    """Side of a window in pixels of the working scale; the runs' patch size by default."""
+    """Side of a window in pixels of the working scale; by default the patch size of the runs or manifests."""
     mpp: float | None = None
     """Micrometres a pixel at which slides are looked at; those of the training patches by default."""
     slide_mpp: float | None = None

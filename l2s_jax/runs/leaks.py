@@ -17,10 +17,10 @@ LISTED = 10
 
 
 class Leak(UserError):
-    """A run has learned from what it, or one that takes from it, is to be judged on.
+    """A run or pretrained encoder has learned from what it, or one that takes from it, is to be judged on.
 
     Attributes:
-      run: its folder.
+      run: its folder, or the encoder's file.
       groups: those patients and slides, sorted.
       splits: of the manifest that they stand in; none where slides were named one by one.
       role: what the run is to the one that is judged, `weights` or `teacher`; "" where it is judged itself.
@@ -30,10 +30,11 @@ class Leak(UserError):
         self, run: Path, groups: Sequence[str], splits: Sequence[str] = (), role: str = "", more: str = ""
     ):
         self.run, self.groups, self.splits, self.role = run, tuple(groups), tuple(splits), role
+        kind = "encoder" if run.is_file() else "run"
         of_splits = f" of the split {' and '.join(splits)}" if splits else ""
         others = f" and {len(groups) - LISTED} more" if len(groups) > LISTED else ""
         super().__init__(
-            f"{f'{role} = ' if role else ''}{run}: this run has learned from {len(groups)} patient(s) or "
+            f"{f'{role} = ' if role else ''}{run}: this {kind} has learned from {len(groups)} patient(s) or "
             f"slide(s){of_splits}, so figures on them would be optimistic: "
             f"{', '.join(groups[:LISTED])}{others}{more}"
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from l2s_jax.config import OWN_TEACHER, TrainConfig
+from l2s_jax.data.groups import near_pairs
 from l2s_jax.data.manifest import Manifest
 from l2s_jax.models.forward import Network
 from l2s_jax.prediction.scales import scale_warning
@@ -16,9 +17,17 @@ from l2s_jax.runs.folder import (
     unfinished,
     write_earlier_runs,
 )
-from l2s_jax.runs.leaks import HELD_OUT, held_out_groups, near_groups, require_unseen, warn_of_near
+from l2s_jax.runs.leaks import (
+    HELD_OUT,
+    Leak,
+    held_out_groups,
+    near_groups,
+    require_unseen,
+    warn_of_near,
+)
 from l2s_jax.runs.network import load_network
 from l2s_jax.runs.pretrained import encoder_weights
+from l2s_jax.runs.pretraining_note import read_pretraining
 from l2s_jax.runs.published import SOURCES
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import expanded
@@ -97,14 +106,16 @@ def read_weights(
 
     Raises:
       UserError: there are no such weights.
-      Leak: that run has learned from patients or slides of this manifest's validation or test split.
+      Leak: that run, or a pretrained encoder, has learned from patients or slides of this manifest's
+        validation or test split.
     """
     folder = expanded(named)
     if named in ("random", *SOURCES) or not folder.is_dir():
         encoder = encoder_weights(named, say=say)
         if encoder is not None:
             require_encoder(encoder, named)
-        return InitialWeights(encoder=encoder), None
+        known = named in ("random", *SOURCES)
+        return InitialWeights(encoder=encoder), None if known else _pretrained(folder, manifest, say)
     network, facts = load_network(folder)
     classes = read_run_classes(folder).names
     theirs = (classes, facts.head, facts.decoder)
@@ -120,6 +131,21 @@ def read_weights(
         for kind, tree in network.variables.items()
     }
     return InitialWeights(variables=variables), _earlier_run("weights", folder, part, manifest, say)
+
+
+def _pretrained(file: Path, manifest: Manifest, say: Say) -> EarlierRun | None:
+    """What is remembered of an encoder that `pretrain` made; None for other files, which don't say."""
+    note = read_pretraining(file)
+    if note is None:
+        return None
+    learned, held_out = set(note["groups"]), held_out_groups(manifest)
+    if learned & held_out:
+        raise Leak(file, sorted(learned & held_out), HELD_OUT, "weights")
+    warn_of_near(near_pairs(learned, held_out), file, say)
+    warning = scale_warning(manifest.of_split("train"), note.get("mpp"))
+    if warning:
+        say(f"warning: weights = {str(file)!r}: {warning}")
+    return EarlierRun("weights", str(file), "the encoder", tuple(sorted(learned)))
 
 
 def read_teacher(named: str, manifest: Manifest, say: Say = print) -> Teacher:

@@ -109,7 +109,7 @@ def open_sheets(
         size = size_at(slide, mpp)
         area = tissue_area(part, size, mpp)
         job, stains, _ = make_job(slide, size, mpp, area, predictor, options)
-        places = tuple(_places(size, side, area, boxes[path.name]))
+        places = tuple(places_on_tissue(size, side, area, boxes[path.name]))
         say(
             f"{path.name}: {len(places)} windows of {side} pixels at {mpp:g} um/px over tissue; stains: "
             f"{stains}"
@@ -157,7 +157,7 @@ def rectangle(sheet: Sheet, place: Place, side: int) -> tuple[float, float, floa
     return column * across - left, row * down - top, side * across, side * down
 
 
-def _places(size: tuple[int, int], side: int, area: Area, boxes: Sequence[Box]) -> Iterator[Place]:
+def places_on_tissue(size: tuple[int, int], side: int, area: Area, boxes: Sequence[Box]) -> Iterator[Place]:
     """The whole squares of a grid that hold enough tissue and meet none of the boxes."""
     for row, column, height, width in windows(size, (side, side)):
         if (height, width) != (side, side):

@@ -1,0 +1,1 @@
+"""Contrastive pretraining of the encoder on pictures that nobody labelled."""
