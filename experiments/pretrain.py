@@ -130,8 +130,9 @@ def run(data, out, masks, draws, pretraining, steps, recipes, arms=ARMS):
     before = read_json(out / NOTE)["steps_of_network"] if (out / NOTE).exists() else steps
     if before != steps:
         raise UserError(f"{out} was begun with --steps {before}, not {steps}: choose another folder")
-    note = read_pretraining(pretrain([data], out / ENCODER, pretraining))
-    write_json(out / NOTE, note | {"groups": len(note["groups"]), "steps_of_network": steps})
+    made = read_pretraining(pretrain([data], out / ENCODER, pretraining))
+    note = made.how | {"groups": len(made.groups), "steps_of_network": steps}
+    write_json(out / NOTE, note)
     for draw, recipe, number in ((d, r, n) for d in draws for r in recipes for n in masks):
         if all(row_of(out, recipe, arm, number, draw) is not None for arm in arms):
             continue

@@ -34,6 +34,7 @@ from l2s_jax.system.files import expanded
 from l2s_jax.training.initial_weights import RANDOM, InitialWeights, require_encoder
 from l2s_jax.training.phases import phase_folder
 from l2s_jax.training.plan import RunPlan, patches_to_teach
+from l2s_jax.training.pretraining.seen import seen_groups
 from l2s_jax.training.pseudo_masks import (
     PseudoMasks,
     make_pseudo_masks,
@@ -138,14 +139,14 @@ def _pretrained(file: Path, manifest: Manifest, say: Say) -> EarlierRun | None:
     note = read_pretraining(file)
     if note is None:
         return None
-    learned, held_out = set(note["groups"]), held_out_groups(manifest)
-    if learned & held_out:
-        raise Leak(file, sorted(learned & held_out), HELD_OUT, "weights")
-    warn_of_near(near_pairs(learned, held_out), file, say)
-    warning = scale_warning(manifest.of_split("train"), note.get("mpp"))
+    seen = seen_groups(note, manifest)
+    if seen:
+        raise Leak(file, sorted(seen), HELD_OUT, "weights")
+    warn_of_near(near_pairs(note.groups, held_out_groups(manifest)), file, say)
+    warning = scale_warning(manifest.of_split("train"), note.mpp)
     if warning:
         say(f"warning: weights = {str(file)!r}: {warning}")
-    return EarlierRun("weights", str(file), "the encoder", tuple(sorted(learned)))
+    return EarlierRun("weights", str(file), "the encoder", note.groups)
 
 
 def read_teacher(named: str, manifest: Manifest, say: Say = print) -> Teacher:

@@ -38,6 +38,7 @@ from l2s_jax.training.initial_weights import InitialWeights, first_state
 from l2s_jax.training.plan import plan_run
 from l2s_jax.training.pretraining import run
 from l2s_jax.training.pretraining.options import require_sensible, view_side
+from l2s_jax.training.pretraining.seen import seen_groups
 from l2s_jax.training.pretraining.sources import gather
 from l2s_jax.training.pretraining.windows import batches, read_windows, rows_of_step
 
@@ -87,9 +88,10 @@ def test_the_file_is_what_weights_takes_tensor_by_tensor(made, data):
     taken = variables_to_state_dict({"params": state.params, "batch_stats": state.batch_stats})
     assert all(np.array_equal(taken[name], written[name]) for name in written)
     assert "the encoder takes 75 tensors" in said[0] and "left out" not in said[0]
-    note = read_pretraining(made)
-    assert note["steps"] == 4 and note["windows"] == len(contents.of_split("train")) and note["seconds"] > 0
-    assert note["groups"] == sorted({row.group for row in contents.of_split("train")}) and note["side"] == 32
+    note, patients = read_pretraining(made), {row.group for row in contents.of_split("train")}
+    assert note.groups == tuple(sorted(patients)) and note.slides == note.pictures == () and note.side == 32
+    assert note.how["steps"] == 4 and note.how["windows"] == len(contents.of_split("train"))
+    assert note.how["seconds"] > 0
 
 
 def test_a_killed_one_goes_on_to_the_same_bits(made, data, tmp_path, monkeypatch):
@@ -229,7 +231,7 @@ def test_names_near_those_that_are_held_out_are_said(data, tmp_path):
     held = read_manifest(data).of_split("test")[0]
     near, said = random_picture(tmp_path / f"{held.group}_b.png"), []
     gather([near], [data], window=32, say=said.append)
-    assert "have nearly the names" in said[0] and repr(held.group) in said[0]
+    assert "have nearly the names" in said[-1] and repr(held.group) in said[-1]
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
@@ -240,6 +242,25 @@ def test_train_refuses_an_encoder_that_has_seen_its_held_out_patients(made, data
     with pytest.raises(Leak, match="weights = .*this encoder has learned from .* of the split val and test"):
         train(tmp_path, tmp_path / "run", config, allow_outside=True, say=quiet)
     assert not (tmp_path / "run").exists()
+
+
+def test_it_is_refused_by_slide_and_by_pixels_too(data, slide, tmp_path):
+    contents = read_manifest(data)
+    held = contents.of_split("test")[0]
+    pictures = pictures_of(data, tmp_path / "own", "test")
+    options = SlideOptions(mpp=contents.patches[0].mpp)
+    out = tmp_path / "e.safetensors"
+    pretrain([slide, pictures], out, FOUR, window=32, per_slide=4, slides=options, say=quiet)
+    note = read_pretraining(out)
+    assert note.slides == ("s1.svs",) and len(note.pictures) == len(contents.of_split("test"))
+    assert seen_groups(note, contents) == {row.group for row in contents.of_split("test")}
+    blind = note._replace(pictures=())
+    assert seen_groups(blind, contents) == set()
+    cut = replace(held, source="s1.svs at row 0, col 0")
+    cut = replace(contents, patches=tuple(cut if row == held else row for row in contents.patches))
+    assert seen_groups(blind, cut) == {held.group}
+    with pytest.raises(Leak, match="this encoder has learned from"):
+        train(data, tmp_path / "run", replace(TINY, weights=str(out), epochs=1), say=quiet)
 
 
 def test_a_run_remembers_whom_its_encoder_has_seen_and_how_pictures_were_scaled(made, data, tmp_path):
@@ -256,7 +277,9 @@ def test_a_run_remembers_whom_its_encoder_has_seen_and_how_pictures_were_scaled(
 
 def test_a_damaged_note_is_no_empty_one(made, tmp_path):
     tensors = load_file(made)
-    for name, text in (("list", json.dumps({"groups": "all"})), ("broken", "{"), ("bare", "[]")):
+    lists = {"groups": [], "slides": [], "pictures": [], "side": 32, "mpp": None}
+    faults = {"all": lists | {"groups": "all"}, "number": lists | {"pictures": [1]}, "none": {}, "bare": []}
+    for name, text in {"broken": "{", **{name: json.dumps(fault) for name, fault in faults.items()}}.items():
         save_file(tensors, tmp_path / f"{name}.safetensors", {NOTE: text})
         with pytest.raises(UserError, match="its pretraining is damaged"):
             read_pretraining(tmp_path / f"{name}.safetensors")
@@ -308,7 +331,11 @@ def test_pictures_of_another_scale_are_refused_unless_asked_for(data, tmp_path):
     Image.fromarray(pixels).save(tmp_path / "fine.png", dpi=(25400 / 0.25, 25400 / 0.25))
     with pytest.raises(UserError, match="of another scale than 0.5 um/px: .*fine.png has 0.25"):
         gather([tmp_path / "fine.png"], window=32, slides=SlideOptions(mpp=0.5))
-    gather([tmp_path / "fine.png"], window=32, slides=SlideOptions(mpp=0.5), any_scale=True)
+    said = []
+    fine, silent = tmp_path / "fine.png", random_picture(tmp_path / "silent.png", seed=1)
+    gather([fine, silent], window=32, slides=SlideOptions(mpp=0.5), any_scale=True, say=said.append)
+    assert "of another scale" in said[0] and "taken as they are" in said[0]
+    assert said[1] == "scale: 1 picture(s) state none and are taken to be at 0.5 um/px"
     mpp = read_manifest(data).patches[0].mpp
     assert gather([data]).mpp == mpp
     with pytest.raises(UserError, match="of another scale"):

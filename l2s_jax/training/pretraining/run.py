@@ -134,7 +134,9 @@ def pretrain(
             checkpoints.save(folder, done, {"state": state}, made | {"seconds": clock()})
 
         state, last = _take_steps(state, windows, options, view, save, clock, say)
-        _write(out, state, made | {"seconds": round(clock(), 2), "groups": patients, "mpp": found.mpp} | last)
+        seen = {"groups": patients, "slides": windows.slides, "pictures": windows.pictures}
+        note = made | {"seconds": round(clock(), 2), "mpp": windows.mpp} | seen | last
+        _write(out, state, note)
         shutil.rmtree(folder, ignore_errors=True)
     say(f"done: {out}, {duration(clock())}. `l2s train --weights {out}` begins from it")
     return out
@@ -147,7 +149,7 @@ def _finished(out: Path) -> dict[str, Any] | None:
     note = read_pretraining(out)
     if note is None:
         raise UserError(f"{out} exists, and `l2s pretrain` did not make it: choose another name for --out")
-    return note
+    return note.how
 
 
 def _how(options: PretrainOptions, windows: Windows, view: int) -> dict[str, Any]:

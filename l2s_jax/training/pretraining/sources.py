@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -42,7 +42,8 @@ USUAL_WINDOW = 128
 class Source(NamedTuple):
     """A picture or slide, and the squares of it that are learned from."""
 
-    name: str  # for people
+    kind: Literal["patch", "picture", "slide"]  # a manifest's patch, or what was named
+    path: Path
     group: str  # patient or slide
     places: tuple[Place, ...]  # upper left corners, (row, col) in pixels
     read: Callable[[Sequence[Place]], Iterator[np.ndarray | None]]  # u8[side,side,3]; None where damaged
@@ -105,19 +106,20 @@ def gather(
     like = rows or [row for one in others for row in one.patches]
     mpp = slides.mpp or _stated_mpp(like)
     side = _side(window, like)
-    if not any_scale:
-        _require_scale(rows, plain, mpp)
+    if mpp is not None:
+        _compare_scales(rows, plain, mpp, any_scale, say)
     known = [*contents, *others]
     groups = _groups([*plain, *whole], known, say)
-    sources = [_picture(row.image, row.group, side) for row in rows]
-    sources += [_picture(path, groups[path], side, in_colour=True) for path in plain]
+    sources = [of_picture(row.image, row.group, side) for row in rows]
+    sources += [of_picture(path, groups[path], side, "picture") for path in plain]
     if whole:
         sources += _slides(whole, groups, side, mpp, per_slide, seed, slides, say)
     _refuse_small(sources, side, window is None and bool(like))
     kept = [row for one in known for split in HELD_OUT for row in one.of_split(split)]
     if not named and not others:  # its rows are told apart by `check`
         kept = []
-    return Gathered(tuple(sources), tuple(_picture(row.image, row.group, side) for row in kept), side, mpp)
+    held = tuple(of_picture(row.image, row.group, side) for row in kept)
+    return Gathered(tuple(sources), held, side, mpp)
 
 
 def _is_manifest(path: Path) -> bool:
@@ -188,19 +190,23 @@ def _side(window: int | None, rows: Sequence[PatchRow]) -> int:
     return side
 
 
-def _require_scale(rows: Sequence[PatchRow], plain: Sequence[Path], mpp: float | None) -> None:
-    """Refuses patches and pictures that state another scale than that of the windows."""
-    if mpp is None:
-        return
+def _compare_scales(
+    rows: Sequence[PatchRow], plain: Sequence[Path], mpp: float, any_scale: bool, say: Say
+) -> None:
+    """Refuses patches and pictures that state another scale than that of the windows, unless `any_scale`."""
     stated: list[tuple[Path, Scale | None]] = [(row.image, scale_of_row(row)) for row in rows]
     stated += [(path, stated_scale(path)) for path in plain]
     wrong = [f"{path} has {scale}" for path, scale in stated if scale is not None and is_another(scale, mpp)]
     if wrong:
         more = f" and {len(wrong) - LISTED} more" if len(wrong) > LISTED else ""
-        raise UserError(
-            f"{len(wrong)} picture(s) are of another scale than {mpp:.4g} um/px: {'; '.join(wrong[:LISTED])}"
-            f"{more}. Leave them out, or take them as they are with --any-scale"
-        )
+        listed = f"{'; '.join(wrong[:LISTED])}{more}"
+        text = f"{len(wrong)} picture(s) are of another scale than {mpp:.4g} um/px: {listed}"
+        if not any_scale:
+            raise UserError(f"{text}. Leave them out, or take them as they are with --any-scale")
+        say(f"warning: {text}; taken as they are")
+    silent = sum(scale is None for _, scale in stated)
+    if silent:
+        say(f"scale: {silent} picture(s) state none and are taken to be at {mpp:.4g} um/px")
 
 
 def _groups(paths: Sequence[Path], known: Sequence[Manifest], say: Say) -> dict[Path, str]:
@@ -235,11 +241,11 @@ def _groups(paths: Sequence[Path], known: Sequence[Manifest], say: Say) -> dict[
     return groups
 
 
-def _picture(path: Path, group: str, side: int, in_colour: bool = False) -> Source:
-    """A picture as whole windows; a smaller one has none."""
+def of_picture(path: Path, group: str, side: int, kind: Literal["patch", "picture"] = "patch") -> Source:
+    """A picture as whole windows of `side` pixels; a smaller one has none. Raises `UserError`: it is none."""
     whole = (place for place in windows(picture_size(path), (side, side)) if place[2:] == (side, side))
     places = tuple((row, col) for row, col, *_ in whole)
-    return Source(str(path), group, places, partial(_cut, path, side, in_colour))
+    return Source(kind, path, group, places, partial(_cut, path, side, kind == "picture"))
 
 
 def _cut(path: Path, side: int, in_colour: bool, places: Sequence[Place]) -> Iterator[np.ndarray]:
@@ -293,7 +299,7 @@ def _slides(
             f"{mpp:g} um/px; the slide has {scale} ({slide.mpp_source})"
         )
         kept = tuple(places[index] for index in sorted(chosen))
-        found.append(Source(str(path), groups[path], kept, partial(_of_slide, slide, side, mpp)))
+        found.append(Source("slide", path, groups[path], kept, partial(_of_slide, slide, side, mpp)))
     return found
 
 
@@ -307,7 +313,7 @@ def _of_slide(slide: Slide, side: int, mpp: float, places: Sequence[Place]) -> I
 
 def _refuse_small(sources: Sequence[Source], side: int, by_manifest: bool) -> None:
     """Refuses what has no window: pictures that are too small, slides with too little tissue."""
-    small = [source.name for source in sources if not source.places]
+    small = [str(source.path) for source in sources if not source.places]
     if small:
         more = f" and {len(small) - LISTED} more" if len(small) > LISTED else ""
         why = ", the side of the manifest's first patch" if by_manifest else ""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import grain
 import numpy as np
 
+from l2s_jax.data.fingerprint import DIGITS
 from l2s_jax.runs.leaks import LISTED
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.progress import track
@@ -24,6 +25,8 @@ class Windows:
     side: int  # pixels
     mpp: float | None  # um/px
     groups: tuple[str, ...]  # patient or slide of each
+    slides: tuple[str, ...]  # names of the slides' files
+    pictures: tuple[str, ...]  # digests of the windows of pictures that no manifest names
     content: str  # SHA-256 of all pixels, in their order
     in_memory: bool
     fetch: Callable[[np.ndarray], np.ndarray]  # indices [K] to u8[K,side,side,3]
@@ -86,8 +89,12 @@ def read_windows(found: Gathered, memory_gib: float, say: Callable[[str], None] 
         return np.stack([_again(sources[owners[k]], order[k] - starts[owners[k]]) for k in indices])
 
     content = hashlib.sha256(b"".join(digest for index in kept if (digest := digests[index]))).hexdigest()
-    groups = tuple(sources[owner].group for owner in owners)
-    return Windows(side, found.mpp, groups, content, fits, fetch)
+    own = [sources[owner] for owner in owners]
+    groups = tuple(source.group for source in own)
+    slides = tuple(sorted({source.path.name for source in own if source.kind == "slide"}))
+    ours = [index for index, source in zip(kept, own, strict=True) if source.kind == "picture"]
+    pictures = tuple(short(digest) for index in ours if (digest := digests[index]))
+    return Windows(side, found.mpp, groups, slides, pictures, content, fits, fetch)
 
 
 def digest_of(image: np.ndarray) -> bytes:
@@ -95,11 +102,16 @@ def digest_of(image: np.ndarray) -> bytes:
     return hashlib.sha256(image.tobytes()).digest()
 
 
+def short(digest: bytes) -> str:
+    """So many digits of a digest that chance does not hit them."""
+    return digest.hex()[:DIGITS]
+
+
 def _again(source: Source, number: int) -> np.ndarray:
     """One window of a source, which could be read before."""
     image = next(source.read((source.places[number],)))
     if image is None:
-        raise UserError(f"{source.name}: a part of it that could be read before cannot be read now")
+        raise UserError(f"{source.path}: a part of it that could be read before cannot be read now")
     return image
 
 
@@ -109,11 +121,12 @@ def _refuse_held_out(
     """Refuses windows with the very pixels of a picture that no network may learn from."""
 
     def read(source: Source) -> list[tuple[bytes, str]]:
-        return [(digest_of(image), source.name) for image in source.read(source.places) if image is not None]
+        images = (image for image in source.read(source.places) if image is not None)
+        return [(digest_of(image), str(source.path)) for image in images]
 
     held = {digest: name for part in pool.map(read, found.held_out) for digest, name in part}
     same = {
-        found.sources[np.searchsorted(starts, index, "right") - 1].name: held[digest]
+        str(found.sources[np.searchsorted(starts, index, "right") - 1].path): held[digest]
         for index, digest in enumerate(digests)
         if digest in held
     }
