@@ -351,12 +351,14 @@ def test_options_that_make_no_sense_are_named(options, words):
         require_sensible(PretrainOptions(**options))
 
 
-def test_a_view_is_three_quarters_of_a_window_and_not_too_dear():
+def test_a_view_is_three_quarters_of_a_window_and_not_too_dear(tmp_path):
     sides = {16: 16, 32: 32, 48: 32, 64: 48, 96: 64, 128: 64, 512: 64}
     assert {side: view_side(FOUR, side) for side in sides} == sides
     assert view_side(replace(FOUR, view=96), 128) == 96
     with pytest.raises(UserError, match="--view 96 is more than"):
         view_side(replace(FOUR, view=96), 64)
+    with pytest.raises(UserError, match="--window 60 must be a multiple of 16, as the network takes it$"):
+        gather([random_picture(tmp_path / "one.png", 70, 70)], window=60)
     for name in ("encoder.pth", "encoder"):
         with pytest.raises(UserError, match="must end in .safetensors"):
             pretrain(["none"], name, FOUR)

@@ -178,15 +178,17 @@ def _stated_mpp(rows: Sequence[PatchRow]) -> float | None:
 
 
 def _side(window: int | None, rows: Sequence[PatchRow]) -> int:
+    """Pixels a side of a window: as asked, that of the manifest's first patch, or the usual one."""
     if window is not None:
-        side, why = window, f"--window {window}"
+        side, what = window, f"--window {window}"
     elif rows:
         side = min(picture_size(rows[0].image))
-        why = f"patches like {rows[0].image} of {side} pixels"
+        what = f"{rows[0].image} has {side} pixels a side, which"
     else:
-        side, why = USUAL_WINDOW, ""
+        side, what = USUAL_WINDOW, ""
     if not fits_network(side):
-        raise UserError(f"{why}: a window's side must be a multiple of {PATCH_MULTIPLE}; --window says it")
+        other = "" if window is not None else ". --window asks for windows of another size"
+        raise UserError(f"{what} must be a multiple of {PATCH_MULTIPLE}, as the network takes it{other}")
     return side
 
 
