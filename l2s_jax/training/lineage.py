@@ -34,7 +34,6 @@ from l2s_jax.system.files import expanded
 from l2s_jax.training.initial_weights import RANDOM, InitialWeights, require_encoder
 from l2s_jax.training.phases import phase_folder
 from l2s_jax.training.plan import RunPlan, patches_to_teach
-from l2s_jax.training.pretraining.seen import seen_groups
 from l2s_jax.training.pseudo_masks import (
     PseudoMasks,
     make_pseudo_masks,
@@ -139,6 +138,9 @@ def _pretrained(file: Path, manifest: Manifest, say: Say) -> EarlierRun | None:
     note = read_pretraining(file)
     if note is None:
         return None
+    # Not before it is needed: what reads slides takes a second to import.
+    from l2s_jax.training.pretraining.seen import seen_groups
+
     seen = seen_groups(note, manifest)
     if seen:
         raise Leak(file, sorted(seen), HELD_OUT, "weights")

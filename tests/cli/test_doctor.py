@@ -135,6 +135,7 @@ def test_no_device(monkeypatch):
         raise RuntimeError("Unable to initialize backend 'cuda'\nlong story")
 
     monkeypatch.setattr("jax.devices", devices)
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)  # another message
     (finding,) = doctor.check_devices()
     assert finding.level == "problem"
     assert finding.what == "JAX finds no device: Unable to initialize backend 'cuda'"
