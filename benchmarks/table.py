@@ -71,6 +71,7 @@ MACHINES = {
     "epyc_avx2": "2 cores, AVX2",
     "epyc_avx512": "2 cores, AVX-512",
     "epyc_zen4": "2 cores, Zen 4",
+    "xeon_amx": "2 cores, Xeon, AMX",
     "h200": "NVIDIA H200",
 }
 """Names in `results/`, and what the machines are."""
