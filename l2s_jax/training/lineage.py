@@ -110,12 +110,12 @@ def read_weights(
         validation or test split.
     """
     folder = expanded(named)
-    if named in ("random", *SOURCES) or not folder.is_dir():
+    published = named in ("random", *SOURCES)
+    if published or not folder.is_dir():
         encoder = encoder_weights(named, say=say)
         if encoder is not None:
             require_encoder(encoder, named)
-        known = named in ("random", *SOURCES)
-        return InitialWeights(encoder=encoder), None if known else _pretrained(folder, manifest, say)
+        return InitialWeights(encoder=encoder), None if published else _pretrained(folder, manifest, say)
     network, facts = load_network(folder)
     classes = read_run_classes(folder).names
     theirs = (classes, facts.head, facts.decoder)

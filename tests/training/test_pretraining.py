@@ -227,6 +227,22 @@ def test_what_is_held_out_is_refused_by_name_by_slide_and_by_pixels(data, slide,
         gather([slide], [other], window=32, slides=SlideOptions(mpp=8.0), allow_outside=True)
 
 
+def test_patients_that_another_manifest_holds_out_are_refused(data, tmp_path):
+    exchange = {"train": "test", "test": "train"}
+
+    def exchanged(row):
+        return replace(row, split=exchange.get(row.split, row.split))
+
+    fold = with_rows(data, tmp_path / "fold", exchanged)
+    for pictures, others in (([data, fold], []), ([data], [fold])):
+        with pytest.raises(UserError, match="patient.s. or slide.s. that .* keeps for validation or test"):
+            gather(pictures, others, allow_outside=True)
+    # Under other names of the patients it is the pixels that tell.
+    renamed = with_rows(data, tmp_path / "re", lambda row: replace(exchanged(row), group=f"new {row.group}"))
+    with pytest.raises(UserError, match="pixel by pixel"):
+        read_windows(gather([data, renamed], allow_outside=True, say=quiet), 1, quiet)
+
+
 def test_names_near_those_that_are_held_out_are_said(data, tmp_path):
     held = read_manifest(data).of_split("test")[0]
     near, said = random_picture(tmp_path / f"{held.group}_b.png"), []

@@ -162,11 +162,9 @@ def _how(options: PretrainOptions, windows: Windows, view: int) -> dict[str, Any
 def _require_same(made: dict[str, Any], found: dict[str, Any], where: Path) -> None:
     """Refuses what was made or begun in another way."""
     other = [key for key in made if found.get(key) != made[key]]
-    if "content" in other:
-        other = [key for key in other if key not in ("windows", "content")]
-        words = ["other pictures", *(f"{key} = {found.get(key)!r}, not {made[key]!r}" for key in other)]
-    else:
-        words = [f"{key} = {found.get(key)!r}, not {made[key]!r}" for key in other]
+    of_pictures = ("windows", "content")
+    words = ["other pictures"] if set(other) & set(of_pictures) else []
+    words += [f"{key} = {found.get(key)!r}, not {made[key]!r}" for key in other if key not in of_pictures]
     if words:
         raise UserError(f"{where} was begun with {'; '.join(words)}. Move it away, or choose another --out")
 

@@ -109,6 +109,7 @@ def gather(
     if mpp is not None:
         _compare_scales(rows, plain, mpp, any_scale, say)
     known = [*contents, *others]
+    _refuse_held_out_elsewhere(contents, known)
     groups = _groups([*plain, *whole], known, say)
     sources = [of_picture(row.image, row.group, side) for row in rows]
     sources += [of_picture(path, groups[path], side, "picture") for path in plain]
@@ -116,7 +117,7 @@ def gather(
         sources += _slides(whole, groups, side, mpp, per_slide, seed, slides, say)
     _refuse_small(sources, side, window is None and bool(like))
     kept = [row for one in known for split in HELD_OUT for row in one.of_split(split)]
-    if not named and not others:  # its rows are told apart by `check`
+    if not named and len(known) == 1:  # the patches of one manifest are told apart by `check`
         kept = []
     held = tuple(of_picture(row.image, row.group, side) for row in kept)
     return Gathered(tuple(sources), held, side, mpp)
@@ -134,6 +135,20 @@ def _manifest(path: Path, allow_outside: bool) -> Manifest:
             f"{path}: groups in more than one split: {', '.join(sorted(torn)[:LISTED])}. Run `l2s check`"
         )
     return contents
+
+
+def _refuse_held_out_elsewhere(contents: Sequence[Manifest], known: Sequence[Manifest]) -> None:
+    """Refuses patients that a manifest learns from and another keeps, as folds of one data set do."""
+    for one in contents:
+        learned = {row.group for row in one.of_split("train")}
+        for other in known:
+            both = sorted(learned & held_out_groups(other))
+            if other is not one and both:
+                more = f" and {len(both) - LISTED} more" if len(both) > LISTED else ""
+                raise UserError(
+                    f"{one.folder} learns from {len(both)} patient(s) or slide(s) that {other.folder} keeps "
+                    f"for validation or test: {', '.join(both[:LISTED])}{more}. Pretrain for each alone"
+                )
 
 
 def _files_in(path: Path) -> list[Path]:
