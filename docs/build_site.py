@@ -24,8 +24,10 @@ MOVED = {"README.md": "index.md", "docs": "."}
 PAGES = ("README.md", "REPRODUCIBILITY.md", "CHANGELOG.md", "benchmarks/README.md")
 """Pages outside of docs/. What they link to comes along."""
 
-LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\]\()([^)\s#]*)(#[^)\s]*)?(\))")
-FENCE = re.compile(r"^```.*?^```|`[^`\n]*`", re.M | re.S)
+LINK = r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\]\()([^)\s#]*)(#[^)\s]*)?(\))"
+CODE = r"^```.*?^```|`[^`\n]*`"
+LINK_OR_CODE = re.compile(f"{CODE}|{LINK}", re.M | re.S)
+"""Whichever begins first: code may stand in a link's text, and what looks like a link in code."""
 
 
 def place_in_site(path: str) -> str:
@@ -43,8 +45,7 @@ def place_in_site(path: str) -> str:
 
 def links_of(text: str) -> list[str]:
     """Targets of a page's links to files, as written, without those in code."""
-    bare = FENCE.sub("", text)
-    return [found[2] for found in LINK.finditer(bare) if found[2] and ":" not in found[2]]
+    return [found[2] for found in LINK_OR_CODE.finditer(text) if found[2] and ":" not in found[2]]
 
 
 def move_links(text: str, page: str) -> tuple[str, set[str]]:
@@ -64,6 +65,8 @@ def move_links(text: str, page: str) -> tuple[str, set[str]]:
     folder, here = str(Path(page).parent), str(Path(place_in_site(page)).parent)
 
     def moved(found: re.Match[str]) -> str:
+        if found.group(1) is None:  # code
+            return found.group()
         before, target, anchor, after = found.group(1), found.group(2), found.group(3) or "", found.group(4)
         if not target or ":" in target:
             return found.group()
@@ -73,11 +76,7 @@ def move_links(text: str, page: str) -> tuple[str, set[str]]:
         wanted.add(path)
         return before + relpath(place_in_site(path), here) + anchor + after
 
-    pieces, end = [], 0
-    for code in FENCE.finditer(text):
-        pieces += [LINK.sub(moved, text[end : code.start()]), code.group()]
-        end = code.end()
-    return "".join([*pieces, LINK.sub(moved, text[end:])]), wanted
+    return LINK_OR_CODE.sub(moved, text), wanted
 
 
 def all_pages() -> list[str]:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 import tomllib
 from typing import get_type_hints
 
@@ -124,3 +125,12 @@ def test_every_claim_names_its_sweep_and_its_results():
 def test_the_table_of_differences_is_whole():
     numbers = re.findall(r"^\| (\d+) \|", text_of("docs/paper_and_release.md"), re.M)
     assert [int(number) for number in numbers] == list(range(1, 74))
+
+
+def test_links_move_with_their_page_and_code_stays():
+    move_links = runpy.run_path(str(ROOT / "docs" / "build_site.py"))["move_links"]
+    text = "[`l2s train`](docs/training.md#trackers) `[a](docs/api.md)` [two `x` words](docs/method.md)\n"
+    fence = "```sh\n[b](docs/none.md)\n```\n"
+    moved, wanted = move_links(text + fence, "README.md")
+    assert moved == text.replace("](docs/training", "](training").replace("](docs/method", "](method") + fence
+    assert wanted == {"docs/training.md", "docs/method.md"}
