@@ -18,6 +18,7 @@ from l2s_jax.data.check_findings import (
     near_groups,
     one_class,
     one_sided,
+    shared_slides,
     straddling,
     unequal_sizes,
 )
@@ -78,7 +79,8 @@ def report_on(manifest: Manifest, seen: Sequence[Seen], problems: Sequence[str] 
     problems += straddling(manifest) + unequal_sizes(seen) + mixed
     duplicates_across, duplicates_within = duplicates(seen)
     warnings = [f"{at(one.row)}: {doubt}" for one in seen for doubt in one.doubts]
-    warnings += near_groups(manifest) + near_classes(manifest.classes) + scale_warnings
+    warnings += shared_slides(manifest) + near_groups(manifest) + near_classes(manifest.classes)
+    warnings += scale_warnings
     warnings += conversions(seen) + blank(seen)
     empty, absent = absent_classes(manifest.classes, seen)
     problems += empty

@@ -10,8 +10,9 @@ from l2s_jax.data.check_rows import Seen, at, size_text
 from l2s_jax.data.check_scales import more
 from l2s_jax.data.groups import near_pairs
 from l2s_jax.data.manifest import PATCHES, Classes, Manifest, PatchRow, straddling_groups
+from l2s_jax.data.origins import slide_of
 from l2s_jax.system.texts import alike, listed, told_apart
-from l2s_jax.types import IGNORE_LABEL, PATCH_MULTIPLE, SPLITS, fits_network
+from l2s_jax.types import IGNORE_LABEL, PATCH_MULTIPLE, SPLITS, Split, fits_network
 
 _WITHOUT = {
     "train": "nothing can be trained",
@@ -83,6 +84,25 @@ def straddling(manifest: Manifest) -> list[str]:
             "patient or slide into one split"
         )
     return problems
+
+
+def shared_slides(manifest: Manifest) -> list[str]:
+    """Slides of which patches of one group are in one split and patches of another in another one."""
+    where: dict[str, dict[Split, str]] = defaultdict(dict)
+    for row in manifest.patches:
+        if slide := slide_of(row):
+            where[slide].setdefault(row.split, row.group)
+    shared = {slide: of for slide, of in where.items() if len(of) > 1 and len(set(of.values())) > 1}
+    named = [
+        f"{slide} ({', '.join(f'{group!r} in {split}' for split, group in of.items())})"
+        for slide, of in shared.items()
+    ]
+    if not named:
+        return []
+    return [
+        f"slides whose patches are of several groups and splits: {listed(named)}. If they are not different "
+        "slides of one name, give their patches one group and one split: what is learned leaks into the score"
+    ]
 
 
 def near_groups(manifest: Manifest) -> list[str]:

@@ -1,7 +1,7 @@
 """Where patches were cut, by what `prepare` has written down of them, and which slides a manifest knows."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from l2s_jax.data.manifest import Manifest, PatchRow
@@ -15,6 +15,16 @@ def slide_of(row: PatchRow) -> str:
     """The slide that a patch was cut from, where `prepare` has written that down; else ""."""
     slide, found, _ = row.source.rpartition(" at row ")
     return slide if found else ""
+
+
+def slide_name(slide: str | Path) -> str:
+    """The name by which a slide is known again in another folder or format: the file's without its ending."""
+    return Path(slide).stem
+
+
+def slides_of(rows: Iterable[PatchRow]) -> set[str]:
+    """Names of the slides that patches were cut from, as far as that is known."""
+    return {slide_name(slide) for slide in map(slide_of, rows) if slide}
 
 
 def rows_of_slides(paths: Sequence[Path], contents: Manifest) -> list[PatchRow | None]:

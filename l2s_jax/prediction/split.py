@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from l2s_jax.data.check import check_manifest, require_valid
 from l2s_jax.data.manifest import Classes, Manifest, PatchRow
+from l2s_jax.data.origins import slides_of
 from l2s_jax.prediction.judging import Picture, read_pictures
 from l2s_jax.prediction.predictor import Predictor
 from l2s_jax.prediction.scales import require_run_scale
@@ -67,7 +68,7 @@ def open_split(
     leaked = groups.intersection(set[str]().union(*map(training_groups, runs)))
     near: list[tuple[str, str]] = []
     if split != "train":
-        require_unseen_by_all(runs, groups, (split,))
+        require_unseen_by_all(runs, groups, slides_of(rows), (split,))
         near = near_any(runs, groups, say)
     say(f"{len(leaked)} of {len(groups)} groups of the split {split} were trained on")
     require_run_scale(rows, predictor.mpp, any_scale, say)

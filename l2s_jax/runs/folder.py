@@ -19,6 +19,7 @@ from l2s_jax.data.fingerprint import (
     require_same_pictures,
 )
 from l2s_jax.data.manifest import CLASSES, STAIN, Classes, Manifest, parse_classes, write_classes
+from l2s_jax.data.origins import slide_name, slide_of
 from l2s_jax.data.patch_set import PatchSet
 from l2s_jax.data.subsets import Subset
 from l2s_jax.runs.checksums import SUMS, note_sum
@@ -49,6 +50,8 @@ PHASES = "phases"
 EARLIER_PHASES = ("masks_only", "teacher")
 """Their folders in it, in the order in which they are trained."""
 SUBSET_COLUMNS = ("index", "image", "group", "mask_used", "label_used")
+SLIDE = "slide"
+"""Its last column, which older runs have not."""
 METRIC_COLUMNS = (
     "epoch", "step", "seconds", "loss", "loss_seg", "loss_cls",
     "val_score", "val_macro_f1", "val_accuracy", "val_label_accuracy",
@@ -84,6 +87,7 @@ class EarlierRun(NamedTuple):
     folder: str
     part: str  # of its network, in words
     groups: tuple[str, ...]  # patients and slides that it, or a run before it, learned from
+    slides: tuple[str, ...] = ()  # names of those slides, where patches or windows tell (see `slide_name`)
 
 
 def open_run(folder: Path, config: TrainConfig, manifest: Manifest, *, resume: bool) -> None:
@@ -227,11 +231,12 @@ def write_subset(folder: Path, patches: PatchSet, subset: Subset, base: Path) ->
     """Writes the list of the patches that the run learns from, and as what."""
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(SUBSET_COLUMNS)
+    writer.writerow((*SUBSET_COLUMNS, SLIDE))
     for index, row in enumerate(patches.rows):
         used = bool(subset.has_mask[index]), bool(subset.has_label[index])
         if any(used):
-            writer.writerow((index, relative_name(row.image, base), row.group, *map(int, used)))
+            image, slide = relative_name(row.image, base), slide_of(row)
+            writer.writerow((index, image, row.group, *map(int, used), slide))
     keep_text(folder, SUBSET, out.getvalue())
 
 
@@ -267,7 +272,8 @@ def read_earlier_runs(folder: Path) -> list[EarlierRun]:
     if not isinstance(records, list):
         raise UserError(f"{path} is damaged: expected a list of runs. {RESTORE}")
     hints = get_type_hints(EarlierRun)
-    return [EarlierRun(**checked_record(record, hints, path)) for record in records]
+    whole = ({"slides": []} | record if isinstance(record, dict) else record for record in records)
+    return [EarlierRun(**checked_record(record, hints, path)) for record in whole]
 
 
 def unfinished(folder: Path) -> str:
@@ -293,6 +299,17 @@ def training_groups(folder: Path) -> set[str]:
     """Groups that the run learned from, or a run that it takes from did."""
     before = (run.groups for run in read_earlier_runs(folder))
     return {record["group"] for record in read_subset(folder)}.union(*before)
+
+
+def training_slides(folder: Path) -> set[str]:
+    """Names of the slides (see `slide_name`) that the run learned from, or a run that it takes from did.
+
+    As far as that is known: patches that `prepare` did not cut don't tell, nor do runs of before this was
+    written down.
+    """
+    before = (run.slides for run in read_earlier_runs(folder))
+    own = {record.get(SLIDE, "") for record in read_subset(folder)} - {""}
+    return set(map(slide_name, own)).union(*before)
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:

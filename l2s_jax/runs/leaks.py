@@ -5,7 +5,8 @@ from pathlib import Path
 
 from l2s_jax.data.groups import near_pairs
 from l2s_jax.data.manifest import Manifest
-from l2s_jax.runs.folder import training_groups
+from l2s_jax.data.origins import slides_of
+from l2s_jax.runs.folder import training_groups, training_slides
 from l2s_jax.system.errors import UserError
 from l2s_jax.types import Split
 
@@ -40,32 +41,48 @@ class Leak(UserError):
         )
 
 
-def require_unseen(run: Path, groups: Collection[str], splits: Sequence[Split] = (), role: str = "") -> None:
+def seen_by(run: Path, groups: Collection[str], slides: Collection[str]) -> list[str]:
+    """Patients and slides that a run has learned from, or a run that it takes from has; sorted.
+
+    A slide that it knows under another patient's name is found by its own.
+
+    Args:
+      run: its folder.
+      groups: on which figures are to be made.
+      slides: names of the slides (see `slide_name`) on which they are.
+    """
+    return sorted(training_groups(run).intersection(groups) | training_slides(run).intersection(slides))
+
+
+def require_unseen(
+    run: Path, groups: Collection[str], slides: Collection[str], splits: Sequence[Split] = (), role: str = ""
+) -> None:
     """Refuses patients and slides that a run has learned from, or a run that it takes from has.
 
     Args:
       run: its folder.
       groups: on which figures are to be made.
+      slides: names of the slides on which they are.
       splits: of the manifest that they stand in, for the message.
       role: see `Leak`.
 
     Raises:
       Leak: it has learned from some of them.
     """
-    seen = sorted(set(groups) & training_groups(run))
+    seen = seen_by(run, groups, slides)
     if seen:
         raise Leak(run, seen, splits, role)
 
 
 def require_unseen_by_all(
-    runs: Sequence[Path], groups: Collection[str], splits: Sequence[Split] = ()
+    runs: Sequence[Path], groups: Collection[str], slides: Collection[str], splits: Sequence[Split] = ()
 ) -> None:
     """`require_unseen` for several runs that are taken together, of which none may have learned from them.
 
     Raises:
       Leak: of the first that has; with several runs, which others have and have not.
     """
-    seen = {run: sorted(set(groups) & training_groups(run)) for run in runs}
+    seen = {run: seen_by(run, groups, slides) for run in runs}
     leaking = [run for run in runs if seen[run]]
     if not leaking:
         return
@@ -86,7 +103,7 @@ def near_groups(run: Path, groups: Collection[str]) -> list[tuple[str, str]]:
 
     Their names differ, so it is for people to say whether they are; see `data.groups.near_names`.
     """
-    return near_pairs(training_groups(run), groups)
+    return near_pairs(training_groups(run) | training_slides(run), groups)
 
 
 def near_any(
@@ -115,3 +132,8 @@ def warn_of_near(pairs: Sequence[tuple[str, str]], run: Path, say: Callable[[str
 def held_out_groups(manifest: Manifest) -> set[str]:
     """Groups of the splits that no run may learn from."""
     return {row.group for split in HELD_OUT for row in manifest.of_split(split)}
+
+
+def held_out_slides(manifest: Manifest) -> set[str]:
+    """Names of the slides of these splits, as far as patches tell."""
+    return slides_of(row for split in HELD_OUT for row in manifest.of_split(split))

@@ -8,12 +8,14 @@ from typing import NamedTuple
 from l2s_jax.config import OWN_TEACHER, TrainConfig
 from l2s_jax.data.groups import near_pairs
 from l2s_jax.data.manifest import Manifest
+from l2s_jax.data.origins import slide_name
 from l2s_jax.models.forward import Network
 from l2s_jax.prediction.scales import scale_warning
 from l2s_jax.runs.folder import (
     EarlierRun,
     read_run_classes,
     training_groups,
+    training_slides,
     unfinished,
     write_earlier_runs,
 )
@@ -21,6 +23,7 @@ from l2s_jax.runs.leaks import (
     HELD_OUT,
     Leak,
     held_out_groups,
+    held_out_slides,
     near_groups,
     require_unseen,
     warn_of_near,
@@ -148,7 +151,8 @@ def _pretrained(file: Path, manifest: Manifest, say: Say) -> EarlierRun | None:
     warning = scale_warning(manifest.of_split("train"), note.mpp)
     if warning:
         say(f"warning: weights = {str(file)!r}: {warning}")
-    return EarlierRun("weights", str(file), "the encoder", note.groups)
+    slides = tuple(sorted(set(map(slide_name, note.slides))))
+    return EarlierRun("weights", str(file), "the encoder", note.groups, slides)
 
 
 def read_teacher(named: str, manifest: Manifest, say: Say = print) -> Teacher:
@@ -182,9 +186,10 @@ def read_teacher(named: str, manifest: Manifest, say: Say = print) -> Teacher:
 def _earlier_run(role: str, folder: Path, part: str, manifest: Manifest, say: Say) -> EarlierRun:
     """What is remembered of a run that another takes from, which has seen nothing that is held out."""
     held_out = held_out_groups(manifest)
-    require_unseen(folder, held_out, HELD_OUT, role)
+    require_unseen(folder, held_out, held_out_slides(manifest), HELD_OUT, role)
     warn_of_near(near_groups(folder, held_out), folder, say)
-    return EarlierRun(role, str(folder), part, tuple(sorted(training_groups(folder))))
+    groups, slides = training_groups(folder), training_slides(folder)
+    return EarlierRun(role, str(folder), part, tuple(sorted(groups)), tuple(sorted(slides)))
 
 
 def write_lineage(folder: Path, lineage: Lineage) -> None:

@@ -9,7 +9,7 @@ import tifffile
 from PIL import Image
 
 from l2s_jax.data.check import MOST_LISTED, check_manifest, require_valid
-from l2s_jax.data.check_findings import straddling, unequal_sizes
+from l2s_jax.data.check_findings import shared_slides, straddling, unequal_sizes
 from l2s_jax.data.check_rows import Seen
 from l2s_jax.data.classes import write_classes
 from l2s_jax.data.manifest import Manifest, PatchRow
@@ -189,6 +189,17 @@ def test_many_faults_of_one_kind_take_no_more_passes_over_the_rows():
     sizes = unequal_sizes(seen)
     assert len(sizes) == 99 and seen.passes <= 3
     assert sizes[0].startswith("patches.csv line(s) 3: 1 patch(es) of 16 x 48 where most are 16 x 16")
+
+
+def test_a_slide_under_two_names_in_two_splits_is_said():
+    def row(slide, group, split):
+        return PatchRow(1, Path("a.png"), None, 0, group, split, source=f"{slide} at row 0, col 16")
+
+    rows = (row("a.svs", "p1", "train"), row("a.svs", "p2", "test"), row("b.svs", "p3", "val"))
+    apart = (*rows[1:], row("b.svs", "p4", "val"), row("c.svs", "p5", "train"), row("c.svs", "p5", "test"))
+    (line,) = shared_slides(Manifest(Path("d"), PHANTOM, rows, ""))
+    assert "a.svs ('p1' in train, 'p2' in test). If" in line
+    assert shared_slides(Manifest(Path("d"), PHANTOM, apart, "")) == []
 
 
 def test_all_problems_come_at_once(folder):

@@ -107,5 +107,5 @@ def test_the_study_is_run_and_goes_on(study, data, tmp_path, capsys, monkeypatch
     study.main([*words, "--steps", "2", "--batch", "6"])
     again = study.rows_of(tmp_path / "out")
     assert list(again["run"]) == list(rows["run"]) and list(again["macro_f1"]) == list(rows["macro_f1"])
-    with pytest.raises(UserError, match="steps_of_network = 2, not 3"):
+    with pytest.raises(UserError, match="begun with --steps 2, not 3"):
         study.main([*words, "--steps", "3", "--batch", "6"])

@@ -7,7 +7,8 @@ from l2s_jax.config import TrainConfig
 from l2s_jax.models.network import L2S
 from l2s_jax.runs import checkpoints
 from l2s_jax.runs.checksums import SUMS
-from l2s_jax.runs.folder import LAST
+from l2s_jax.runs.folder import LAST, SUBSET
+from l2s_jax.runs.records import keep_text
 from l2s_jax.train_step.step import Objective, Task
 from l2s_jax.training.initial_weights import first_state
 
@@ -31,6 +32,16 @@ def last_state(run, config, classes=4):
     items, _, step = checkpoints.load(run / LAST, {"state": like})
     state = items["state"]._replace(key=jax.random.key_data(items["state"].key))
     return [np.asarray(leaf) for leaf in jax.tree.leaves(state)], step
+
+
+def with_slides(run, slide):
+    """Has a run say that all its patches were cut from one slide."""
+    head, *rows = (run / SUBSET).read_text().splitlines()
+    lines = [
+        f"{head.removesuffix(',slide')},slide",
+        *(f"{','.join(row.split(',')[:5])},{slide}" for row in rows),
+    ]
+    keep_text(run, SUBSET, "".join(f"{line}\n" for line in lines))
 
 
 def take_out_sum(run, name):

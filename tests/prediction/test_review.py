@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from helpers.commands import l2s
 from helpers.manifests import with_rows
 from helpers.reviews import run_that_learned_from
-from helpers.runs import quiet
+from helpers.runs import quiet, with_slides
 from l2s_jax import read_manifest
 from l2s_jax.data.origins import slide_of
 from l2s_jax.data.pictures import read_image, read_mask
@@ -314,3 +315,19 @@ def test_names_that_are_nearly_those_of_training_are_said(phantom, runs, tmp_pat
     assert f"{runs[0]} has not learned from 0 of {len(learned)} patients or slides: it takes no part" in said
     (opinion,) = {opinion.members for _, opinion in opinions(members, rows[:9], plain)}
     assert opinion == 1
+
+
+def test_a_slide_that_a_run_knows_under_another_patients_name_is_not_judged_by_it(phantom, runs, tmp_path):
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    with_slides(run, "a.svs")
+    contents, said = read_manifest(phantom), []
+    unseen = [row for row in contents.patches if row.group not in training_groups(run)]
+    cut = [dataclasses.replace(row, source="a.svs at row 0, col 0") for row in unseen[:1]] + unseen[1:]
+    options = {"stride": None, "weighting": "gaussian", "batch_size": 8, "any_scale": False}
+    plain, own, beyond = (
+        load_members([run], contents, rows, slides, **options, say=said.append)[0].learned
+        for rows, slides in ((unseen[1:], []), (cut[1:], []), (unseen[1:], [(Path("x/a.tif"), "other")]))
+    )
+    assert own == plain and beyond == plain | {"other"}
+    with pytest.raises(UserError, match=f"would only repeat.*: {unseen[0].group}"):
+        load_members([run], contents, cut, **options, say=said.append)

@@ -15,6 +15,7 @@ from scipy import ndimage
 from sklearn import metrics as sk
 
 from helpers.dicom_writer import write_dicom_level
+from helpers.runs import with_slides
 from helpers.slide_generator import corrupt_tile, cut_off, ellipses, write_qupath_geojson
 from l2s_jax.cli import app as cli
 from l2s_jax.config import TrainConfig
@@ -32,7 +33,7 @@ from l2s_jax.prediction.slides.outlines import traced_grid, write_outlines
 from l2s_jax.prediction.slides.predict import predict_slides
 from l2s_jax.prediction.stains import fit_slide, in_stains_of
 from l2s_jax.prediction.tiles import Tiling
-from l2s_jax.runs.folder import open_run, read_run_classes, training_groups
+from l2s_jax.runs.folder import EarlierRun, open_run, read_run_classes, training_groups, write_earlier_runs
 from l2s_jax.runs.leaks import Leak
 from l2s_jax.slides.annotations.class_names import class_table
 from l2s_jax.slides.annotations.painting import paint
@@ -676,6 +677,24 @@ def test_slides_that_were_trained_on_are_refused(trained, annotated):
     with pytest.raises(UserError, match="no slide could be evaluated"):
         evaluate_slides(trained, [annotated / f"{group}-01Z-00-DX1.svs"], say=lines.append)
     assert any("warning" in line and repr(group) in line and f"{group}-01Z-00-DX1" in line for line in lines)
+
+
+def test_a_slide_that_was_trained_on_under_its_patients_name_is_refused(trained, annotated, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run")
+    with_slides(run, "one.svs")
+    with pytest.raises(Leak) as caught:
+        evaluate_slides(run, [annotated / "one.svs", annotated / "two.svs"])
+    assert caught.value.groups == ("one",)
+    # So it is where only the encoder has read it, or it has become another format; near names are said.
+    run = shutil.copytree(trained, tmp_path / "from_encoder")
+    write_earlier_runs(run, [EarlierRun("weights", "e.safetensors", "the encoder", ("p1",), ("two",))])
+    with pytest.raises(Leak) as caught:
+        evaluate_slides(run, [annotated / "two.ndpi"])
+    assert caught.value.groups == ("two",)
+    lines = []
+    with pytest.raises(UserError, match="no slide could be evaluated"):
+        evaluate_slides(run, [annotated / "Two.ome.tif"], say=lines.append)
+    assert any("warning" in line and "'two'" in line and "'Two.ome'" in line for line in lines)
 
 
 @pytest.mark.parametrize("origin", ["bounds", "whole"])

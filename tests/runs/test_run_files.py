@@ -8,6 +8,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
+from helpers.runs import with_slides
 from l2s_jax.cli.app import run as l2s
 from l2s_jax.config import TrainConfig
 from l2s_jax.runs.checksums import SUMS, read_sums
@@ -31,6 +32,7 @@ from l2s_jax.runs.folder import (
     read_run_config,
     read_run_manifest,
     training_groups,
+    training_slides,
     unfinished,
     write_earlier_runs,
 )
@@ -143,6 +145,20 @@ def test_a_shortened_list_of_patches_does_not_switch_the_leak_check_off(trained,
     (run / EARLIER_RUNS).unlink()
     with pytest.raises(UserError, match="is gone"):
         training_groups(run)
+
+
+def test_runs_of_before_slides_were_written_down_are_read(trained, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run")
+    (run / SUMS).unlink()
+    rows = [line.rsplit(",", 1) for line in (run / SUBSET).read_text().splitlines()]
+    assert rows[0][1] == "slide" and {slide for _, slide in rows[1:]} == {""}  # the phantom has no slides
+    (run / SUBSET).write_text("".join(f"{row}\n" for row, _ in rows))
+    earlier = {"role": "weights", "folder": "e", "part": "the encoder", "groups": ["p1"]}
+    (run / EARLIER_RUNS).write_text(json.dumps([earlier]))
+    assert training_groups(run) == training_groups(trained) | {"p1"} and training_slides(run) == set()
+    with_slides(run, "a.b.svs")
+    (run / EARLIER_RUNS).write_text(json.dumps([earlier | {"slides": ["c"]}]))
+    assert training_slides(run) == {"a.b", "c"}
 
 
 def test_a_stain_reference_that_is_gone_is_told(trained, phantom, tmp_path, capsys):

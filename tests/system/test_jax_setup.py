@@ -39,12 +39,13 @@ def steps_that_touched_new_memory(how: str, rows: int) -> float:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
-@pytest.mark.parametrize(("rows", "most"), [(4096, 1 / 8), (24_000, 0.8)])
-def test_steps_use_their_memory_again(rows, most):
-    # 64 MiB: the heap may grow once more, in one step of twelve. 2.1 GiB, which is beyond a C int, twice:
-    # now and then one of the two is new. Without keeping, each step touches new memory once, or twice.
+@pytest.mark.parametrize(("rows", "most", "without"), [(4096, 1 / 8, 0.9), (24_000, 1.4, 1.9)])
+def test_steps_use_their_memory_again(rows, most, without):
+    # 64 MiB: the heap may grow once more, in one step of twelve; else each step touches new memory.
+    # 2.1 GiB, beyond a C int, is asked for twice a step. Of the two one is new now and then (0 to 1.0
+    # a step in 14 processes, two at a time); without keeping, both are, in each step.
     assert steps_that_touched_new_memory("keep", rows) < most
-    assert steps_that_touched_new_memory("leave", rows) > 0.9
+    assert steps_that_touched_new_memory("leave", rows) > without
 
 
 def test_elsewhere_nothing_happens(monkeypatch):

@@ -14,7 +14,7 @@ from l2s_jax.data.manifest import read_manifest, write_classes, write_patches
 from l2s_jax.data.patch_set import load_patches
 from l2s_jax.models.network import L2S
 from l2s_jax.prediction.evaluate import evaluate
-from l2s_jax.runs.folder import read_earlier_runs, read_subset, training_groups
+from l2s_jax.runs.folder import read_earlier_runs, read_subset, training_groups, training_slides
 from l2s_jax.runs.leaks import Leak
 from l2s_jax.runs.network import load_network
 from l2s_jax.sweeps import sweep as sweeping
@@ -71,6 +71,40 @@ def test_a_network_is_read_once_however_many_runs_take_from_it(trained, phantom,
         assert [run.role for run in taken.runs] == ["weights", "teacher"]
         assert taken.weights.variables is not None and len(taken.pseudo_masks.rows)
     assert read == [trained, trained]  # once for its weights, once as a teacher
+
+
+@pytest.mark.slow
+def test_a_slide_is_known_again_under_another_patients_name(phantom, tmp_path):
+    """By the run that learned from it, by one that starts from that, and in another data set."""
+    contents = read_manifest(phantom)
+    slides = {row.group: f"{number}.svs" for number, row in enumerate(contents.patches)}
+
+    def cut(folder, change=lambda row: row):
+        folder.mkdir()
+        write_classes(folder, contents.classes)
+        rows = [replace(row, source=f"{slides[row.group]} at row 0, col 0") for row in contents.patches]
+        write_patches(folder, contents.classes, list(map(change, rows)))
+        return folder
+
+    shared = {"allow_outside": True, "say": quiet}
+    run = train(cut(tmp_path / "data"), tmp_path / "run", replace(TINY, steps=2), **shared)
+    known = {row.group for row in contents.of_split("train")}
+    assert training_slides(run) == {slides[group].removesuffix(".svs") for group in known}
+    test, taught = contents.of_split("test")[0].group, sorted(known)[0]
+    # A patient of test whose patches come of a slide that was learned from, in a set with other names.
+    slides[test] = slides[taught]
+    other = cut(tmp_path / "other", lambda row: replace(row, group=f"{row.group}, again"))
+    name = slides[taught].removesuffix(".svs")
+    with pytest.raises(Leak) as caught:
+        evaluate(run, other, **shared)
+    assert caught.value.groups == (name,)
+    with pytest.raises(Leak, match="weights = .*has learned from 1"):
+        train(other, tmp_path / "new", replace(TINY, weights=str(run)), **shared)
+    with pytest.raises(Leak, match="teacher = .*has learned from 1"):
+        train(other, tmp_path / "new", replace(TINY, setting="S+C", percent=40, teacher=str(run)), **shared)
+    config = replace(TINY, steps=2, weights=str(run), percent=40, setting="S")
+    later = train(tmp_path / "data", tmp_path / "later", config, **shared)
+    assert training_slides(later) == training_slides(run)
 
 
 @pytest.mark.slow

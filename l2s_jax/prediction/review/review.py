@@ -122,7 +122,7 @@ def review(
         folders,
         contents,
         rows,
-        groups_of(paths, rows_of_slides(paths, contents)),
+        list(zip(paths, groups_of(paths, rows_of_slides(paths, contents)), strict=True)),
         stride=stride,
         weighting=weighting,
         batch_size=batch_size,
