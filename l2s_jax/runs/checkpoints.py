@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
@@ -202,6 +203,9 @@ def load(folder: Path, like: dict[str, Any]) -> tuple[dict[str, Any], dict[str, 
         )
     try:
         with _without_log(), _alone(), interrupts_later():
+            stored = ocp.checkpointables_metadata(path).metadata
+            for name, tree in like.items():
+                _require_same_arrays(folder, name, stored[name], tree)
             wrapped = {name: _wrapped(item) for name, item in like.items()}
             items = ocp.load_checkpointables(path, wrapped)
             items = {name: getattr(item, "iterator", item) for name, item in items.items()}
@@ -213,7 +217,7 @@ def load(folder: Path, like: dict[str, Any]) -> tuple[dict[str, Any], dict[str, 
             f"{_what_now(folder)}"
         ) from error
     for name, tree in items.items():
-        _check(folder, name, tree, like[name])
+        _require_finite(folder, name, tree)
     return items, note, step
 
 
@@ -277,14 +281,40 @@ def _reason(error: BaseException) -> str:
     return first_line if len(first_line) <= 300 else f"{first_line[:300]} ..."
 
 
-def _check(folder: Path, name: str, tree: Any, like: Any) -> None:
-    """Refuses shapes that differ from the template's, and values that are not finite."""
-    if not all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(like)):
-        return
-    wrong = jax.tree.map(lambda a, b: a.shape != b.shape or a.dtype != b.dtype, tree, like)
-    if any(jax.tree.leaves(wrong)):
-        raise UserError(f"the checkpoint in {folder} is of another network: shapes of {name!r} differ")
+def _require_same_arrays(folder: Path, name: str, stored: Any, like: Any) -> None:
+    """Refuses arrays of other shapes or types than the template's.
+
+    Orbax converts types without a word, and holds arrays of NumPy to no shape.
+    """
+    there = dict(_by_place(stored))
+    for place, leaf in _by_place(like):
+        known = hasattr(leaf, "dtype") and not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        if not known or place not in there:  # Orbax itself refuses what is not there
+            continue
+        found = there[place]
+        if (tuple(found.shape), found.dtype) != (leaf.shape, leaf.dtype):
+            raise UserError(
+                f"the checkpoint in {folder} is of another network: {name} has {'.'.join(place)} as "
+                f"{found.dtype}{list(found.shape)}, expected {leaf.dtype}{list(leaf.shape)}"
+            )
+
+
+def _by_place(tree: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Leaves with the names that lead to them; Orbax describes tuples, too, as dictionaries."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        if jax.numpy.issubdtype(leaf.dtype, jax.numpy.floating) and not np.isfinite(leaf).all():
+        yield (
+            tuple(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path),
+            leaf,
+        )
+
+
+def _require_finite(folder: Path, name: str, tree: Any) -> None:
+    """Refuses values that are not finite."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if (
+            hasattr(leaf, "dtype")
+            and jnp.issubdtype(leaf.dtype, jnp.floating)
+            and not np.isfinite(leaf).all()
+        ):
             where = jax.tree_util.keystr(path)
             raise UserError(f"the checkpoint in {folder} holds NaN or infinity in {name}{where}: retrain")

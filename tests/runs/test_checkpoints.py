@@ -3,6 +3,7 @@ import resource
 import sys
 from types import SimpleNamespace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -65,6 +66,11 @@ def test_what_cannot_be_used_is_refused(tmp_path, state):
         other = {**state, "a": jnp.zeros(shape)}
         with pytest.raises(UserError, match="another network|does not fit"):
             checkpoints.load(tmp_path / "run", {"state": other})
+        with pytest.raises(UserError, match=r"another network: state has a as float32\[256, 512\], expected"):
+            checkpoints.load(tmp_path / "run", {"state": jax.tree.map(np.asarray, other)})
+    for dtype in (jnp.int8, jnp.bfloat16):
+        with pytest.raises(UserError, match=rf"float32\[256, 512\], expected {jnp.dtype(dtype)}"):
+            checkpoints.load(tmp_path / "run", {"state": {**state, "a": jnp.zeros((256, 512), dtype)}})
     with pytest.raises(UserError, match="does not fit"):
         checkpoints.load(tmp_path / "run", {"state": {"b": state["a"]}})
     faulty = {**state, "a": state["a"].at[5, 5].set(jnp.nan)}
