@@ -2,14 +2,15 @@
 
     benchmarks/tiatoolbox.sh FOLDER        # TIAToolbox in an environment of its own: some gigabytes, once
     python benchmarks/whole_slide.py --tiatoolbox FOLDER/bin/python [--short] [--side 8000] [--turns 2]
-        [--work FOLDER] [--only l2s theirs] [--json FILE]
+        [--members 5] [--work FOLDER] [--only l2s theirs] [--json FILE]
 
 A generated slide of SIDE x SIDE pixels at 0.5 um/px, half of it tissue, whose outline both are given. Tiles
 of 128x128 with half overlap, 20 a batch, the same weights. Both sides are whole processes from the
 shell: time on the clock, of processors, and the greatest resident set. Ours writes class map, outlines, areas
 and overlay; TIAToolbox its Zarr. `equal` is the share of tissue pixels that get the same class: ours weights
-tiles by their middle, TIAToolbox takes their plain mean. With `--work` slide, network and times are kept
-there, and a later call adds to them.
+tiles by their middle, TIAToolbox takes their plain mean. With `--members` ours takes that many runs together
+(mean probabilities), and TIAToolbox, which has no ensembles, is run as often with one network; `equal` is
+then not told. With `--work` slide, networks and times are kept there, and a later call adds to them.
 """
 
 import json
@@ -58,39 +59,52 @@ def make_slide(work: Path, side: int) -> None:
     (areas / "slide.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
 
 
-def make_network(work: Path) -> None:
-    """A short run, for `l2s predict`, and its weights for torch, where they are not there yet."""
-    if (work / "weights.pt").is_file():
-        return
-    shutil.rmtree(work / "run", ignore_errors=True)
+def make_networks(work: Path, members: int) -> list[Path]:
+    """Short runs, for `l2s predict`, and the first one's weights for torch, where they are not there yet."""
+    runs = [work / ("run" if seed == 0 else f"run{seed}") for seed in range(members)]
     drawn = ["prepare", "phantom", work / "data", "--patches", "40", "--overlap", "0", "--overwrite"]
-    trained = ["train", work / "data", "--out", work / "run", "--weights", "random", "--steps", "40"]
-    for arguments in (drawn, [*trained, "--norm", "half"]):
+    trained = ["train", work / "data", "--weights", "random", "--steps", "40", "--norm", "half"]
+    wanted = [] if (work / "data").exists() else [drawn]
+    for seed, run in enumerate(runs):
+        if not (run / "finished.json").is_file():
+            shutil.rmtree(run, ignore_errors=True)
+            wanted.append([*trained, "--out", run, "--seed", str(seed)])
+    for arguments in wanted:
         subprocess.run([*turns.L2S, *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
+    if (work / "weights.pt").is_file():
+        return runs
     import torch
     from torch_reference import from_flax
 
     from l2s_jax.runs.network import load_network
 
-    variables = load_network(work / "run")[0].variables
+    variables = load_network(runs[0])[0].variables
     torch.save(from_flax(variables["params"]) | from_flax(variables["batch_stats"]), work / "weights.pt")
+    return runs
 
 
-def predict(side: str, work: Path, python: Path | None) -> dict[str, float]:
-    """One side's prediction in a fresh process."""
+def predict(side: str, work: Path, python: Path | None, runs: list[Path]) -> dict[str, float]:
+    """One side's prediction in fresh processes: one of ours, of theirs one a network."""
     out = work / f"out-{side}"
     shutil.rmtree(out, ignore_errors=True)
     slide = work / "slide.tif"
     if side == "l2s":
-        command = [*turns.L2S, "predict", work / "run", slide, "--out", out, "--within", work / "areas"]
+        command = [*turns.L2S, "predict", runs[0], slide, "--out", out, "--within", work / "areas"]
         command += ["--mpp", MPP, "--stain", "off", "--slide"]
+        command += ["--more-runs", *runs[1:]] if runs[1:] else []
     else:
         script = HERE / "tiatoolbox_predict.py"
         command = [python, script, slide, work / "mask.png", work / "weights.pt", out]
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     if side == "theirs":
         environment.pop("PYTHONPATH", None)
-    return turns.run_whole(command, environment)
+    done = []
+    for _ in range(1 if side == "l2s" else len(runs)):
+        if side == "theirs":
+            shutil.rmtree(out, ignore_errors=True)
+        done.append(turns.run_whole(command, environment))
+    totals = {what: sum(one[what] for one in done) for what in ("s", "processor_s")}
+    return totals | {what: max(one[what] for one in done) for what in ("peak_mib", "others")}
 
 
 def equal_share(work: Path, python: Path | None) -> float:
@@ -115,6 +129,7 @@ def main() -> None:
     parser = turns.parser(__doc__)
     parser.add_argument("--tiatoolbox", type=Path, metavar="PYTHON", help="of TIAToolbox's environment")
     parser.add_argument("--side", type=int, help="of the slide, in pixels (default 8000, short 4000)")
+    parser.add_argument("--members", type=int, default=1, help="networks that are taken together")
     parser.add_argument("--turns", type=int, default=1)
     parser.add_argument("--work", type=Path, help="keeps slide, network and times for later calls")
     parser.add_argument("--only", nargs="+", choices=SIDES)
@@ -127,15 +142,16 @@ def main() -> None:
         work.mkdir(parents=True, exist_ok=True)
         side = options.side or (4000 if options.short else 8000)
         make_slide(work, side)
-        make_network(work)
+        runs = make_networks(work, options.members)
         kept = work / "times.json"
         times: dict[str, list[dict[str, float]]] = json.loads(kept.read_text()) if kept.is_file() else {}
         for _ in range(options.turns):
             for name in sides:
-                times.setdefault(name, []).append(predict(name, work, options.tiatoolbox))
+                times.setdefault(name, []).append(predict(name, work, options.tiatoolbox, runs))
                 kept.write_text(json.dumps(times, indent=1))
         results: turns.Results = {"whole_slide_side": side, "whole_slide_mpp": MPP}
-        if set(times) == set(SIDES) and options.tiatoolbox:
+        results["whole_slide_members"] = options.members
+        if set(times) == set(SIDES) and options.tiatoolbox and options.members == 1:
             results["whole_slide_equal"] = round(equal_share(work, options.tiatoolbox), 4)
     rows = []
     for name, of_side in times.items():
