@@ -240,7 +240,7 @@ def _run_folder(path: Path) -> Any:
         folder.read_run_manifest(run),
         folder.read_fingerprint(run),
         folder.read_subset(run),
-        sorted(folder.training_groups(run)),
+        sorted(folder.learned_from(run).groups),
         folder.read_finished(run),
         read_sittings(run),
         folder.read_metrics(run),

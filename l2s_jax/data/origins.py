@@ -22,9 +22,18 @@ def slide_name(slide: str | Path) -> str:
     return Path(slide).stem
 
 
-def slides_of(rows: Iterable[PatchRow]) -> set[str]:
-    """Names of the slides that patches were cut from, as far as that is known."""
-    return {slide_name(slide) for slide in map(slide_of, rows) if slide}
+def group_of_slide(origins: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The group of each slide's name (see `slide_name`).
+
+    Names of which there are several groups are left out: files of many patients may be called `1.dcm`.
+
+    Args:
+      origins: slide, "" where that is not known, and group of each patch.
+    """
+    groups = defaultdict[str, set[str]](set)
+    for slide, group in origins:
+        groups[slide_name(slide)].add(group)
+    return {slide: of.pop() for slide, of in groups.items() if slide and len(of) == 1}
 
 
 def rows_of_slides(paths: Sequence[Path], contents: Manifest) -> list[PatchRow | None]:

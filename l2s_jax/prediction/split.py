@@ -6,13 +6,12 @@ from typing import NamedTuple
 
 from l2s_jax.data.check import check_manifest, require_valid
 from l2s_jax.data.manifest import Classes, Manifest, PatchRow
-from l2s_jax.data.origins import slides_of
 from l2s_jax.prediction.judging import Picture, read_pictures
 from l2s_jax.prediction.predictor import Predictor
 from l2s_jax.prediction.scales import require_run_scale
 from l2s_jax.prediction.stains import stains_of_manifest
-from l2s_jax.runs.folder import training_groups
-from l2s_jax.runs.leaks import near_any, require_unseen_by_all
+from l2s_jax.runs.folder import learned_from
+from l2s_jax.runs.leaks import near_any, require_unseen_by_all, slides_of
 from l2s_jax.system.errors import UserError
 from l2s_jax.types import Split
 
@@ -65,11 +64,11 @@ def open_split(
     if not rows:
         raise UserError(f"{manifest} has no patches in the split {split}")
     groups = {row.group for row in rows}
-    leaked = groups.intersection(set[str]().union(*map(training_groups, runs)))
+    leaked = groups.intersection(group for run in runs for group in learned_from(run).groups)
     near: list[tuple[str, str]] = []
     if split != "train":
-        require_unseen_by_all(runs, groups, slides_of(rows), (split,))
-        near = near_any(runs, groups, say)
+        require_unseen_by_all(runs, groups, (split,))
+        near = near_any(runs, groups, say, slides_of(contents, groups))
     say(f"{len(leaked)} of {len(groups)} groups of the split {split} were trained on")
     require_run_scale(rows, predictor.mpp, any_scale, say)
     pictures: Iterable[Picture] = read_pictures(rows, contents.classes)

@@ -19,7 +19,7 @@ from l2s_jax.data.fingerprint import (
     require_same_pictures,
 )
 from l2s_jax.data.manifest import CLASSES, STAIN, Classes, Manifest, parse_classes, write_classes
-from l2s_jax.data.origins import slide_name, slide_of
+from l2s_jax.data.origins import group_of_slide, slide_of
 from l2s_jax.data.patch_set import PatchSet
 from l2s_jax.data.subsets import Subset
 from l2s_jax.runs.checksums import SUMS, note_sum
@@ -88,6 +88,15 @@ class EarlierRun(NamedTuple):
     part: str  # of its network, in words
     groups: tuple[str, ...]  # patients and slides that it, or a run before it, learned from
     slides: tuple[str, ...] = ()  # names of those slides, where patches or windows tell (see `slide_name`)
+
+
+class LearnedFrom(NamedTuple):
+    """Patients and slides that a run, or one that it takes from, learned from."""
+
+    groups: frozenset[str]
+    slides: frozenset[str]
+    """Their names (see `slide_name`), as far as these tell slides apart and are known: not of patches that
+    `prepare` did not cut, nor of runs of before this was written down."""
 
 
 def open_run(folder: Path, config: TrainConfig, manifest: Manifest, *, resume: bool) -> None:
@@ -295,21 +304,18 @@ def unfinished(folder: Path) -> str:
     return f"the run {folder} is not finished{at_work}: its network is that of its best epoch so far{epochs}"
 
 
-def training_groups(folder: Path) -> set[str]:
-    """Groups that the run learned from, or a run that it takes from did."""
-    before = (run.groups for run in read_earlier_runs(folder))
-    return {record["group"] for record in read_subset(folder)}.union(*before)
+def learned_from(folder: Path) -> LearnedFrom:
+    """What the run learned from, or a run that it takes from did.
 
-
-def training_slides(folder: Path) -> set[str]:
-    """Names of the slides (see `slide_name`) that the run learned from, or a run that it takes from did.
-
-    As far as that is known: patches that `prepare` did not cut don't tell, nor do runs of before this was
-    written down.
+    Raises:
+      UserError: its lists are missing or damaged.
     """
-    before = (run.slides for run in read_earlier_runs(folder))
-    own = {record.get(SLIDE, "") for record in read_subset(folder)} - {""}
-    return set(map(slide_name, own)).union(*before)
+    before, rows = read_earlier_runs(folder), read_subset(folder)
+    slides = group_of_slide((record.get(SLIDE, ""), record["group"]) for record in rows)
+    return LearnedFrom(
+        frozenset(record["group"] for record in rows).union(*(run.groups for run in before)),
+        frozenset(slides).union(*(run.slides for run in before)),
+    )
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:

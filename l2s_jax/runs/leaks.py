@@ -1,12 +1,12 @@
 """Leakage: no figures of a run on patients or slides that it has learned from."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from l2s_jax.data.groups import near_pairs
 from l2s_jax.data.manifest import Manifest
-from l2s_jax.data.origins import slides_of
-from l2s_jax.runs.folder import training_groups, training_slides
+from l2s_jax.data.origins import group_of_slide, slide_of
+from l2s_jax.runs.folder import learned_from
 from l2s_jax.system.errors import UserError
 from l2s_jax.types import Split
 
@@ -41,48 +41,44 @@ class Leak(UserError):
         )
 
 
-def seen_by(run: Path, groups: Collection[str], slides: Collection[str]) -> list[str]:
-    """Patients and slides that a run has learned from, or a run that it takes from has; sorted.
-
-    A slide that it knows under another patient's name is found by its own.
-
-    Args:
-      run: its folder.
-      groups: on which figures are to be made.
-      slides: names of the slides (see `slide_name`) on which they are.
-    """
-    return sorted(training_groups(run).intersection(groups) | training_slides(run).intersection(slides))
-
-
-def require_unseen(
-    run: Path, groups: Collection[str], slides: Collection[str], splits: Sequence[Split] = (), role: str = ""
-) -> None:
+def require_unseen(run: Path, groups: Collection[str], splits: Sequence[Split] = (), role: str = "") -> None:
     """Refuses patients and slides that a run has learned from, or a run that it takes from has.
 
     Args:
       run: its folder.
       groups: on which figures are to be made.
-      slides: names of the slides on which they are.
       splits: of the manifest that they stand in, for the message.
       role: see `Leak`.
 
     Raises:
       Leak: it has learned from some of them.
     """
-    seen = seen_by(run, groups, slides)
+    seen = sorted(learned_from(run).groups.intersection(groups))
     if seen:
         raise Leak(run, seen, splits, role)
 
 
 def require_unseen_by_all(
-    runs: Sequence[Path], groups: Collection[str], slides: Collection[str], splits: Sequence[Split] = ()
+    runs: Sequence[Path],
+    groups: Collection[str],
+    splits: Sequence[Split] = (),
+    slides: Collection[str] = (),
 ) -> None:
     """`require_unseen` for several runs that are taken together, of which none may have learned from them.
+
+    Args:
+      runs: their folders.
+      groups: see `require_unseen`.
+      splits: see `require_unseen`.
+      slides: names of slides whose patient is not known: they are refused by their own name too.
 
     Raises:
       Leak: of the first that has; with several runs, which others have and have not.
     """
-    seen = {run: seen_by(run, groups, slides) for run in runs}
+    seen: dict[Path, list[str]] = {}
+    for run in runs:
+        learned = learned_from(run)
+        seen[run] = sorted(learned.groups.intersection(groups) | learned.slides.intersection(slides))
     leaking = [run for run in runs if seen[run]]
     if not leaking:
         return
@@ -98,21 +94,35 @@ def require_unseen_by_all(
     raise Leak(leaking[0], seen[leaking[0]], splits, more=more)
 
 
-def near_groups(run: Path, groups: Collection[str]) -> list[tuple[str, str]]:
+def near_groups(
+    run: Path, groups: Collection[str], slides: Mapping[str, str] | None = None
+) -> list[tuple[str, str]]:
     """Pairs of a patient or slide that a run has learned from, and one of `groups` that may be the same.
 
-    Their names differ, so it is for people to say whether they are; see `data.groups.near_names`.
+    Their names differ, see `data.groups.near_names`, or a slide has the name of one that is another patient's
+    there. So it is for people to say whether they are.
+
+    Args:
+      run: its folder.
+      groups: on which figures are to be made.
+      slides: the group of each of their slides, by its name.
     """
-    return near_pairs(training_groups(run) | training_slides(run), groups)
+    learned, slides = learned_from(run), slides or {}
+    same = (slide for slide in learned.slides.intersection(slides) if slides[slide] not in learned.groups)
+    named = [(slide, f"{slides[slide]} (slide {slide})") for slide in sorted(same)]
+    return near_pairs(learned.groups | learned.slides, groups) + named
 
 
 def near_any(
-    runs: Sequence[Path], groups: Collection[str], say: Callable[[str], None]
+    runs: Sequence[Path],
+    groups: Collection[str],
+    say: Callable[[str], None],
+    slides: Mapping[str, str] | None = None,
 ) -> list[tuple[str, str]]:
     """`near_groups` of several runs, each pair once; says which there are."""
     pairs: dict[tuple[str, str], None] = {}
     for run in runs:
-        found = near_groups(run, groups)
+        found = near_groups(run, groups, slides)
         warn_of_near(found, run, say)
         pairs |= dict.fromkeys(found)
     return list(pairs)
@@ -134,6 +144,12 @@ def held_out_groups(manifest: Manifest) -> set[str]:
     return {row.group for split in HELD_OUT for row in manifest.of_split(split)}
 
 
-def held_out_slides(manifest: Manifest) -> set[str]:
-    """Names of the slides of these splits, as far as patches tell."""
-    return slides_of(row for split in HELD_OUT for row in manifest.of_split(split))
+def held_out_slides(manifest: Manifest) -> dict[str, str]:
+    """The group of each slide of these splits, by its name, as far as patches tell."""
+    return slides_of(manifest, held_out_groups(manifest))
+
+
+def slides_of(manifest: Manifest, groups: Collection[str]) -> dict[str, str]:
+    """The group of each slide of some groups of a manifest, by its name, as far as patches tell."""
+    every = group_of_slide((slide_of(row), row.group) for row in manifest.patches)
+    return {slide: group for slide, group in every.items() if group in groups}

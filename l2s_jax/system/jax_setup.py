@@ -109,6 +109,9 @@ def keep_freed_memory() -> bool:
     JAX's asynchronous dispatch. (Where an input is not ready they still do not: `devices.put_on_device`.) To
     be called before JAX has looked for devices. Without glibc, or with one that refuses, nothing happens. The
     greatest resident set grows by a step's working memory at most.
+
+    A block that one of XLA's own threads asks for is new each time all the same. One heap for all threads
+    (MALLOC_ARENA_MAX=1) would keep it too, but they wait for each other (benchmarks/README.md).
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -13,9 +13,8 @@ from l2s_jax.models.forward import Network
 from l2s_jax.prediction.scales import scale_warning
 from l2s_jax.runs.folder import (
     EarlierRun,
+    learned_from,
     read_run_classes,
-    training_groups,
-    training_slides,
     unfinished,
     write_earlier_runs,
 )
@@ -186,10 +185,10 @@ def read_teacher(named: str, manifest: Manifest, say: Say = print) -> Teacher:
 def _earlier_run(role: str, folder: Path, part: str, manifest: Manifest, say: Say) -> EarlierRun:
     """What is remembered of a run that another takes from, which has seen nothing that is held out."""
     held_out = held_out_groups(manifest)
-    require_unseen(folder, held_out, held_out_slides(manifest), HELD_OUT, role)
-    warn_of_near(near_groups(folder, held_out), folder, say)
-    groups, slides = training_groups(folder), training_slides(folder)
-    return EarlierRun(role, str(folder), part, tuple(sorted(groups)), tuple(sorted(slides)))
+    require_unseen(folder, held_out, HELD_OUT, role)
+    warn_of_near(near_groups(folder, held_out, held_out_slides(manifest)), folder, say)
+    learned = learned_from(folder)
+    return EarlierRun(role, str(folder), part, tuple(sorted(learned.groups)), tuple(sorted(learned.slides)))
 
 
 def write_lineage(folder: Path, lineage: Lineage) -> None:

@@ -34,13 +34,11 @@ def last_state(run, config, classes=4):
     return [np.asarray(leaf) for leaf in jax.tree.leaves(state)], step
 
 
-def with_slides(run, slide):
-    """Has a run say that all its patches were cut from one slide."""
+def with_slide(run, slide):
+    """Has a run say that its first patch was cut from a slide."""
     head, *rows = (run / SUBSET).read_text().splitlines()
-    lines = [
-        f"{head.removesuffix(',slide')},slide",
-        *(f"{','.join(row.split(',')[:5])},{slide}" for row in rows),
-    ]
+    lines = [f"{head.removesuffix(',slide')},slide"]
+    lines += [f"{','.join(row.split(',')[:5])},{'' if number else slide}" for number, row in enumerate(rows)]
     keep_text(run, SUBSET, "".join(f"{line}\n" for line in lines))
 
 

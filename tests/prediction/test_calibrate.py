@@ -21,7 +21,7 @@ from l2s_jax.prediction.predict import predict
 from l2s_jax.prediction.predictor import load_predictor
 from l2s_jax.runs.calibration import CALIBRATION, Calibration, read_calibration, write_calibration
 from l2s_jax.runs.checksums import read_sums
-from l2s_jax.runs.folder import FINISHED, training_groups
+from l2s_jax.runs.folder import FINISHED, learned_from
 from l2s_jax.runs.leaks import Leak
 from l2s_jax.runs.network import load_network, network_digest
 from l2s_jax.system.errors import UserError
@@ -179,7 +179,7 @@ def test_a_damaged_one_is_not_passed_over(run, phantom, tmp_path):
 
 @pytest.mark.slow
 def test_what_it_is_not_fitted_on(run, phantom, tmp_path, capsys):
-    manifest, seen = read_manifest(phantom), training_groups(run)
+    manifest, seen = read_manifest(phantom), learned_from(run).groups
 
     def refused(name, change, message, error=UserError):
         folder = with_rows(phantom, tmp_path / name, change)
@@ -193,10 +193,10 @@ def test_what_it_is_not_fitted_on(run, phantom, tmp_path, capsys):
         "no mask in the split val",
     )
 
-    def learned_from(row):
+    def known(row):
         return replace(row, split="val") if row.group in seen else None
 
-    refused("seen", learned_from, "has learned from", Leak)
+    refused("seen", known, "has learned from", Leak)
     empty = tmp_path / "one" / "masks" / "one.png"
     write_png(empty, np.full((32, 32), manifest.classes.pixel_values[1], np.uint8))
     refused(

@@ -27,7 +27,7 @@ from l2s_jax.prediction.slides import predict as slide_prediction
 from l2s_jax.prediction.slides.evaluate import evaluate_slides
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.prediction.tiles import enlarge, predict_picture
-from l2s_jax.runs.folder import FINISHED, read_run_classes, training_groups
+from l2s_jax.runs.folder import FINISHED, learned_from, read_run_classes
 from l2s_jax.runs.leaks import Leak
 from l2s_jax.slides.reading import read_window
 from l2s_jax.slides.sheets import Sheet
@@ -345,7 +345,7 @@ def test_folds_are_not_judged_on_what_one_of_them_has_seen(runs, phantom, tmp_pa
     tested = {row.group for row in read_manifest(phantom).of_split("test")}
     other = shutil.copytree(runs[1], tmp_path / "fold2")
     text = (other / "subset.csv").read_text()
-    (other / "subset.csv").write_text(text.replace(sorted(training_groups(other))[0], sorted(tested)[0]))
+    (other / "subset.csv").write_text(text.replace(sorted(learned_from(other).groups)[0], sorted(tested)[0]))
     take_out_sum(other, "subset.csv")
     with pytest.raises(Leak) as caught:
         evaluate(runs[0], phantom, more_runs=[other, runs[2]], out=tmp_path / "out", say=quiet)
@@ -353,7 +353,7 @@ def test_folds_are_not_judged_on_what_one_of_them_has_seen(runs, phantom, tmp_pa
     assert caught.value.run == other and caught.value.groups == (sorted(tested)[0],)
     assert f"not {runs[0]}, {runs[2]}, which can be taken here" in message and "l2s report" in message
     with pytest.raises(Leak):
-        name = sorted(training_groups(other))[-1]
+        name = sorted(learned_from(other).groups)[-1]
         write_png(tmp_path / f"{name}.png", np.zeros((40, 40, 3), np.uint8))
         evaluate_slides(runs[0], [tmp_path / f"{name}.png"], more_runs=[other], out=tmp_path / "s", say=quiet)
 

@@ -23,9 +23,9 @@ from l2s_jax.prediction.tiles import enlarge, predict_picture
 from l2s_jax.runs import checkpoints
 from l2s_jax.runs.folder import (
     BEST,
+    learned_from,
     read_network_facts,
     read_run_classes,
-    training_groups,
     write_network_facts,
 )
 from l2s_jax.runs.leaks import Leak
@@ -152,7 +152,7 @@ def test_evaluating_on_training_slides_is_refused(trained, phantom, tmp_path):
 
 
 def test_groups_whose_names_are_nearly_those_of_training_are_said(trained, phantom, tmp_path):
-    learned = sorted(training_groups(trained))
+    learned = sorted(learned_from(trained).groups)
     names = {}
 
     def rename(row):

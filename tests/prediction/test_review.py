@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import io
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from helpers.commands import l2s
 from helpers.manifests import with_rows
 from helpers.reviews import run_that_learned_from
-from helpers.runs import quiet, with_slides
+from helpers.runs import quiet, with_slide
 from l2s_jax import read_manifest
 from l2s_jax.data.origins import slide_of
 from l2s_jax.data.pictures import read_image, read_mask
@@ -21,7 +20,7 @@ from l2s_jax.prediction.review import review as verb
 from l2s_jax.prediction.review.members import load_members, opinions
 from l2s_jax.prediction.review.review import review
 from l2s_jax.prediction.review.suspicion import class_chances, label_doubt, mask_doubt, probabilities_of
-from l2s_jax.runs.folder import training_groups
+from l2s_jax.runs.folder import learned_from
 from l2s_jax.runs.network import load_network
 from l2s_jax.system.errors import UserError
 from l2s_jax.types import IGNORE_LABEL, IGNORE_PIXEL
@@ -120,7 +119,7 @@ def test_every_label_and_mask_is_judged_by_those_that_never_saw_its_group(review
     assert f"{runs[0]} has not learned from" in "\n".join(said) and "60 labels and" in "\n".join(said)
     # By hand: the mean of the two that have not learned from the patch's group.
     row = next(row for row in contents.patches if row.mask is not None and row.label != IGNORE_LABEL)
-    asked = [run for run in runs if row.group not in training_groups(run)]
+    asked = [run for run in runs if row.group not in learned_from(run).groups]
     assert len(asked) == PARTS - 1
     forwards = [make_forward(load_network(run)[0], 8) for run in asked]
     outputs = [forward(read_image(row.image)[None]) for forward in forwards]
@@ -210,7 +209,7 @@ def test_networks_that_have_seen_a_patient_are_no_judges_of_it(phantom, runs, tm
     said = capsys.readouterr().err
     assert "the run has learned from 7 of the 20 patients or slides" in said
     assert "l2s prepare folds" in said and "slide000" in said and said.count("\n") == 1
-    groups = sorted(training_groups(runs[0]))
+    groups = sorted(learned_from(runs[0]).groups)
     both = with_rows(
         phantom,
         tmp_path / "both",
@@ -297,7 +296,7 @@ def test_strips_show_what_is_contradicted(rng, tmp_path):
 
 def test_names_that_are_nearly_those_of_training_are_said(phantom, runs, tmp_path):
     """And a run that knows all of the patients takes no part."""
-    learned = sorted(training_groups(runs[0]))
+    learned = sorted(learned_from(runs[0]).groups)
     renamed = {group: group.replace("slide", "Slide ") for group in learned}
     data = with_rows(
         phantom,
@@ -319,15 +318,11 @@ def test_names_that_are_nearly_those_of_training_are_said(phantom, runs, tmp_pat
 
 def test_a_slide_that_a_run_knows_under_another_patients_name_is_not_judged_by_it(phantom, runs, tmp_path):
     run = shutil.copytree(runs[0], tmp_path / "run")
-    with_slides(run, "a.svs")
-    contents, said = read_manifest(phantom), []
-    unseen = [row for row in contents.patches if row.group not in training_groups(run)]
-    cut = [dataclasses.replace(row, source="a.svs at row 0, col 0") for row in unseen[:1]] + unseen[1:]
-    options = {"stride": None, "weighting": "gaussian", "batch_size": 8, "any_scale": False}
-    plain, own, beyond = (
-        load_members([run], contents, rows, slides, **options, say=said.append)[0].learned
-        for rows, slides in ((unseen[1:], []), (cut[1:], []), (unseen[1:], [(Path("x/a.tif"), "other")]))
-    )
-    assert own == plain and beyond == plain | {"other"}
-    with pytest.raises(UserError, match=f"would only repeat.*: {unseen[0].group}"):
-        load_members([run], contents, cut, **options, say=said.append)
+    with_slide(run, "a.svs")
+    contents, plain = read_manifest(phantom), learned_from(run).groups
+    rows = [row for row in contents.patches if row.group not in plain]
+    options = {"stride": None, "weighting": "gaussian", "batch_size": 8, "any_scale": False, "say": quiet}
+    (member,) = load_members([run], contents, rows, ["a", "b"], **options)
+    assert member.learned == plain | {"a"}
+    (member,) = load_members([run], contents, rows, ["b"], **options)
+    assert member.learned == plain

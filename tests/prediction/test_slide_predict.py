@@ -15,7 +15,7 @@ from scipy import ndimage
 from sklearn import metrics as sk
 
 from helpers.dicom_writer import write_dicom_level
-from helpers.runs import with_slides
+from helpers.runs import with_slide
 from helpers.slide_generator import corrupt_tile, cut_off, ellipses, write_qupath_geojson
 from l2s_jax.cli import app as cli
 from l2s_jax.config import TrainConfig
@@ -33,7 +33,7 @@ from l2s_jax.prediction.slides.outlines import traced_grid, write_outlines
 from l2s_jax.prediction.slides.predict import predict_slides
 from l2s_jax.prediction.stains import fit_slide, in_stains_of
 from l2s_jax.prediction.tiles import Tiling
-from l2s_jax.runs.folder import EarlierRun, open_run, read_run_classes, training_groups, write_earlier_runs
+from l2s_jax.runs.folder import EarlierRun, learned_from, open_run, read_run_classes, write_earlier_runs
 from l2s_jax.runs.leaks import Leak
 from l2s_jax.slides.annotations.class_names import class_table
 from l2s_jax.slides.annotations.painting import paint
@@ -669,7 +669,7 @@ def test_what_is_not_drawn_is_scored_only_where_it_is_known(trained, annotated, 
 
 
 def test_slides_that_were_trained_on_are_refused(trained, annotated):
-    group = sorted(training_groups(trained))[0]
+    group = sorted(learned_from(trained).groups)[0]
     with pytest.raises(Leak) as caught:
         evaluate_slides(trained, [annotated / f"{group}.svs"])
     assert caught.value.groups == (group,)
@@ -681,7 +681,7 @@ def test_slides_that_were_trained_on_are_refused(trained, annotated):
 
 def test_a_slide_that_was_trained_on_under_its_patients_name_is_refused(trained, annotated, tmp_path):
     run = shutil.copytree(trained, tmp_path / "run")
-    with_slides(run, "one.svs")
+    with_slide(run, "one.svs")
     with pytest.raises(Leak) as caught:
         evaluate_slides(run, [annotated / "one.svs", annotated / "two.svs"])
     assert caught.value.groups == ("one",)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from helpers.runs import with_slides
+from helpers.runs import with_slide
 from l2s_jax.cli.app import run as l2s
 from l2s_jax.config import TrainConfig
 from l2s_jax.runs.checksums import SUMS, read_sums
@@ -23,6 +23,7 @@ from l2s_jax.runs.folder import (
     SUBSET,
     EarlierRun,
     NetworkFacts,
+    learned_from,
     read_earlier_runs,
     read_fingerprint,
     read_finished,
@@ -31,8 +32,6 @@ from l2s_jax.runs.folder import (
     read_run_classes,
     read_run_config,
     read_run_manifest,
-    training_groups,
-    training_slides,
     unfinished,
     write_earlier_runs,
 )
@@ -41,7 +40,7 @@ from l2s_jax.system.errors import UserError
 
 READERS = {
     METRICS: read_metrics,
-    SUBSET: training_groups,
+    SUBSET: learned_from,
     NETWORK: read_network_facts,
     MANIFEST: read_run_manifest,
     FINISHED: read_finished,
@@ -50,7 +49,7 @@ READERS = {
     CONFIG: read_run_config,
     "classes.toml": read_run_classes,
     "pictures.csv": read_fingerprint,
-    SUMS: training_groups,
+    SUMS: learned_from,
 }
 KEPT = {SUBSET, NETWORK, MANIFEST, FINISHED, EARLIER_RUNS, CONFIG, "classes.toml", "pictures.csv"}
 """Written once, and known by their sums."""
@@ -138,13 +137,13 @@ def test_a_shortened_list_of_patches_does_not_switch_the_leak_check_off(trained,
     assert str(run / SUBSET) in said and "damaged" in said and "Restore it" in said
     (run / SUBSET).write_text("".join(rows))
     write_earlier_runs(run, [EarlierRun("weights", "runs/first", "the encoder", ("p1",))])
-    assert "p1" in training_groups(run)
+    assert "p1" in learned_from(run).groups
     (run / EARLIER_RUNS).write_text("[]\n")
     with pytest.raises(UserError, match="is not as the run wrote it"):
-        training_groups(run)
+        learned_from(run)
     (run / EARLIER_RUNS).unlink()
     with pytest.raises(UserError, match="is gone"):
-        training_groups(run)
+        learned_from(run)
 
 
 def test_runs_of_before_slides_were_written_down_are_read(trained, tmp_path):
@@ -155,10 +154,10 @@ def test_runs_of_before_slides_were_written_down_are_read(trained, tmp_path):
     (run / SUBSET).write_text("".join(f"{row}\n" for row, _ in rows))
     earlier = {"role": "weights", "folder": "e", "part": "the encoder", "groups": ["p1"]}
     (run / EARLIER_RUNS).write_text(json.dumps([earlier]))
-    assert training_groups(run) == training_groups(trained) | {"p1"} and training_slides(run) == set()
-    with_slides(run, "a.b.svs")
+    assert learned_from(run) == (learned_from(trained).groups | {"p1"}, set())
+    with_slide(run, "a.b.svs")
     (run / EARLIER_RUNS).write_text(json.dumps([earlier | {"slides": ["c"]}]))
-    assert training_slides(run) == {"a.b", "c"}
+    assert learned_from(run).slides == {"a.b", "c"}
 
 
 def test_a_stain_reference_that_is_gone_is_told(trained, phantom, tmp_path, capsys):

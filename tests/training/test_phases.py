@@ -19,11 +19,11 @@ from l2s_jax.runs.folder import (
     BEST,
     FINISHED,
     LAST,
+    learned_from,
     read_earlier_runs,
     read_finished,
     read_metrics,
     read_run_config,
-    training_groups,
 )
 from l2s_jax.runs.network import load_network
 from l2s_jax.sweeps.plan import run_name
@@ -136,7 +136,7 @@ def test_one_folder_tells_what_was_done(taught):
     for link in ("phases/masks_only/report.html", "phases/teacher/report.html", PAGE):
         assert f'href="{link}"' in report and (folder / link).is_file()
     assert read_earlier_runs(folder)[0].role == "teacher"
-    assert training_groups(folder) == training_groups(folder / "phases" / "teacher")
+    assert learned_from(folder).groups == learned_from(folder / "phases" / "teacher").groups
     assert read_run_config(folder).teacher == "labelset"
 
 

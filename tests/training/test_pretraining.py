@@ -26,7 +26,7 @@ from l2s_jax.models.network import L2S, init_variables
 from l2s_jax.models.state_dict import ENCODER_TENSORS, variables_to_state_dict
 from l2s_jax.phantom.patches import prepare_phantom
 from l2s_jax.runs import checkpoints
-from l2s_jax.runs.folder import read_earlier_runs, training_groups, training_slides
+from l2s_jax.runs.folder import learned_from, read_earlier_runs
 from l2s_jax.runs.leaks import Leak
 from l2s_jax.runs.pretrained import encoder_weights
 from l2s_jax.runs.pretraining_note import NOTE, read_pretraining
@@ -279,7 +279,7 @@ def test_it_is_refused_by_slide_and_by_pixels_too(data, slide, tmp_path):
         train(data, tmp_path / "run", replace(TINY, weights=str(out), epochs=1), say=quiet)
     pretrain([slide], tmp_path / "s.safetensors", FOUR, window=32, per_slide=4, slides=options, say=quiet)
     config = replace(TINY, weights=str(tmp_path / "s.safetensors"), epochs=1)
-    assert training_slides(train(data, tmp_path / "run", config, say=quiet)) == {"s1"}
+    assert learned_from(train(data, tmp_path / "run", config, say=quiet)).slides == {"s1"}
 
 
 def test_a_run_remembers_whom_its_encoder_has_seen_and_how_pictures_were_scaled(made, data, tmp_path):
@@ -290,7 +290,7 @@ def test_a_run_remembers_whom_its_encoder_has_seen_and_how_pictures_were_scaled(
     out = train(tmp_path, tmp_path / "run", config, allow_outside=True, say=quiet)
     (earlier,) = read_earlier_runs(out)
     assert earlier.role == "weights" and earlier.folder == str(made)
-    assert training_groups(out) == {row.group for row in contents.of_split("train")}
+    assert learned_from(out).groups == {row.group for row in contents.of_split("train")}
     assert 'norm = "imagenet"' in (out / "config.toml").read_text()
 
 

@@ -15,7 +15,7 @@ from l2s_jax.data.patch_set import load_patches
 from l2s_jax.models.forward import make_forward
 from l2s_jax.models.network import Outputs
 from l2s_jax.prediction.views import mean_over_shifts
-from l2s_jax.runs.folder import read_earlier_runs, read_subset, training_groups
+from l2s_jax.runs.folder import learned_from, read_earlier_runs, read_subset
 from l2s_jax.system.errors import UserError
 from l2s_jax.training.lineage import read_teacher
 from l2s_jax.training.plan import plan_run
@@ -325,7 +325,7 @@ def test_a_run_keeps_its_pseudo_masks_and_is_resumed_without_the_teacher(trained
     train(phantom, out, config, say=lines.append)
     assert any("pseudo-masks" in line and str(first) in line for line in lines)
     (earlier,) = read_earlier_runs(out)
-    assert earlier.role == "teacher" and training_groups(out) >= set(earlier.groups)
+    assert earlier.role == "teacher" and learned_from(out).groups >= set(earlier.groups)
     used = [record for record in read_subset(out) if record["mask_used"] == "1"]
     masks = read_pseudo_masks(out)
     assert not {int(record["index"]) for record in used} & set(masks.rows.tolist())

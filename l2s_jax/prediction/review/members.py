@@ -1,7 +1,7 @@
 """The runs whose opinion is asked, each on the patients and slides only that it has not learned from."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +9,6 @@ import numpy as np
 
 from l2s_jax.data.groups import near_pairs
 from l2s_jax.data.manifest import Manifest, PatchRow
-from l2s_jax.data.origins import slide_name, slide_of
 from l2s_jax.prediction.judging import Picture, read_pictures
 from l2s_jax.prediction.predictor import Predictor, load_predictor
 from l2s_jax.prediction.review.suspicion import probabilities_of
@@ -17,7 +16,7 @@ from l2s_jax.prediction.scales import require_run_scale
 from l2s_jax.prediction.split import check_comparable
 from l2s_jax.prediction.stains import stains_of_manifest
 from l2s_jax.prediction.tiles import Answer, Weighting, enlarge, predict_pictures
-from l2s_jax.runs.folder import read_run_config, read_subset, training_groups, training_slides
+from l2s_jax.runs.folder import learned_from, read_run_config, read_subset
 from l2s_jax.runs.leaks import LISTED, warn_of_near
 from l2s_jax.system.errors import UserError
 
@@ -52,7 +51,7 @@ def load_members(
     runs: Sequence[Path],
     contents: Manifest,
     rows: Sequence[PatchRow],
-    slides: Sequence[tuple[Path, str]] = (),
+    slide_groups: Collection[str] = (),
     *,
     stride: int | None,
     weighting: Weighting,
@@ -66,7 +65,8 @@ def load_members(
       runs: run folders.
       contents: the manifest.
       rows: those of its rows that are looked at.
-      slides: those that are looked at too, with their patients, of which some networks may have learned.
+      slide_groups: patients of slides that are looked at too, of which some networks may have learned; those
+        that the manifest does not know are the names of the slides themselves.
       stride: pixels between tiles of pictures larger than a patch; half a patch by default.
       weighting: how the pixels of overlapping tiles count.
       batch_size: patches a batch.
@@ -81,9 +81,8 @@ def load_members(
         raise UserError("no run named: l2s review MANIFEST --runs RUN... --out FOLDER, a run of each fold")
     members: list[Member] = []
     of_rows = {row.group for row in rows}
-    groups = of_rows.union(group for _, group in slides)
-    cut_from = [(slide_name(slide_of(row)), row.group) for row in rows]
-    cut_from += [(slide_name(path), group) for path, group in slides]
+    groups = of_rows.union(slide_groups)
+    unknown = set(slide_groups).difference(row.group for row in contents.patches)
     for run in runs:
         predictor = load_predictor(run, stride, weighting, batch_size)
         same = [one.run for one in members if one.predictor.network_sha256 == predictor.network_sha256]
@@ -92,14 +91,14 @@ def load_members(
         if predictor.unfinished:
             say(f"warning: {predictor.unfinished}")
         check_comparable(contents, predictor.classes, contents.folder, run)
-        known = training_slides(run)
-        learned = training_groups(run).union(group for slide, group in cut_from if slide in known)
+        own = learned_from(run)
+        learned = own.groups.union(own.slides.intersection(unknown))
         unseen = [row for row in rows if row.group not in learned]
         if unseen:
             _require_scale(run, unseen, predictor, any_scale, say)
         warn_of_near(near_pairs(learned, groups - learned), run, say)
         treat = stains_of_manifest(predictor, contents.folder).treat
-        members.append(Member(run, predictor, frozenset(learned), treat, _knows_labels(run)))
+        members.append(Member(run, predictor, learned, treat, _knows_labels(run)))
     _require_out_of_fold(members, of_rows, contents.folder)
     for one in members:
         others = len(groups - one.learned)

@@ -122,7 +122,7 @@ def review(
         folders,
         contents,
         rows,
-        list(zip(paths, groups_of(paths, rows_of_slides(paths, contents)), strict=True)),
+        groups_of(paths, rows_of_slides(paths, contents)),
         stride=stride,
         weighting=weighting,
         batch_size=batch_size,

@@ -133,7 +133,7 @@ def evaluate_slides(
     names = {path.stem for path in paths}
     require_predictions(corrected_from)
     if not trained_on:
-        require_unseen_by_all(runs, names, names)
+        require_unseen_by_all(runs, names, slides=names)
     near = near_any(runs, names, say)
     predictor = load_runs(runs, stride, weighting, batch_size, stain, views=views, say=say)
     classes = predictor.classes

@@ -3,8 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 
 from l2s_jax.data.manifest import Manifest, PatchRow
-from l2s_jax.data.origins import slide_name, slide_of
-from l2s_jax.runs.leaks import HELD_OUT
+from l2s_jax.data.origins import slide_name
+from l2s_jax.runs.leaks import HELD_OUT, held_out_slides
 from l2s_jax.runs.pretraining_note import Pretraining
 from l2s_jax.training.pretraining.sources import of_picture
 from l2s_jax.training.pretraining.windows import THREADS, digest_of, short
@@ -20,8 +20,9 @@ def seen_groups(note: Pretraining, manifest: Manifest) -> set[str]:
       UserError: a picture cannot be read; they are only where the encoder has learned from such pictures.
     """
     rows = [row for split in HELD_OUT for row in manifest.of_split(split)]
-    groups, slides = set(note.groups), set(map(slide_name, note.slides))
-    seen = {row.group for row in rows if row.group in groups or slide_name(slide_of(row)) in slides}
+    slides = held_out_slides(manifest)
+    seen = {row.group for row in rows}.intersection(note.groups)
+    seen |= {slides[name] for name in map(slide_name, note.slides) if name in slides}
     if not note.pictures:
         return seen
     pictures = set(note.pictures)
