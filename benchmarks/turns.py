@@ -172,7 +172,7 @@ def gpu_name() -> str:
     return done.stdout.splitlines()[0]
 
 
-L2S = (sys.executable, "-c", "from l2s_jax.cli.start import main; main()")
+L2S = (sys.executable, "-m", "l2s_jax")
 """The command `l2s`, whatever is installed."""
 
 

@@ -54,10 +54,13 @@ def _name(path):
     return ".".join(("l2s_jax", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
 
 
+DOORS = {"__init__", "__main__"}
+"""Files of the root that only lead in."""
+
 PATHS = sorted(PACKAGE.rglob("*.py"))
 NAMES = {_name(path) for path in PATHS}
 GRAPH = {_name(path): set(_imports(ast.parse(path.read_text(encoding="utf-8")))) for path in PATHS}
-PLACED = [name for name in GRAPH if name != "l2s_jax"]
+PLACED = [name for name in GRAPH if name not in ("l2s_jax", "l2s_jax.__main__")]
 
 
 def room(module):
@@ -88,7 +91,7 @@ def test_the_order_names_what_is_there():
     there = {
         path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
     }
-    assert there - {"__init__"} == {name for rooms in ORDER for name in rooms}
+    assert there - DOORS == {name for rooms in ORDER for name in rooms}
     assert sum(map(len, ORDER)) <= 18
 
 
@@ -134,7 +137,7 @@ def test_importing_a_package_imports_nothing():
 def test_no_package_is_a_fifth_of_the_code():
     lines = {name: 0 for rooms in ORDER for name in rooms}
     for path in PATHS:
-        if path.parent != PACKAGE or path.stem != "__init__":
+        if path.parent != PACKAGE or path.stem not in DOORS:
             lines[room(_name(path))] += len(path.read_text(encoding="utf-8").splitlines())
     assert max(lines.values()) <= sum(lines.values()) / 5, lines
 

@@ -21,6 +21,17 @@ start.main()
 """
 
 
+def test_as_a_module_it_is_the_same_command():
+    said = [
+        subprocess.run([*command, "evaluate", "--help"], capture_output=True, text=True, check=True).stdout
+        for command in (
+            [sys.executable, "-m", "l2s_jax"],
+            [sys.executable, "-c", "from l2s_jax.cli.start import main; main()"],
+        )
+    ]
+    assert said[0] == said[1] and said[0].startswith("usage: l2s evaluate")
+
+
 def interrupted(script, *, at="ready\n"):
     """A process's exit code and standard error; Ctrl-C comes when it has printed a line."""
     settle = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
