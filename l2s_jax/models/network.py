@@ -92,7 +92,7 @@ def init_variables(model: L2S, key: jax.Array, patch_size: int = 32) -> dict[str
 
     @jax.jit  # drops the forward pass, whose result is not asked for
     def init(key: jax.Array) -> Any:
-        return model.init(key, jnp.zeros((2, patch_size, patch_size, 3)), train=True)
+        return model.init(key, jnp.zeros((2, patch_size, patch_size, 3)))
 
     variables = init(key)
     return {"params": variables["params"], "batch_stats": variables["batch_stats"]}

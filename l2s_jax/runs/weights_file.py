@@ -7,6 +7,7 @@ no code in it is run.
 import importlib.util
 import json
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,11 @@ HEADER_SIZE = 8
 TORCH_SUFFIXES = (".pth", ".pt", ".ckpt")
 _OBJECT = re.compile(r"(?:GLOBAL|class) `?([A-Za-z_][\w.]*)")
 """How torch names what it will not unpickle."""
+
+_SHORT_FLOAT = re.compile(r"(float|F)[3-8](_|$)", re.IGNORECASE)
+
+BEGINNINGS = (b"PK\x03\x04", b"\x80")
+"""Of a file that torch wrote: a ZIP archive, before torch 1.6 a pickle."""
 
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Under which a checkpoint keeps the tensors beside what it says of the training."""
@@ -122,12 +128,17 @@ def _read_safetensors(path: Path) -> StateDict:
 def _require_known(path: Path, kinds: dict[str, str]) -> None:
     """Refuses tensors of types in which nobody keeps weights to go on from, or that NumPy does not have."""
     other = sorted({kind for kind in kinds.values() if kind not in KINDS})
-    if other:
-        raise UserError(
-            f"{path} holds tensors of the type {', '.join(other)}; known are {', '.join(KINDS)}. Numbers "
-            "of 8 bits and fewer are for running a network: take the file with its full weights, or convert "
-            "it to float32"
+    if not other:
+        return
+    advice = "Convert them to float32"
+    if any(_SHORT_FLOAT.match(kind) for kind in other):
+        advice = (
+            "Numbers of 8 bits and fewer are for running a network: take the file with its full weights, "
+            "or convert it to float32"
         )
+    raise UserError(
+        f"{path} holds tensors of the type {', '.join(other)}; known are {', '.join(KINDS)}. {advice}"
+    )
 
 
 def _read_torch(path: Path) -> StateDict:
@@ -136,10 +147,17 @@ def _read_torch(path: Path) -> StateDict:
             f"reading {path} needs the torch extra ({TORCH_EXTRA}). Or convert it once where torch is: "
             "safetensors.torch.save_file(torch.load(PATH, weights_only=True), 'resnet18.safetensors')"
         )
+    with path.open("rb") as file:
+        beginning = file.read(16)
+    if not beginning.startswith(BEGINNINGS):
+        raise UserError(
+            f"{path} is no file that torch wrote: it begins with {beginning!r}. Was it downloaded whole?"
+        )
     import torch
 
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of what is refused below
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever its parsers meet in a damaged file
         found = _OBJECT.search(str(error))
         if found:

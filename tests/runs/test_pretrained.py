@@ -1,6 +1,7 @@
 import functools
 import hashlib
 import json
+import pickle
 import re
 import subprocess
 import sys
@@ -218,8 +219,22 @@ def test_other_content_is_no_state_dict(content, tmp_path, with_torch):
 @pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2", "complex64"])
 def test_torch_tensors_of_types_that_are_no_weights(dtype, tmp_path, with_torch):
     with_torch.save({"a": with_torch.ones(3).to(getattr(with_torch, dtype))}, tmp_path / "other.pth")
-    with pytest.raises(UserError, match=f"holds tensors of the type {dtype}; known are F64"):
+    with pytest.raises(UserError, match=f"holds tensors of the type {dtype}; known are F64") as caught:
         read_weights(tmp_path / "other.pth")
+    assert ("of 8 bits" in str(caught.value)) == dtype.startswith("float8")
+
+
+def test_pages_that_were_kept_for_a_file_are_named(tmp_path, with_torch):
+    (tmp_path / "page.pth").write_text("<!doctype html><title>Not found</title>")
+    with pytest.raises(UserError, match=r"page.pth is no file that torch wrote: it begins with b'<!doctype"):
+        read_weights(tmp_path / "page.pth")
+
+
+def test_torch_warns_of_nothing_where_a_pickle_is_refused(tmp_path, with_torch, recwarn):
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps({"a": np.ones(3)}, protocol=4))
+    with pytest.raises(UserError, match="plain.pth"):
+        read_weights(tmp_path / "plain.pth")
+    assert not recwarn.list
 
 
 def test_sparse_tensors_are_named(tmp_path, with_torch):
