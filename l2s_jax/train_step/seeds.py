@@ -123,19 +123,17 @@ class JittedStep:
         self._compiling: Future[Any] | None = None
 
     def compile_ahead(self, states: Seeds, batches: Seeds) -> None:
-        """Traces the step, then compiles it in another thread, while this one prepares what it needs.
+        """Begins to compile in another thread, while this one prepares what the first step needs.
 
-        The first step waits for it, and raises what went wrong in compiling. Tracing is Python's: in the other
-        thread it and what this one does would wait for each other (benchmarks/README.md).
+        The first step waits for it, and raises what went wrong.
 
         Args:
           states: shapes and dtypes of the states, or states, in either form of `as_form`.
           batches: batches like all that come, likewise.
         """
         shapes = jax.eval_shape(lambda *seeds: tuple(map(self._formed, seeds)), states, self._filled(batches))
-        lowered = self._program.lower(*shapes)
         pool = ThreadPoolExecutor(1, thread_name_prefix="compile")
-        self._compiling = pool.submit(lowered.compile)
+        self._compiling = pool.submit(lambda: self._program.lower(*shapes).compile())
         pool.shutdown(wait=False)
 
     def __call__(self, states: Seeds, batches: Seeds) -> tuple[Seeds, Seeds]:
