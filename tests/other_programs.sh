@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Exports and class maps in the programs that they are for, each in an environment of its own: bioimageio.core, OpenCV's
-# dnn, WSInfer, readers of slides. Outside CI. Give names (bioimageio, opencv, wsinfer, viewers) to run some.
+# dnn, OpenVINO, WSInfer, readers of slides. Outside CI. Give names (bioimageio, opencv, openvino, ...) to run some.
 # The inputs are made by PYTHON, in which l2s_jax is installed with the extras onnx, torch and bioimageio. Slides of
 # L2S_DATA are taken along. WSInfer needs 1 GB, or 6 where pip has torch for CUDA alone.
 set -uo pipefail
@@ -43,6 +43,9 @@ for name in "${@:-all}"; do
           ENVIRONMENT=opencv-$version check opencv || failed=1
       done
       ;;&
+    all | openvino)
+      environment openvino openvino==2026.4.1 && check openvino || failed=1
+      ;;&
     all | wsinfer) # of its time: zarr 3, NumPy 2 and pandas 3 are too new for it
       environment wsinfer wsinfer==0.6.1 torch==2.13.0 torchvision==0.28.0 zarr==2.18.3 tifffile==2024.8.30 \
         tiffslide==2.4.0 'numcodecs<0.14' 'numpy<2' 'pandas<3' 'imagecodecs<2025' opencv-python-headless==4.10.0.84 &&
@@ -53,9 +56,9 @@ for name in "${@:-all}"; do
         imagecodecs large-image-source-{tiff,tifffile,ometiff,openslide}==1.35.6 napari-tiff==0.1.6 \
         rasterio==1.4.4 && check viewers || failed=1
       ;;&
-    all | bioimageio | opencv | wsinfer | viewers) ;;
+    all | bioimageio | opencv | openvino | wsinfer | viewers) ;;
     *)
-      echo "unknown: $name (bioimageio, opencv, wsinfer, viewers)" >&2
+      echo "unknown: $name (bioimageio, opencv, openvino, wsinfer, viewers)" >&2
       exit 2
       ;;
   esac

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from l2s_jax.models.decoder import bilinear_matrix, enlarge, upsample_bilinear
-from l2s_jax.models.layers import he_normal, masked_moments
+from l2s_jax.models.layers import BatchNorm, he_normal, masked_moments
 from l2s_jax.models.network import L2S, count_parameters, init_variables
 
 
@@ -96,3 +96,15 @@ def test_moments_by_hand_and_of_nothing(rng):
     assert n == 12
     mean, var, n = masked_moments(jnp.asarray(x), jnp.zeros(4, bool))
     assert n == 0 and not np.asarray(mean).any() and not np.asarray(var).any()
+
+
+def test_a_batch_norm_that_no_row_counts_for_stays_as_it_is(rng):
+    """Where flax's own has NaN from then on (findings/flax-batchnorm-empty-mask-is-for-good.sh)."""
+    layer, x = BatchNorm(), jnp.asarray(rng.normal(3, 2, (4, 3, 2, 5)).astype(np.float32))
+    rows, nobody = jnp.ones(4, bool), jnp.zeros(4, bool)
+    variables = layer.init(jax.random.key(0), x, rows, True)
+    _, known = layer.apply(variables, x, rows, True, mutable=["batch_stats"])
+    variables = {**variables, **known}
+    found, after = layer.apply(variables, x, nobody, True, mutable=["batch_stats"])
+    jax.tree.map(np.testing.assert_array_equal, known, after)
+    np.testing.assert_array_equal(found, layer.apply(variables, x, rows, False))
