@@ -29,13 +29,15 @@ from pathlib import Path
 import turns
 
 ROWS = (1_000, 3_000, 10_000, 30_000, 100_000, 200_000)
+RUNS = (*ROWS[:4], 60_000)
+"""A sweep has 10,000 draws at most, of which six runs each are made here."""
 SIZES = {
     "step_batch": (5, 10, 20, 40, 80, 160),
     "step_patch": (64, 96, 128, 192, 256, 384, 512),
     "check": ROWS,
     "prepare": ROWS[:4],
-    "sweep": ROWS,
-    "report": ROWS,
+    "sweep": RUNS,
+    "report": RUNS,
 }
 """What is grown: patches a step (of 128x128), pixels a side (20 a step), rows."""
 

@@ -85,6 +85,8 @@ class Train(JaxCommand, DeviceOptions, SeedsOptions, TrainConfig):
             devices = "all"
         elif self.processes is not None or self.process is not None:
             raise UserError("--processes and --process are for --coordinator HOST:PORT")
+        if self.seeds and self.seed != TrainConfig.seed:
+            raise UserError(f"--seed {self.seed} is for one network: name it among --seeds, or leave it out")
         if self.seeds:
             from l2s_jax.training.train import train_many
 

@@ -1,11 +1,22 @@
-"""Where the process `l2s` begins: Ctrl-C is one line from the first import to the last clean-up."""
+"""Where the process `l2s` begins: a signal to stop is one line from the first import to the last clean-up."""
 
 import signal
 import sys
+from types import FrameType
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""What batch systems and containers send, and what a closed terminal sends. Ctrl-C is Python's own."""
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def main() -> None:
     """Runs `l2s` with the process's arguments and ends the process; see `app.main`."""
+    ours = [number for number in SIGNALS if signal.getsignal(number) == signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, _interrupt)
     try:
         from l2s_jax.cli.app import main as command
 
@@ -17,3 +28,5 @@ def main() -> None:
         # Clean-ups of libraries would print a traceback each: from here on a signal ends the process at once.
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)

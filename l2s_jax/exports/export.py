@@ -43,8 +43,8 @@ from l2s_jax.runs.folder import (
     read_run_classes,
     read_run_config,
     read_run_manifest,
-    read_subset,
     unfinished,
+    without_classifier,
 )
 from l2s_jax.runs.network import load_network, network_digest
 from l2s_jax.runs.records import has_kept
@@ -129,12 +129,11 @@ def _require_choice(run: Path, formats: Sequence[Format], stain: Stain, stain_of
         raise UserError("--stain off takes pictures as they are: leave it out, or --stain-of")
     if "wsinfer" not in formats:
         return
-    labelled = any(row["label_used"] == "1" for row in read_subset(run))
-    if not labelled or not read_run_config(run).cls_weight:
-        why = "no patch with a label" if not labelled else "no loss of its classifier (cls_weight 0)"
+    why = without_classifier(run)
+    if why:
         raise UserError(
-            f"the format wsinfer is of the classifier, and that of {run} has learned nothing: the run was "
-            f"trained on {why}. Choose other --formats"
+            f"the format wsinfer is of the classifier, and that of {run} has learned nothing: {why}. Choose "
+            "other --formats"
         )
 
 

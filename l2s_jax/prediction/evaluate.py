@@ -122,7 +122,9 @@ def evaluate(
             "calibration are optimistic"
         )
     seen = answers(predictor.forward, opened.pictures, tiling)
-    sums = _judge(predictor, track(seen, "evaluating", len(opened.rows), "pictures"), boundary_tolerance)
+    untrained = predictor.without_classifier
+    progress = track(seen, "evaluating", len(opened.rows), "pictures")
+    sums = _judge(predictor, progress, boundary_tolerance, classifier=not untrained)
     context: dict[str, Any] = {
         "run": str(runs[0]),
         "manifest": str(manifest),
@@ -137,6 +139,7 @@ def evaluate(
     context |= {"stride": tiling.stride, "weighting": weighting, "stain": opened.stain}
     context |= {"groups_near_trained_ones": opened.near}
     result = figures(sums.judged, classes)
+    result["classifier"]["untrained"] = untrained
     temperatures = predictor.temperatures
     result["calibration"] = calibration_figures(sums.tally, classes.names, temperatures[0]) | {
         "calibrated": _is_calibrated(predictor),
@@ -165,7 +168,9 @@ class Sums(NamedTuple):
     of_members: MemberTally
 
 
-def _judge(predictor: Predictor, seen: Iterable[tuple[Picture, Answer]], tolerance: float) -> Sums:
+def _judge(
+    predictor: Predictor, seen: Iterable[tuple[Picture, Answer]], tolerance: float, *, classifier: bool
+) -> Sums:
     classes, temperatures = len(predictor.classes), predictor.temperatures
     judged, of_members = [], MemberTally(len(temperatures), classes)
     tally = uncalibrated = empty_tally(classes)
@@ -177,7 +182,7 @@ def _judge(predictor: Predictor, seen: Iterable[tuple[Picture, Answer]], toleran
             answer, said = joint_answer(answer, temperatures)
             of_members.add(picture, answer, said, alone)
             temperature = 1.0
-        judged.append(judge_one(picture, answer, classes, tolerance))
+        judged.append(judge_one(picture, answer, classes, tolerance, classifier=classifier))
         if picture.mask is None:
             continue
         for cells in cells_of(answer, picture.mask):
@@ -259,6 +264,8 @@ def figure_lines(result: dict[str, Any]) -> list[str]:
     if result["classifier"]["n"]:
         classifier = result["classifier"]
         lines.append(f"classifier accuracy: {classifier['accuracy']:.4f} on {classifier['n']} labels")
+    elif result["classifier"].get("untrained"):
+        lines.append(f"classifier: not scored, since {result['classifier']['untrained']}")
     return lines
 
 

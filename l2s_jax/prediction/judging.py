@@ -32,7 +32,7 @@ class Judged(NamedTuple):
 
     row: PatchRow
     matrix: np.ndarray | None  # i64[C,C], truth in rows; None without a mask
-    label: int  # the classifier's class
+    label: int  # the classifier's class; IGNORE_LABEL where it has learned nothing
     pixels: int = 0  # of its mask, known or not
     boundaries: Boundaries | None = None  # where they were asked for
 
@@ -62,7 +62,14 @@ def answers(
     return zip(kept, predictions, strict=True)
 
 
-def judge_one(picture: Picture, answer: Answer, classes: int, tolerance: float | None = None) -> Judged:
+def judge_one(
+    picture: Picture,
+    answer: Answer,
+    classes: int,
+    tolerance: float | None = None,
+    *,
+    classifier: bool = True,
+) -> Judged:
     """Compares what a network says of a picture with its mask.
 
     Args:
@@ -70,8 +77,10 @@ def judge_one(picture: Picture, answer: Answer, classes: int, tolerance: float |
       answer: what the network says of it.
       classes: how many.
       tolerance: of boundary F1, in pixels; None leaves boundaries out, which take their time.
+      classifier: whether the network's classifier has learned anything.
     """
-    row, mask, label = picture.row, picture.mask, int(answer.class_logits.argmax())
+    row, mask = picture.row, picture.mask
+    label = int(answer.class_logits.argmax()) if classifier else IGNORE_LABEL
     if mask is None:
         return Judged(row, None, label)
     codes = answer.codes()
@@ -95,7 +104,7 @@ def label_matrix(judged: Sequence[Judged], classes: int) -> np.ndarray:
     """Confusion matrix i64[C,C] of the classifier over the pictures that have a label."""
     matrix = np.zeros((classes, classes), np.int64)
     for one in judged:
-        if one.row.label != IGNORE_LABEL:
+        if IGNORE_LABEL not in (one.row.label, one.label):
             matrix[one.row.label, one.label] += 1
     return matrix
 
@@ -217,7 +226,7 @@ def _per_image(judged: Sequence[Judged], classes: Classes) -> list[dict[str, Any
     for one in judged:
         record: dict[str, Any] = {"image": one.row.image.name, "line": one.row.line, "group": one.row.group}
         record["label"] = "" if one.row.label == IGNORE_LABEL else classes.names[one.row.label]
-        record["classifier"] = classes.names[one.label]
+        record["classifier"] = "" if one.label == IGNORE_LABEL else classes.names[one.label]
         if one.matrix is not None:
             record |= own_figures(one.matrix, classes)
         if one.boundaries is not None:

@@ -106,7 +106,8 @@ def predict_one(path: Path, out: Path, predictor: Predictor, key: str, maps: Sli
         write_png(stage / names[1], overlay(image, codes, classes))
         if said is not None:
             _write_maps(map_paths(stage, path.stem, maps), said, path.stem, predictor)
-        append_fractions(out / FRACTIONS_FILE, path.name, codes, int(label.argmax()), stain, classes)
+        said_class = "" if predictor.without_classifier else classes.names[int(label.argmax())]
+        append_fractions(out / FRACTIONS_FILE, path.name, codes, said_class, stain, classes)
         own = fractions_of_runs(said, classes) if predictor.members and said is not None else None
         keep_own_shares(out / FRACTIONS_OF_RUNS, "image", path.name, "fraction", own)
     return stain
@@ -193,14 +194,15 @@ def fraction_columns(classes: Classes) -> list[str]:
 
 
 def append_fractions(
-    path: Path, name: str, codes: np.ndarray, label: int, stain: str, classes: Classes
+    path: Path, name: str, codes: np.ndarray, classifier: str, stain: str, classes: Classes
 ) -> None:
     """Adds a picture's row to fractions.csv: how its stains were treated, the classifier's class, shares.
 
-    Those are of its pixels by class, 0..1. A row of the same picture from an earlier call is replaced.
+    The class is "" of a classifier that has learned nothing. Shares are of its pixels by class, 0..1. A row
+    of the same picture from an earlier call is replaced.
     """
     counts = np.bincount(codes.reshape(-1), minlength=len(classes))
-    row = {"image": name, "pixels": codes.size, "stain": stain, "classifier": classes.names[label]}
+    row = {"image": name, "pixels": codes.size, "stain": stain, "classifier": classifier}
     row |= {f"fraction {name}": count / codes.size for name, count in zip(classes.names, counts, strict=True)}
     begin_table(path)
     replace_row(path, row, "image")

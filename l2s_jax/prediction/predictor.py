@@ -9,7 +9,7 @@ from l2s_jax.models.forward import Forward, make_forward
 from l2s_jax.prediction.tiles import Tiling, Weighting, default_tiling
 from l2s_jax.prediction.views import with_views
 from l2s_jax.runs.calibration import Calibration, read_calibration
-from l2s_jax.runs.folder import read_run_classes, unfinished
+from l2s_jax.runs.folder import read_run_classes, unfinished, without_classifier
 from l2s_jax.runs.network import load_network, network_digest
 from l2s_jax.runs.records import has_kept
 from l2s_jax.stain.fit import StainFit
@@ -47,6 +47,11 @@ class Predictor(NamedTuple):
         """Of each network: its mask logits are divided by it before they become probabilities; 1 unfitted."""
         found = (one.calibration for one in self.each)
         return tuple(1.0 if one is None else one.temperature for one in found)
+
+    @property
+    def without_classifier(self) -> str:
+        """Why the classifier's word is worth nothing, of one network at least, in words; "" where it is."""
+        return next(filter(None, (without_classifier(Path(one.run)) for one in self.each)), "")
 
     @property
     def looks(self) -> "tuple[Predictor, ...]":

@@ -304,6 +304,24 @@ def unfinished(folder: Path) -> str:
     return f"the run {folder} is not finished{at_work}: its network is that of its best epoch so far{epochs}"
 
 
+def without_classifier(folder: Path) -> str:
+    """Why what a run's classifier says is worth nothing, in words; "" where it has learned from labels.
+
+    Raises:
+      UserError: its options or lists are missing or damaged.
+    """
+    config = read_run_config(folder)
+    if config.head == "max":  # without weights of its own: it says what the segmentation does
+        return ""
+    if (folder / FINISHED).is_file() and read_finished(folder)["best"]["phase"] == "masks_only":
+        return "the network that was kept is S's, which learned from masks alone"
+    if not config.cls_weight:
+        return "it was trained with no loss of its classifier (cls_weight 0)"
+    if config.routing == "split" and not any(row["label_used"] == "1" for row in read_subset(folder)):
+        return "it was trained on no patch with a label"
+    return ""
+
+
 def learned_from(folder: Path) -> LearnedFrom:
     """What the run learned from, or a run that it takes from did.
 

@@ -1,6 +1,7 @@
 """`sweep`: every run of an experiment, one row a finished run, safe to kill at any point."""
 
 import dataclasses
+import math
 import shutil
 import threading
 import time
@@ -215,9 +216,11 @@ def _run_all(
             passed = time.monotonic() - began
             rest = passed / number * (len(left) - number)
             which = f"{run.run}: " if jobs > 1 else ""
+            classifier = row["classifier_accuracy"]
+            of_labels = f", {classifier:.3f} classifier accuracy" if math.isfinite(classifier) else ""
             say(
-                f"  {which}{row['macro_f1']:.3f} pooled macro F1 on test, {row['classifier_accuracy']:.3f} "
-                f"classifier accuracy; about {duration(rest)} left"
+                f"  {which}{row['macro_f1']:.3f} pooled macro F1 on test{of_labels}; "
+                f"about {duration(rest)} left"
             )
             _end_if_asked(stop, number < len(left))
 

@@ -115,8 +115,9 @@ def _time_to_come(runs: Sequence[TrainingRun], program: Program, stretch: Stretc
     sized = [a_step * size / stretch.batches[here] for size in stretch.batches[here:]]
     seconds = sum(number * one for number, one in zip(steps, sized, strict=True))
     return (
-        f"phase {here + 1} of {stretch.phases}: about {duration(seconds)} for {sum(steps):,} steps, as "
-        f"{TIMED_STEPS} of them took {a_step:.2g} s each; validation comes on top"
+        f"phase {here + 1} of {stretch.phases}: about {duration(seconds)} for {sum(steps):,} steps to the "
+        f"end of the last phase, as {TIMED_STEPS} of this one took {a_step:.2g} s each and other phases have "
+        "other batches; validation comes on top"
     )
 
 

@@ -117,15 +117,19 @@ def earlier_phases(
     return found
 
 
-def describe_phases(config: TrainConfig, phases: Sequence[PhaseRuns]) -> str:
-    """One line that says in which phases a run is trained, or why in one; "" for runs of one phase."""
-    if not asks_for_phases(config):
+def why_one_phase(config: TrainConfig, plan: RunPlan) -> str:
+    """Why a run that asks for phases is trained in one, in words; "" for every other run."""
+    if not asks_for_phases(config) or phases_of(config, plan):
         return ""
-    if not phases:
-        return (
-            "no patch is learned from by its label alone, so there is nothing to teach: one phase, "
-            "on the masks"
-        )
+    if patches_to_teach(config, plan)[0].any():  # by a run of before, and S would have no mask
+        return "no mask is learned from, so there is no phase of S: one phase"
+    return (
+        "no patch is learned from by its label alone, so there is nothing to teach: one phase, on the masks"
+    )
+
+
+def describe_phases(phases: Sequence[PhaseRuns]) -> str:
+    """One line that says in which phases runs are trained."""
     listed = [*(WORDS[one.name] for one in phases), LAST_PHASE]
     return f"{len(listed)} phases: {', '.join(listed)}"
 

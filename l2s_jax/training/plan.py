@@ -14,7 +14,7 @@ from l2s_jax.data.subsets import Subset, choose
 from l2s_jax.system.errors import UserError
 from l2s_jax.train_step import losses
 from l2s_jax.train_step.step import Objective, Task
-from l2s_jax.types import IGNORE_LABEL, PATCH_MULTIPLE, SPLITS
+from l2s_jax.types import CLASSIFICATION_SETTINGS, IGNORE_LABEL, PATCH_MULTIPLE, SPLITS
 
 IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 IMAGENET_STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -165,6 +165,47 @@ def _describe_split(split: str, rows: Sequence[Any]) -> str:
     labels = sum(row.label != IGNORE_LABEL for row in rows)
     groups = len({row.group for row in rows})
     return f"{split}: {len(rows)} patches ({masks} with masks, {labels} with labels) of {groups} groups"
+
+
+def trains_classifier(config: TrainConfig, plan: RunPlan) -> bool:
+    """Whether what the classifier says comes of what the run learns from."""
+    return config.head == "max" or (config.cls_weight > 0 and bool(plan.subset.has_label.any()))
+
+
+def warnings_of_plan(config: TrainConfig, plan: RunPlan, classes: Classes, judged_masks: int) -> list[str]:
+    """What a run lacks to learn a segmentation, or to choose among its epochs, a line each.
+
+    Args:
+      config: the run's options.
+      plan: the run's, without pseudo-masks.
+      classes: the manifest's classes.
+      judged_masks: masks in the split on which epochs are judged.
+    """
+    lines: list[str] = []
+    if config.setting in CLASSIFICATION_SETTINGS:
+        return lines
+    masks, there = int(plan.chosen.has_mask.sum()), int(plan.patches.can_mask.sum())
+    if not masks:
+        few = f"{config.percent:g}% of the {there} masks is none: a larger --percent takes some"
+        why = few if there else "the training split has none"
+        lines.append(
+            f"no mask is learned from ({why}). A segmentation learned from labels alone has no defined "
+            "classes, and what follows can be of no use"
+        )
+    else:
+        shown = plan.patches.pixels[plan.chosen.has_mask].any(0)
+        missing = [name for name, seen in zip(classes.names, shown, strict=True) if not seen]
+        if missing:
+            lines.append(
+                f"none of the {masks} masks that are learned from shows {', '.join(missing)}: nothing but "
+                "labels, where there are any, says what that looks like. Draw some of it"
+            )
+    if not judged_masks and not trains_classifier(config, plan):
+        lines.append(
+            "no patch on which epochs are judged has a mask, and this run trains no classifier that labels "
+            "could judge: the last epoch is kept"
+        )
+    return lines
 
 
 def describe_subset(plan: RunPlan, config: TrainConfig) -> str:

@@ -151,7 +151,9 @@ def why_no_shares(plan: RunPlan, classes: Classes) -> str:
         return "classes.toml names no background"
     whole = whole_masks(plan)
     drawn = int(plan.chosen.has_mask.sum())
-    if whole.sum() < FAIR * drawn or not drawn:
+    if not drawn:
+        return "no mask is learned from"
+    if whole.sum() < FAIR * drawn:
         return (
             f"the masks are no fair sample of their patches ({int(whole.sum())} of {drawn} have at least "
             f"{KNOWN_WHOLE:.0%} of their pixels drawn)"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from l2s_jax.config import selection_split
+from l2s_jax.config import asks_for_phases, selection_split
 from l2s_jax.data.pictures import write_png
 from l2s_jax.figures import html
 from l2s_jax.figures.drawing import (
@@ -38,6 +38,7 @@ from l2s_jax.runs.sittings import read_sittings
 from l2s_jax.system.files import write_text
 from l2s_jax.training.phases import EARLIER, LAST_PHASE, WORDS, phase_folder
 from l2s_jax.training.pseudo_mask_page import PAGE
+from l2s_jax.types import CLASSIFICATION_SETTINGS
 
 SAMPLES = 6
 FIGURES = {
@@ -134,10 +135,16 @@ def _phases(folder: Path) -> list[tuple[str, str]]:
                 "pseudo-masks too, so its network is kept. The labels did not help here."
             )
         parts.append(html.paragraph(text))
+    elif asks_for_phases(read_run_config(folder)):
+        text = "It was trained in one phase: no patch had a label alone, so there was nothing to teach."
+        if not any(row["mask_used"] == "1" for row in read_subset(folder)):
+            text = "It was trained in one phase: no mask was learned from, so there was no phase of S."
+        parts.append(html.paragraph(text))
     if (folder / PAGE).is_file():
         link = f'<a href="{PAGE}">The pseudo-masks that it learned from</a>'
         parts.append(f"<p>{link}, the most doubtful first.</p>")
-    return [("Phases" if earlier else "Pseudo-masks", "".join(parts))] if parts else []
+    phased = earlier or asks_for_phases(read_run_config(folder))
+    return [("Phases" if phased else "Pseudo-masks", "".join(parts))] if parts else []
 
 
 def _data(folder: Path, pictures: Sequence[Picture], judged_on: str) -> str:
@@ -151,11 +158,16 @@ def _data(folder: Path, pictures: Sequence[Picture], judged_on: str) -> str:
     )
     rows = (
         ("manifest", manifest.path),
-        ("its SHA-256", manifest.sha256),
+        ("SHA-256 of its patches.csv and classes.toml", manifest.sha256),
         ("learned from", f"{masks} masks and {labels} labels, {len(used)} patches of {groups} groups"),
         (judged_on, judged if pictures else "none"),
     )
-    return html.facts(rows)
+    warning = ""
+    if not masks and read_run_config(folder).setting not in CLASSIFICATION_SETTINGS:
+        warning = html.paragraph(
+            "No mask was learned from: a segmentation learned from labels alone has no defined classes."
+        )
+    return warning + html.facts(rows)
 
 
 def _environment(facts: dict) -> str:

@@ -6,10 +6,10 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from l2s_jax.config import OWN_TEACHER, TrainConfig, require_teacher, validate
+from l2s_jax.config import OWN_TEACHER, TrainConfig, require_teacher, selection_split, validate
 from l2s_jax.data.check import check_manifest, require_valid
 from l2s_jax.data.manifest import Manifest
-from l2s_jax.data.patch_set import load_patches
+from l2s_jax.data.patch_set import PatchSet, load_patches
 from l2s_jax.runs.folder import open_run
 from l2s_jax.runs.mlflow_run import require_mlflow
 from l2s_jax.runs.sittings import begin_sitting
@@ -21,14 +21,16 @@ from l2s_jax.train_step.device_mesh import make_mesh
 from l2s_jax.training.lineage import read_teacher
 from l2s_jax.training.loop import SomeFailed, fit
 from l2s_jax.training.phases import (
+    PhaseRuns,
     Stretch,
     describe_phases,
     earlier_phases,
     failed_in_a_phase,
     stretches_of,
     warning_of_one_label,
+    why_one_phase,
 )
-from l2s_jax.training.plan import describe_splits
+from l2s_jax.training.plan import describe_splits, plan_run, warnings_of_plan
 from l2s_jax.training.program import Devices, StrategyOption, compile_ahead
 from l2s_jax.training.run import NotFinite, TrainingRun
 from l2s_jax.training.scaling import with_scaling
@@ -132,8 +134,8 @@ def train_together(
     # What a run that is begun takes from its earlier phases is in its folder.
     new = [(folder, each) for folder, each in named if stage_of(folder, resume) == "new"]
     earlier = earlier_phases(new, patches, contents.classes)
-    if new and describe_phases(config, earlier):
-        say(describe_phases(config, earlier))
+    for line in _what_is_said_first(new, earlier, patches, contents):
+        say(line)
     make_mesh(len(named), devices)  # refuses devices that there are not, before a folder is made
     if earlier:
         warning = warning_of_one_label(earlier[-1].plans[0], contents.classes)
@@ -172,6 +174,23 @@ def train_together(
     if failures:
         raise SomeFailed(failures, len(named))
     return [folder for folder, _ in named]
+
+
+def _what_is_said_first(
+    new: Sequence[tuple[Path, TrainConfig]],
+    earlier: Sequence[PhaseRuns],
+    patches: PatchSet,
+    contents: Manifest,
+) -> list[str]:
+    """What runs that begin lack, and their phases; once what is so of several."""
+    lines: list[str] = []
+    for _, config in new:
+        plan = plan_run(config, patches, contents.classes)
+        judged_masks = sum(row.mask is not None for row in contents.of_split(selection_split(config)))
+        warnings = warnings_of_plan(config, plan, contents.classes, judged_masks)
+        lines += [f"warning: {line}" for line in warnings]
+        lines += filter(None, [why_one_phase(config, plan)])
+    return list(dict.fromkeys(lines)) + ([describe_phases(earlier)] if earlier else [])
 
 
 def _train(

@@ -14,6 +14,7 @@ from l2s_jax.prediction.metrics import summary
 from l2s_jax.prediction.tiles import Tiling, default_tiling
 from l2s_jax.system.errors import UserError
 from l2s_jax.train_step.step import TrainState
+from l2s_jax.training.plan import trains_classifier
 from l2s_jax.training.setup import RunSetup
 from l2s_jax.types import CLASSIFICATION_SETTINGS
 
@@ -49,7 +50,8 @@ def validation_scores(setup: RunSetup, validation: Validation, state: TrainState
     """Pooled figures on the validation pictures, 0..1, NaN where they do not exist.
 
     val_score, by which the best epoch is chosen, is the pooled macro F1 of the masks; that of the classifier
-    where no validation patch has a mask, and in the classification study where one has a label.
+    where no validation patch has a mask, and in the classification study where one has a label. A classifier
+    that the run does not train has no figures.
     """
     if not validation.pictures:
         return dict.fromkeys(VALIDATION, math.nan)
@@ -61,6 +63,8 @@ def validation_scores(setup: RunSetup, validation: Validation, state: TrainState
     matrix = pooled_matrix(judged, setup.model.classes)
     labels = label_matrix(judged, setup.model.classes)
     masks, classifier = summary(matrix), summary(labels)
+    if not trains_classifier(setup.config, setup.plan):
+        classifier = dict.fromkeys(classifier, math.nan)
     by_label = labels.any() if setup.config.setting in CLASSIFICATION_SETTINGS else not matrix.any()
     return {
         "val_score": classifier["macro_f1"] if by_label else masks["macro_f1"],

@@ -32,8 +32,8 @@ def test_as_a_module_it_is_the_same_command():
     assert said[0] == said[1] and said[0].startswith("usage: l2s evaluate")
 
 
-def interrupted(script, *, at="ready\n"):
-    """A process's exit code and standard error; Ctrl-C comes when it has printed a line."""
+def interrupted(script, *, at="ready\n", by=signal.SIGINT):
+    """A process's exit code and standard error; the signal comes when it has printed a line."""
     settle = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     process = subprocess.Popen(
         [sys.executable, "-c", settle + script],
@@ -41,14 +41,15 @@ def interrupted(script, *, at="ready\n"):
     )  # fmt: skip
     try:
         assert process.stdout.readline() == at
-        process.send_signal(signal.SIGINT)
+        process.send_signal(by)
         _, said = process.communicate(timeout=60)
     finally:
         process.kill()
     return process.returncode, said
 
 
-def test_while_it_is_imported():
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_while_it_is_imported(by):
     slow = """
 import sys, time, types
 
@@ -62,7 +63,13 @@ sys.meta_path.insert(0, Slow())
 from l2s_jax.cli.start import main
 main()
 """
-    assert interrupted(slow) == (130, "l2s: interrupted\n")
+    assert interrupted(slow, by=by) == (130, "l2s: interrupted\n")
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGHUP])
+def test_while_a_command_is_at_work(by):
+    body = "print('ready', flush=True); time.sleep(30)"
+    assert interrupted(LATE.format(body=body), by=by) == (130, "l2s: interrupted\n")
 
 
 def test_after_its_end():

@@ -32,8 +32,14 @@ from l2s_jax.system.files import read_json
 from l2s_jax.system.stopping import Stopped
 from l2s_jax.training import run as training_run
 from l2s_jax.training.loop import SomeFailed
-from l2s_jax.training.phases import earlier_phases, phases_of, stretches_of, warning_of_one_label
-from l2s_jax.training.plan import plan_run
+from l2s_jax.training.phases import (
+    earlier_phases,
+    phases_of,
+    stretches_of,
+    warning_of_one_label,
+    why_one_phase,
+)
+from l2s_jax.training.plan import plan_run, warnings_of_plan
 from l2s_jax.training.pseudo_mask_page import PAGE
 from l2s_jax.training.pseudo_masks import PSEUDO_MASKS, background_shares, whole_masks, why_no_shares
 from l2s_jax.training.train import train, train_many
@@ -125,7 +131,7 @@ def test_one_folder_tells_what_was_done(taught):
     assert any("3 phases: S on the masks alone, a teacher" in line for line in lines)
     assert sum("validation comes on top" in line for line in lines) == 3
     said = "\n".join(lines)
-    assert re.search(r"phase 1 of 3: about \d+ s for \d+ steps, as 3 of them took", said)
+    assert re.search(r"phase 1 of 3: about \d+ s for \d+ steps to the end of the last phase, as 3 of", said)
     assert lines[-1].startswith(f"done: {folder} ")
     finished = read_finished(folder)
     parts = [read_finished(folder / "phases" / name) for name in ("masks_only", "teacher")]
@@ -233,6 +239,7 @@ def test_without_labels_it_is_s_and_says_so(phantom, tmp_path):
     config = replace(CONFIG, setting="S", epochs=1)
     folder = train(phantom, tmp_path / "run", config, say=lines.append)
     assert any("there is nothing to teach: one phase, on the masks" in line for line in lines)
+    assert "trained in one phase: no patch had a label alone" in (folder / "report.html").read_text()
     assert not (folder / "phases").exists() and not (folder / PAGE).exists()
     plain = replace(TINY, setting="S", percent=40, epochs=1, decoder=CONFIG.decoder)
     assert same_network(folder, train(phantom, tmp_path / "plain", plain, say=quiet))
@@ -246,7 +253,9 @@ def test_without_masks_there_is_a_teacher_of_labels_alone(phantom, tmp_path):
     folder = train(phantom, tmp_path / "run", config, say=lines.append)
     said = "\n".join(lines)
     assert "2 phases: a teacher on masks and labels" in said
-    assert "likeliest class, since the masks are no fair sample" in said
+    assert "likeliest class, since no mask is learned from" in said
+    assert "warning: no mask is learned from (0% of the" in said
+    assert "No mask was learned from" in (folder / "report.html").read_text()
     assert not (folder / "phases" / "masks_only").exists()
 
 
@@ -344,6 +353,41 @@ def test_labels_of_one_class_only_are_said(patches):
     pixels = plan.patches.pixels.copy()
     pixels[:, 2:] = 0
     assert warning_of_one_label(one._replace(patches=replace(one.patches, pixels=pixels)), classes) == ""
+
+
+def test_one_phase_is_said_with_its_reason(patches):
+    def why(**options):
+        config = replace(CONFIG, **options)
+        return why_one_phase(config, plan_run(config, *patches))
+
+    assert why() == "" and why(percent=0) == ""
+    assert "nothing to teach" in why(setting="S")
+    assert (
+        why(percent=0, teacher="runs/other")
+        == "no mask is learned from, so there is no phase of S: one phase"
+    )
+    assert why(teacher="", masks_only_phase=False) == ""
+
+
+def test_what_a_run_lacks_is_said(patches):
+    plan, classes = plan_run(CONFIG, *patches), patches[1]
+    assert warnings_of_plan(CONFIG, plan, classes, 1) == []
+    pixels = plan.patches.pixels.copy()
+    pixels[:, 2] = 0
+    (said,) = warnings_of_plan(
+        CONFIG, plan._replace(patches=replace(plan.patches, pixels=pixels)), classes, 1
+    )
+    assert f"learned from shows {classes.names[2]}: nothing but labels" in said
+    # Without masks to judge by, labels judge, if the classifier learns from some.
+    (said,) = warnings_of_plan(CONFIG, plan, classes, 0)
+    assert said.endswith("the last epoch is kept")
+    assert warnings_of_plan(replace(CONFIG, cls_weight=1.0), plan, classes, 0) == []
+    none = replace(CONFIG, percent=0)
+    (said,) = warnings_of_plan(none, plan_run(none, *patches), classes, 1)
+    there = int(plan.patches.can_mask.sum())
+    assert said.startswith(f"no mask is learned from (0% of the {there} masks is none: a larger --percent")
+    study = replace(none, setting="S2+C2", teacher="", masks_only_phase=False)
+    assert warnings_of_plan(study, plan, classes, 0) == []
 
 
 def test_masks_that_a_teacher_fills_make_another_run_of_a_sweep(patches):

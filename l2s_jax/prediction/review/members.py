@@ -16,7 +16,7 @@ from l2s_jax.prediction.scales import require_run_scale
 from l2s_jax.prediction.split import check_comparable
 from l2s_jax.prediction.stains import stains_of_manifest
 from l2s_jax.prediction.tiles import Answer, Weighting, enlarge, predict_pictures
-from l2s_jax.runs.folder import learned_from, read_run_config, read_subset
+from l2s_jax.runs.folder import learned_from, without_classifier
 from l2s_jax.runs.leaks import LISTED, warn_of_near
 from l2s_jax.system.errors import UserError
 
@@ -98,7 +98,7 @@ def load_members(
             _require_scale(run, unseen, predictor, any_scale, say)
         warn_of_near(near_pairs(learned, groups - learned), run, say)
         treat = stains_of_manifest(predictor, contents.folder).treat
-        members.append(Member(run, predictor, learned, treat, _knows_labels(run)))
+        members.append(Member(run, predictor, learned, treat, not without_classifier(run)))
     _require_out_of_fold(members, of_rows, contents.folder)
     for one in members:
         others = len(groups - one.learned)
@@ -114,11 +114,6 @@ def _require_scale(
         require_run_scale(rows, predictor.mpp, any_scale, lambda line: say(f"{run}: {line}"))
     except UserError as error:
         raise UserError(f"{run}: {error}") from error
-
-
-def _knows_labels(run: Path) -> bool:
-    used = any(row["label_used"] == "1" for row in read_subset(run))
-    return used and read_run_config(run).cls_weight > 0
 
 
 def _require_out_of_fold(members: Sequence[Member], groups: set[str], manifest: Path) -> None:
