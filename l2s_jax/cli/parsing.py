@@ -26,7 +26,13 @@ AnyCommand = TypeVar("AnyCommand", bound=Command)
 ENDLESS = 1_000_000
 """A range that goes so far is not worth its end in a help text."""
 
-OPTIONAL = {int | None: "INT", float | None: "FLOAT", str | None: "STR", Path | None: "PATH"}
+OPTIONAL = {
+    int | None: "INT",
+    float | None: "FLOAT",
+    str | None: "STR",
+    Path | None: "PATH",
+    tuple[int, ...] | None: "INT [INT ...]",
+}
 """tyro would say that None is a value too."""
 
 

@@ -34,7 +34,7 @@ PRESET_WORDS: dict[Preset, str] = {
 class SeedsOptions:
     """Several networks as one program, instead of one with --seed."""
 
-    seeds: tuple[int, ...] = ()
+    seeds: tuple[int, ...] | None = None
     """Train one network a seed, in OUT/seed0 and so on."""
     own_draws: bool = False
     """With --seeds: take the seed for the draw too, so that each learns from a subset of its own."""
@@ -85,9 +85,9 @@ class Train(JaxCommand, DeviceOptions, SeedsOptions, TrainConfig):
             devices = "all"
         elif self.processes is not None or self.process is not None:
             raise UserError("--processes and --process are for --coordinator HOST:PORT")
-        if self.seeds and self.seed != TrainConfig.seed:
+        if self.seeds is not None and self.seed != TrainConfig.seed:
             raise UserError(f"--seed {self.seed} is for one network: name it among --seeds, or leave it out")
-        if self.seeds:
+        if self.seeds is not None:
             from l2s_jax.training.train import train_many
 
             train_many(

@@ -32,6 +32,7 @@ from typing import Any, cast
 
 from l2s_jax.data.classes import CLASSES, Classes, parse_classes, write_classes
 from l2s_jax.data.folds import fold_name, has_folds, root_of
+from l2s_jax.system.csv_text import decoded
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import write_text
 from l2s_jax.system.texts import alike, control_fault, listed, shown, told_apart
@@ -151,12 +152,7 @@ def _read_bytes(path: Path) -> bytes:
 
 def _records(content: bytes, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line numbers and fields of a CSV file with `REQUIRED_COLUMNS`. Raises `UserError` where it is none."""
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from error
-    if "\0" in text:
-        raise UserError(f"{path} holds NUL bytes: it is no CSV file")
+    text = decoded(content, path)
     reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
         reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]

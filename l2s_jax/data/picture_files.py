@@ -169,9 +169,7 @@ def _too_large(path: Path, what: str) -> UserError:
 def _why_unreadable(path: Path, error: Exception) -> str:
     try:
         if not path.exists():
-            return (
-                f"{path} not found. Check the path (it is relative to the manifest's folder) and its spelling"
-            )
+            return f"{path} not found. Check its spelling; in a manifest paths are relative to its folder"
         if not path.is_file():
             return f"{path} is no file; expected a picture ({', '.join(FORMATS)})"
         if isinstance(error, PermissionError):

@@ -298,7 +298,7 @@ def _require_known(path: str | Path, classes: Classes, unknown: Counter[int]) ->
     ignored = f" or {classes.ignore_value} (ignored)" if classes.ignore_value is not None else ""
     raise UserError(
         f"{path}: mask values outside the classes: {listed}{more}; expected {known}{ignored}. "
-        "Mend the mask, or add the class or an ignore_value to classes.toml"
+        f"Mend the mask, or add the class{'' if ignored else ' or an ignore_value'} to classes.toml"
     )
 
 

@@ -56,7 +56,11 @@ def decoded(content: bytes, path: Path) -> str:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from error
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{path} is not UTF-8 text ({error.reason} in line {line}, byte {error.start}). Save it as "
+            "UTF-8; spreadsheets call it CSV UTF-8"
+        ) from error
     if "\0" in text:
         raise UserError(f"{path} holds NUL bytes: it is no CSV file")
     return text

@@ -58,6 +58,8 @@ def write_text(path: str | Path, text: str) -> None:
 
 def unwritable(path: Path, error: OSError) -> Unwritable:
     """The message for an output that cannot be written: which path, why, and what to do."""
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return Unwritable(f"cannot write {path}: a file is where a folder is needed. Choose another folder")
     return Unwritable(
         f"cannot write {path}: {error.strerror or error}. "
         "Nothing that was finished has been lost: free some space or choose another output folder"

@@ -15,7 +15,7 @@ from l2s_jax.system.csv_rows import (
     replace_rows,
     require_appendable,
 )
-from l2s_jax.system.csv_text import guarded, read_text_rows, rows_text, table_text, unguarded
+from l2s_jax.system.csv_text import decoded, guarded, read_text_rows, rows_text, table_text, unguarded
 from l2s_jax.system.errors import UserError
 
 TEXTS = ("None", "NA", "nan", "01", "1e5", "True", "020", "", "null", "-inf", "=1+1", "+x", "@a", "-", "'=x")
@@ -134,3 +134,8 @@ def test_rows_of_one_key_are_replaced_and_removed_together(tmp_path):
     remove_rows(tmp_path / "none.csv", "key", "a")
     with pytest.raises(UserError, match="other"):
         remove_rows(path, "other", "a")
+
+
+def test_another_encoding_is_refused_by_line(tmp_path):
+    with pytest.raises(UserError, match=r"t.csv is not UTF-8 text .*in line 3, byte 11\). Save it as UTF-8"):
+        decoded("a\n1\ntumeur é\n".encode("latin-1"), tmp_path / "t.csv")

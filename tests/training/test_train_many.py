@@ -221,4 +221,6 @@ def test_command_line_and_auto(phantom, tmp_path, monkeypatch, capsys):
     assert [(config.seed, config.draw) for config in configs] == [(0, 0), (5, 5)]
     assert run([*words, "--seeds", "0", "0"]) == 2
     assert "all different" in capsys.readouterr().err
+    assert run([*words, "--seeds"]) == 2 and "at least one" in capsys.readouterr().err
+    assert run([*words, "--seeds", "0", "--seed", "4"]) == 2 and "name it among" in capsys.readouterr().err
     assert run([*words, "--own-draws"]) == 2 and "give --seeds" in capsys.readouterr().err
