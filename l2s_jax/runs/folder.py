@@ -39,7 +39,7 @@ from l2s_jax.runs.sittings import read_sittings
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import LOCK, is_locked, remove_leftovers, write_text
 from l2s_jax.system.values import clipped, shown
-from l2s_jax.types import DecoderName
+from l2s_jax.types import CLASSIFICATION_SETTINGS, DecoderName
 
 CONFIG, NETWORK, FINISHED = "config.toml", "network.json", "finished.json"
 METRICS, SUBSET, MANIFEST = "metrics.csv", "subset.csv", "manifest.json"
@@ -312,6 +312,8 @@ def without_classifier(folder: Path) -> str:
     """
     config = read_run_config(folder)
     if config.head == "max":  # without weights of its own: it says what the segmentation does
+        return ""
+    if config.setting in CLASSIFICATION_SETTINGS:  # with none of the labels too: the study asks what they add
         return ""
     if (folder / FINISHED).is_file() and read_finished(folder)["best"]["phase"] == "masks_only":
         return "the network that was kept is S's, which learned from masks alone"

@@ -168,8 +168,10 @@ def _describe_split(split: str, rows: Sequence[Any]) -> str:
 
 
 def trains_classifier(config: TrainConfig, plan: RunPlan) -> bool:
-    """Whether what the classifier says comes of what the run learns from."""
-    return config.head == "max" or (config.cls_weight > 0 and bool(plan.subset.has_label.any()))
+    """Whether what the classifier says comes of what the run learns from, or is what its study asks for."""
+    if config.head == "max" or config.setting in CLASSIFICATION_SETTINGS:
+        return True
+    return config.cls_weight > 0 and bool(plan.subset.has_label.any())
 
 
 def warnings_of_plan(config: TrainConfig, plan: RunPlan, classes: Classes, judged_masks: int) -> list[str]:

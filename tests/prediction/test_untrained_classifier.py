@@ -58,6 +58,9 @@ def test_why(trained, unlabelled, monkeypatch):
     assert "cls_weight 0" in without_classifier(trained)
     monkeypatch.setattr("l2s_jax.runs.folder.read_run_config", lambda _: replace(config, head="max"))
     assert without_classifier(unlabelled) == ""
+    study = replace(config, setting="S2*+C2", percent=0.0)
+    monkeypatch.setattr("l2s_jax.runs.folder.read_run_config", lambda _: study)
+    assert without_classifier(unlabelled) == ""
     monkeypatch.setattr("l2s_jax.runs.folder.read_run_config", lambda _: config)
     best = {**read_finished(trained)["best"], "phase": "masks_only"}
     monkeypatch.setattr("l2s_jax.runs.folder.read_finished", lambda _: {"best": best})
