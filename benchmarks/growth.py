@@ -275,7 +275,8 @@ def figure(results: turns.Results) -> str:
         one.set_xscale("log")
         one.set_yscale("log")
         for axis in (one.xaxis, one.yaxis):
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            rows = name == "rows" and axis is one.xaxis  # long numbers: fewer of them
+            axis.set_major_locator(LogLocator(subs=(1, 3) if rows else (1, 2, 5)))
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
             axis.set_minor_locator(NullLocator())
         one.tick_params(labelsize=7)
