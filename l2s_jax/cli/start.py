@@ -4,8 +4,7 @@ import signal
 import sys
 from types import FrameType
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""What batch systems and containers send, and what a closed terminal sends. Ctrl-C is Python's own."""
+from l2s_jax.system.stopping import SIGNALS
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -60,6 +60,7 @@ def predict_pictures_into(
     stains: Counter[str] = Counter()
     scales: Counter[str] = Counter()
     told: Counter[str] = Counter()
+    classifier = not predictor.without_classifier
     for path in track(paths, "predicting", unit="pictures"):
         try:
             before = state_of(path, out, key, record, maps)
@@ -68,7 +69,7 @@ def predict_pictures_into(
                 continue
             scales[require_picture_scale(path, predictor.mpp, any_scale)] += 1
             told[before] += 1
-            stains[predict_one(path, out, predictor, key, maps)] += 1
+            stains[predict_one(path, out, predictor, key, maps, classifier)] += 1
         except UserError as error:
             failures.append(str(error))
     for state in (FINISHED, CORRECTED, OTHERWISE):
@@ -82,8 +83,12 @@ def predict_pictures_into(
     return failures
 
 
-def predict_one(path: Path, out: Path, predictor: Predictor, key: str, maps: SlideOptions) -> str:
+def predict_one(
+    path: Path, out: Path, predictor: Predictor, key: str, maps: SlideOptions, classifier: bool
+) -> str:
     """Segments a picture; how its stains were treated, in words.
+
+    The class that the classifier names is kept where `classifier` says that it has learned something.
 
     Raises:
       UserError: it cannot be read, an output was changed since it was made, or the folder cannot be written.
@@ -106,7 +111,7 @@ def predict_one(path: Path, out: Path, predictor: Predictor, key: str, maps: Sli
         write_png(stage / names[1], overlay(image, codes, classes))
         if said is not None:
             _write_maps(map_paths(stage, path.stem, maps), said, path.stem, predictor)
-        said_class = "" if predictor.without_classifier else classes.names[int(label.argmax())]
+        said_class = classes.names[int(label.argmax())] if classifier else ""
         append_fractions(out / FRACTIONS_FILE, path.name, codes, said_class, stain, classes)
         own = fractions_of_runs(said, classes) if predictor.members and said is not None else None
         keep_own_shares(out / FRACTIONS_OF_RUNS, "image", path.name, "fraction", own)

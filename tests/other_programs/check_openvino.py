@@ -8,12 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import openvino
+from answers import onnx_files
 
 VERSION = openvino.__version__.split("-")[0]
-TOLERANCE = {"model.onnx": 1e-4, "model_float16.onnx": 2e-2}
-"""Of a probability, and of a class logit by the largest, in float32."""
-OF_STAINS = 5e-3
-"""The same where stains are changed: some grey levels lie so near to a whole one that they are cut down."""
 AS_IT_IS = 0.1
 """Of itself it computes in bfloat16 on processors that have it."""
 
@@ -36,12 +33,9 @@ def check(path, raw, probabilities, class_logits, tolerance):
 
 
 def main(folder):
-    answers, good = np.load(folder / "answers.npz"), True
-    for kind in ("plain", "exported"):
-        truth = answers[f"{kind}_probabilities"], answers[f"{kind}_class_logits"]
-        for name, tolerance in TOLERANCE.items():
-            most = tolerance if kind == "plain" else max(tolerance, OF_STAINS)
-            good &= check(folder / kind / name, answers["raw"], *truth, most)
+    good = True
+    for one in onnx_files(folder):
+        good &= check(*one)
     return 0 if good else 1
 
 
