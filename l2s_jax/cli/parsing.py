@@ -17,6 +17,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 import tyro
 from docstring_parser import parse_from_object
 
+from l2s_jax.cli.numbers import registry
 from l2s_jax.cli.options import Command
 from l2s_jax.system.ranges import Range
 from l2s_jax.system.toml import read_table, typed_options
@@ -25,15 +26,6 @@ AnyCommand = TypeVar("AnyCommand", bound=Command)
 
 ENDLESS = 1_000_000
 """A range that goes so far is not worth its end in a help text."""
-
-OPTIONAL = {
-    int | None: "INT",
-    float | None: "FLOAT",
-    str | None: "STR",
-    Path | None: "PATH",
-    tuple[int, ...] | None: "INT [INT ...]",
-}
-"""tyro would say that None is a value too."""
 
 
 def parse(command: type[AnyCommand], prog: str, arguments: Sequence[str]) -> AnyCommand:
@@ -44,7 +36,7 @@ def parse(command: type[AnyCommand], prog: str, arguments: Sequence[str]) -> Any
     """
     shown, groups = _shown(command, default_of(command, prog, arguments))
     about = (command.__doc__ or "").split("\n\n")[0]
-    parsed: Any = tyro.cli(shown, prog=prog, description=about, args=arguments)
+    parsed: Any = tyro.cli(shown, prog=prog, description=about, args=arguments, registry=registry())
     values = {name: value for name, value in vars(parsed).items() if name not in groups}
     for group in groups:
         values |= vars(getattr(parsed, group))
@@ -121,8 +113,6 @@ def _option(name: str, hint: Any, text: str, default: Mapping[str, Any]) -> tupl
     bare = get_args(hint)[0] if extras else hint
     if bare == Mapping[str, str]:
         extras += (PAIRS,)
-    if bare in OPTIONAL:
-        extras = (tyro.conf.arg(metavar=OPTIONAL[bare]), *extras)
     if name in default and default[name] in (None, "", (), {}):
         extras += (tyro.conf.arg(help_behavior_hint=""),)
     if not any(getattr(part, "help", None) for part in extras):

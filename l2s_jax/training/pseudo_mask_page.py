@@ -62,7 +62,9 @@ def _what(masks: PseudoMasks, classes: Classes) -> str:
         "these pseudo-masks, and the run learns from them as from masks. Doubt is the teacher's mean "
         "probability that a pixel is of another class than was drawn. Left the picture, right what was drawn."
     )
-    return html.paragraph(text) + f"<p>{swatches}</p>"
+    why = masks.why_likeliest
+    rule = f"Each pixel has its likeliest class, and not as much background as the masks, since {why}."
+    return html.paragraph(text) + (html.paragraph(rule) if why else "") + f"<p>{swatches}</p>"
 
 
 def _figures(plan: RunPlan, masks: PseudoMasks, which: Sequence[int] | np.ndarray, classes: Classes) -> str:

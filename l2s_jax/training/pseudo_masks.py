@@ -8,10 +8,10 @@ asked to, a teacher says too what the pixels are that a drawn mask leaves unknow
 """
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple, TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
@@ -34,12 +34,16 @@ BATCH = 20
 """Patches that go through the teacher's network together."""
 
 
+Taken = TypeVar("Taken")
+
+
 class PseudoMasks(NamedTuple):
     """Masks that a network has made."""
 
     rows: np.ndarray  # i64[K], rows of the training split; one with a mask keeps what is known in it
     codes: np.ndarray  # u8[K,h,w], classes of the network's cells, 255 where it is not sure
     doubt: np.ndarray  # f32[K], 0..1, mean probability that a pixel is of another class than its code
+    why_likeliest: str = ""  # why they have no shares of background, where these were asked for if fair
 
 
 def make_pseudo_masks(
@@ -56,7 +60,7 @@ def make_pseudo_masks(
     test-time augmentation: over the patch's eight turns and flips, or over shifted views (`teacher_shift`).
     It is the likeliest, or what `codes_by_share` says (`teacher_background`); 255, which no loss counts,
     where its share of the probability of those classes is below `teacher_confidence`.
-    With `share-if-fair` it is said why the likeliest is taken, where it is.
+    With `share-if-fair` it is said why the likeliest is taken, where it is, and kept with the masks.
 
     Args:
       network: the teacher's.
@@ -79,9 +83,13 @@ def make_pseudo_masks(
         batch = slice(start, start + BATCH)
         probabilities[batch] = _probabilities(forward, plan.patches, rows[batch], shift)
     codes = probabilities.argmax(-1)
-    found = _shares(plan, classes, config.teacher_background, say)
-    if found is not None:
-        shares, background = found
+    if_fair = config.teacher_background == "share-if-fair"
+    why_likeliest = why_no_shares(plan, classes) if if_fair else ""
+    if why_likeliest:
+        say(f"pseudo-masks take each pixel's likeliest class, since {why_likeliest}")
+    elif config.teacher_background != "likeliest":
+        whole = whole_masks(plan) if if_fair else None
+        shares, background = background_shares(plan, classes, whole)
         # Where no label says that a class is there, it has no share to keep to.
         with_label = np.flatnonzero((plan.patches.label[rows] != IGNORE_LABEL) & ~is_filled[rows])
         label = plan.patches.label[rows[with_label]]
@@ -91,7 +99,8 @@ def make_pseudo_masks(
     of_code = np.take_along_axis(probabilities, np.minimum(codes, len(classes) - 1)[..., None], -1)[..., 0]
     confident = of_code >= config.teacher_confidence
     doubt = 1 - of_code.mean((1, 2), dtype=np.float32)
-    masks = PseudoMasks(rows, np.where(confident, codes, IGNORE_PIXEL).astype(np.uint8), doubt)
+    kept = np.where(confident, codes, IGNORE_PIXEL).astype(np.uint8)
+    masks = PseudoMasks(rows, kept, doubt, why_likeliest)
     parts = count_classes(masks.codes, len(classes)) / max(masks.codes.size, 1)
     filled = int(is_filled.sum())
     named = [*zip(classes.names, parts, strict=True)]
@@ -115,24 +124,6 @@ KNOWN_WHOLE = 0.95
 """A mask is a whole one where at least this share of its pixels is known."""
 FAIR = 0.5
 """Masks are a fair sample of their patches where at least this share of them is whole."""
-
-
-def _shares(
-    plan: RunPlan,
-    classes: Classes,
-    rule: Literal["likeliest", "share", "share-if-fair"],
-    say: Callable[[str], None],
-) -> tuple[np.ndarray, int] | None:
-    """What `background_shares` gives, where it is asked for and, with `share-if-fair`, says something."""
-    if rule == "likeliest":
-        return None
-    if rule == "share-if-fair":
-        why = why_no_shares(plan, classes)
-        if why:
-            say(f"pseudo-masks take each pixel's likeliest class, since {why}")
-            return None
-        return background_shares(plan, classes, whole_masks(plan))
-    return background_shares(plan, classes)
 
 
 def whole_masks(plan: RunPlan) -> np.ndarray:
@@ -278,13 +269,33 @@ def write_pseudo_masks(folder: Path, masks: PseudoMasks) -> None:
         np.savez_compressed(file, **masks._asdict())
 
 
+def read_why_likeliest(folder: Path) -> str:
+    """What `PseudoMasks.why_likeliest` says of a run, whose masks are not unpacked; "" where it has none."""
+    if not (folder / PSEUDO_MASKS).is_file():
+        return ""
+    return _read(folder, _why_likeliest)
+
+
 def read_pseudo_masks(folder: Path) -> PseudoMasks:
     """Pseudo-masks of a run that is resumed. Raises `UserError` where they are gone or damaged."""
+
+    def all_of(arrays: Mapping[str, np.ndarray]) -> PseudoMasks:
+        return PseudoMasks(arrays["rows"], arrays["codes"], arrays["doubt"], _why_likeliest(arrays))
+
+    return _read(folder, all_of)
+
+
+def _read(folder: Path, take: Callable[[Mapping[str, np.ndarray]], Taken]) -> Taken:
+    """What `take` reads of the file; of an archive only what is asked for is unpacked."""
     path = folder / PSEUDO_MASKS
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return PseudoMasks(arrays["rows"], arrays["codes"], arrays["doubt"])
+            return take(arrays)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise UserError(
             f"{path}, the pseudo-masks that the run learns from, cannot be read: {error}"
         ) from error
+
+
+def _why_likeliest(arrays: Mapping[str, np.ndarray]) -> str:
+    return str(arrays["why_likeliest"]) if "why_likeliest" in arrays else ""  # runs of before have none

@@ -121,6 +121,14 @@ def test_overview_version_and_unknown_commands(capsys):
         (["prepare", "bahc", "x"], ["no such command: prepare bahc", "prepare bach?"]),
         (["train", "data", "--out", "r", "--percant", "5"], ["--percant", "--percent FLOAT"]),
         (["train", "data", "--out", "r", "--epochs", "many"], ["--epochs", "'many'", "--epochs INT"]),
+        (["train", "data", "--out", "r", "--steps", "five"], ["--steps: 'five': expected a whole number"]),
+        (["train", "data", "--out", "r", "--steps", "1.5"], ["--steps: '1.5': expected a whole number"]),
+        (["train", "data", "--out", "r", "--percent", "5%"], ["--percent: '5%': expected a number, such"]),
+        (["train", "data", "--out", "r", "--seeds", "0", "b"], ["--seeds: 'b': expected a whole number"]),
+        (["train", "data", "--out", "r", "--devices", "x"], ["--devices: 'x': expected", "2, or all"]),
+        (["report", "r", "--draw", "0", "1,2"], ["--draw: '1,2': expected a whole number"]),
+        (["prepare", "slides", "a", "b", "--mpp", "0,5"], ["--mpp: '0,5': expected a number", "0.5"]),
+        (["prepare", "slides", "a", "b", "--split", "a", "1", "1"], ["--split: 'a': expected a number"]),
         (["train", "data", "--out", "r", "--preset", "nature"], ["'nature'", "--preset", "labelset"]),
         (["train", "data", "--out", "r", "--config"], ["--config", "Missing value"]),
         (["train", "data"], ["--out PATH", "Run folder", "required"]),
@@ -130,8 +138,10 @@ def test_overview_version_and_unknown_commands(capsys):
 )
 def test_wrong_words_are_told_with_what_was_expected(words, parts, capsys):
     assert l2s(*words) == 2
-    said = " ".join(capsys.readouterr().err.split())
+    said = capsys.readouterr().err.replace("\u2502", " ")
+    said = " ".join(said.split())
     assert all(part in said for part in parts), said
+    assert "NoneType" not in said and "invalid literal" not in said
 
 
 def test_a_file_holds_presets_and_tables_too(tmp_path):

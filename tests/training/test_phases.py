@@ -41,7 +41,13 @@ from l2s_jax.training.phases import (
 )
 from l2s_jax.training.plan import plan_run, warnings_of_plan
 from l2s_jax.training.pseudo_mask_page import PAGE
-from l2s_jax.training.pseudo_masks import PSEUDO_MASKS, background_shares, whole_masks, why_no_shares
+from l2s_jax.training.pseudo_masks import (
+    PSEUDO_MASKS,
+    background_shares,
+    read_pseudo_masks,
+    whole_masks,
+    why_no_shares,
+)
 from l2s_jax.training.train import train, train_many
 
 CONFIG = replace(
@@ -255,7 +261,11 @@ def test_without_masks_there_is_a_teacher_of_labels_alone(phantom, tmp_path):
     assert "2 phases: a teacher on masks and labels" in said
     assert "likeliest class, since no mask is learned from" in said
     assert "warning: no mask is learned from (0% of the" in said
-    assert "No mask was learned from" in (folder / "report.html").read_text()
+    report, page = ((folder / name).read_text() for name in ("report.html", PAGE))
+    assert "No mask was learned from" in report
+    assert "likeliest class, since no mask is learned from" in report
+    assert "not as much background as the masks, since no mask is learned from" in page
+    assert read_pseudo_masks(folder).why_likeliest == "no mask is learned from"
     assert not (folder / "phases" / "masks_only").exists()
 
 

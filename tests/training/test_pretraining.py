@@ -97,7 +97,8 @@ def test_the_file_is_what_weights_takes_tensor_by_tensor(made, data):
 def test_a_killed_one_goes_on_to_the_same_bits(made, data, tmp_path, monkeypatch):
     out = tmp_path / "again.safetensors"
     monkeypatch.setattr(run, "SAVE_EVERY", 2)
-    save = checkpoints.save
+    monkeypatch.setattr(run, "SAY_EVERY", 2)
+    save, said = checkpoints.save, []
 
     def save_and_die(*args):
         save(*args)
@@ -105,11 +106,12 @@ def test_a_killed_one_goes_on_to_the_same_bits(made, data, tmp_path, monkeypatch
 
     monkeypatch.setattr(checkpoints, "save", save_and_die)
     with pytest.raises(KeyboardInterrupt):
-        pretrain([data], out, FOUR, say=quiet)
+        pretrain([data], out, FOUR, say=said.append)
+    # How long it takes is said before the first step, and the steps that tell it leave no trace.
+    assert "for 4 steps, as 3 took" in said[1] and "windows of 32 pixels" in said[0]
     assert not out.exists() and checkpoints.latest_step(tmp_path / "again.checkpoint") == 2
     with pytest.raises(UserError, match="seed = 0, not 1"):
         pretrain([data], out, replace(FOUR, seed=1), say=quiet)
-    said = []
     pretrain([data], out, replace(FOUR, loader_threads=1, memory_gib=0), say=said.append)
     assert "resuming after step 2 of 4" in said and same(made, out)
     assert [path.name for path in tmp_path.iterdir()] == ["again.safetensors"]

@@ -150,6 +150,7 @@ def _predict_strip(job: SlideJob, columns: tuple[int, int], tiles: Iterable[Tile
     total = np.zeros((job.networks, tile, width, job.classes), np.float32)
     weight = np.zeros((tile, width), np.float32)
     weights = tile_weights(tile, job.tiling.weighting)
+    wide = weights.repeat(job.classes, axis=1)
     first = unread = 0
     end = (job.size[0], 0, None)
     for row, column, coarse in chain(_with_logits(job, tiles), [end]):
@@ -166,8 +167,9 @@ def _predict_strip(job: SlideJob, columns: tuple[int, int], tiles: Iterable[Tile
             unread += 1
         else:
             each, cell = np.split(coarse, job.networks, -1), tile // len(coarse)
-            logits = [enlarge(one, cell, job.enlargement) for one in each]
-            _add(total, weight, logits, weights, column - columns[0])
+            if job.enlargement != "nearest":
+                each = [enlarge(one, cell, job.enlargement) for one in each]
+            _add(total, weight, each, weights, wide, column - columns[0])
 
 
 def _parts(rows: int, logits: int) -> Iterator[slice]:
@@ -187,12 +189,31 @@ def _with_logits(job: SlideJob, tiles: Iterable[Tile]) -> Iterator[tuple[int, in
 
 
 def _add(
-    total: np.ndarray, weight: np.ndarray, logits: list[np.ndarray], weights: np.ndarray, column: int
+    total: np.ndarray,
+    weight: np.ndarray,
+    logits: list[np.ndarray],
+    weights: np.ndarray,
+    wide: np.ndarray,
+    column: int,
 ) -> None:
-    """Adds a tile's logits at a column of the strip; what lies beyond the strip is left to its neighbour."""
-    tile = len(weights)
-    low, high = max(column, 0), min(column + tile, weight.shape[1])
-    part = np.s_[:, low - column : high - column]
+    """Adds a tile's logits at a column of the strip; what lies beyond the strip is left to its neighbour.
+
+    Args:
+      total: f32[M,t,w,C], the strip's sums, of each network.
+      weight: f32[t,w], the strip's sums of weights.
+      logits: f32[h,h,C] of each network, of its cells, for which their pixels stand, or of each pixel.
+      weights: f32[t,t], of the tile's pixels.
+      wide: f32[t,t*C], the same of each pixel's classes side by side: along an axis of a few classes the
+        sums take three times as long.
+      column: of the strip.
+    """
+    tile, (width, classes) = len(weights), total.shape[2:]
+    low, high = max(column, 0), min(column + tile, width)
+    weight[:, low:high] += weights[:, low - column : high - column]
+    here = slice(low * classes, high * classes)
+    part = slice((low - column) * classes, (high - column) * classes)
     for sums, one in zip(total, logits, strict=True):
-        sums[:, low:high] += one[part] * weights[part][..., None]
-    weight[:, low:high] += weights[part]
+        cells = len(one)
+        rows = one.repeat(tile // cells, axis=1).reshape(cells, 1, -1)[..., part]
+        by_cell = (cells, tile // cells, -1)
+        sums.reshape(by_cell)[..., here] += rows * wide.reshape(by_cell)[..., part]
