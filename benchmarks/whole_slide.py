@@ -2,7 +2,7 @@
 
     benchmarks/tiatoolbox.sh FOLDER        # TIAToolbox in an environment of its own: some gigabytes, once
     python benchmarks/whole_slide.py --tiatoolbox FOLDER/bin/python [--short] [--side 8000] [--turns 2]
-        [--members 5] [--work FOLDER] [--only l2s theirs] [--json FILE]
+        [--members 5] [--work FOLDER] [--only l2s theirs] [--python PYTHON] [--json FILE]
 
 A generated slide of SIDE x SIDE pixels at 0.5 um/px, half of it tissue, whose outline both are given. Tiles
 of 128x128 with half overlap, 20 a batch, the same weights. Both sides are whole processes from the
@@ -11,6 +11,7 @@ and overlay; TIAToolbox its Zarr. `equal` is the share of tissue pixels that get
 tiles by their middle, TIAToolbox takes their plain mean. With `--members` ours takes that many runs together
 (mean probabilities), and TIAToolbox, which has no ensembles, is run as often with one network; `equal` is
 then not told. With `--work` slide, networks and times are kept there, and a later call adds to them.
+`--python` is an interpreter with another version of JAX: by it `l2s predict` runs this folder's code.
 """
 
 import json
@@ -18,11 +19,13 @@ import math
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
 import turns
+from jax_versions import version_of
 
 HERE = Path(__file__).parent
 MPP, TISSUE, MASK_SHRUNK = 0.5, 0.5, 16
@@ -83,19 +86,20 @@ def make_networks(work: Path, members: int) -> list[Path]:
     return runs
 
 
-def predict(side: str, work: Path, python: Path | None, runs: list[Path]) -> dict[str, float]:
-    """One side's prediction in fresh processes: one of ours, of theirs one a network."""
+def predict(side: str, work: Path, python: Path | str, runs: list[Path]) -> dict[str, float]:
+    """One side's prediction in fresh processes, by its interpreter: one of ours, of theirs one a network."""
     out = work / f"out-{side}"
     shutil.rmtree(out, ignore_errors=True)
     slide = work / "slide.tif"
     if side == "l2s":
-        command = [*turns.L2S, "predict", runs[0], slide, "--out", out, "--within", work / "areas"]
+        command = [python, *turns.L2S[1:], "predict", runs[0], slide, "--out", out]
+        command += ["--within", work / "areas"]
         command += ["--mpp", MPP, "--stain", "off", "--slide"]
         command += ["--more-runs", *runs[1:]] if runs[1:] else []
     else:
         script = HERE / "tiatoolbox_predict.py"
         command = [python, script, slide, work / "mask.png", work / "weights.pt", out]
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(HERE.parent)}
     if side == "theirs":
         environment.pop("PYTHONPATH", None)
     done = []
@@ -133,6 +137,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=1)
     parser.add_argument("--work", type=Path, help="keeps slide, network and times for later calls")
     parser.add_argument("--only", nargs="+", choices=SIDES)
+    parser.add_argument("--python", default=sys.executable, help="runs l2s predict (default: this one)")
     options = parser.parse_args()
     sides = options.only or (SIDES if options.tiatoolbox else SIDES[:1])
     if "theirs" in sides and not options.tiatoolbox:
@@ -147,7 +152,8 @@ def main() -> None:
         times: dict[str, list[dict[str, float]]] = json.loads(kept.read_text()) if kept.is_file() else {}
         for _ in range(options.turns):
             for name in sides:
-                times.setdefault(name, []).append(predict(name, work, options.tiatoolbox, runs))
+                python = options.python if name == "l2s" else options.tiatoolbox
+                times.setdefault(name, []).append(predict(name, work, python, runs))
                 kept.write_text(json.dumps(times, indent=1))
         results: turns.Results = {"whole_slide_side": side, "whole_slide_mpp": MPP}
         results["whole_slide_members"] = options.members
@@ -165,7 +171,8 @@ def main() -> None:
             results |= turns.spread(
                 f"whole_slide_{name}_tiatoolbox", [a[what] / b[what] for a, b in pairs], 3
             )
-    results |= turns.machine(("jax", "jaxlib", "torch", "openslide-python", "numpy"), options.device)
+    results |= turns.machine(("torch", "openslide-python", "numpy"), options.device)
+    results |= {"version_jax": version_of(options.python)}
     if options.tiatoolbox:
         code = "import importlib.metadata as m; print(m.version('tiatoolbox'), m.version('torch'))"
         done = subprocess.run(
