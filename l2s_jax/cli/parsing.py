@@ -17,8 +17,8 @@ from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 import tyro
 from docstring_parser import parse_from_object
 
-from l2s_jax.cli.numbers import registry
 from l2s_jax.cli.options import Command
+from l2s_jax.cli.words import registry
 from l2s_jax.system.ranges import Range
 from l2s_jax.system.toml import read_table, typed_options
 

@@ -104,19 +104,39 @@ def predict_picture(forward: Forward, image: np.ndarray, tiling: Tiling) -> tupl
     weights = tile_weights(tile, tiling.weighting)
     rows, columns = (tile_origins(side, tile, tiling.stride) for side in image.shape[:2])
     origins = [(row, column) for row in rows for column in columns]
-    total = weight = labels = np.zeros(0, np.float32)
+    total = weight = labels = wide = np.zeros(0, np.float32)
     for chunk in batched(origins, tiling.batch_size):
         coarse, class_logits = forward(np.stack([image[r : r + tile, c : c + tile] for r, c in chunk]))
         if not total.size:
             total = np.zeros((*image.shape[:2], coarse.shape[-1]), np.float32)
             weight = np.zeros(image.shape[:2], np.float32)
             labels = np.zeros(coarse.shape[-1], np.float32)
+            wide = weights.repeat(coarse.shape[-1], axis=1)
         labels += class_logits.sum(0)
         for (row, column), logits in zip(chunk, coarse, strict=True):
-            here = np.s_[row : row + tile, column : column + tile]
-            total[here] += enlarge(logits, tile // len(logits)) * weights[..., None]
-            weight[here] += weights
+            add_tile(total[row : row + tile], logits, wide, column)
+            weight[row : row + tile, column : column + tile] += weights
     return (total / weight[..., None])[:height, :width], labels / len(origins)
+
+
+def add_tile(sums: np.ndarray, logits: np.ndarray, wide: np.ndarray, column: int) -> None:
+    """Adds a tile's logits, times its weights, at a column; what lies beyond the sides is left out.
+
+    Args:
+      sums: f32[t,w,C], contiguous.
+      logits: f32[h,h,C], each for a square of t/h pixels a side.
+      wide: f32[t,t*C], the weights of the tile's pixels, once for each class: along an axis of a few classes
+        sums take three times as long.
+      column: of the tile's left side, may be negative; a part of the tile lies within.
+    """
+    tile, width, classes = sums.shape
+    low, high = max(column, 0), min(column + tile, width)
+    here, part = (
+        slice(start * classes, stop * classes) for start, stop in ((low, high), (low - column, high - column))
+    )
+    by_cell = (len(logits), tile // len(logits), -1)
+    rows = logits.repeat(by_cell[1], axis=1).reshape(len(logits), 1, -1)[..., part]
+    sums.reshape(by_cell)[..., here] += rows * wide.reshape(by_cell)[..., part]
 
 
 def enlarge(coarse: np.ndarray, cell: int, how: Enlargement = "nearest") -> np.ndarray:

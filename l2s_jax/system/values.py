@@ -86,6 +86,13 @@ def _items_fit(values: list[Any], hints: tuple[Any, ...]) -> bool:
     return len(values) == len(hints) and all(map(fits, values, hints))
 
 
+def without_none(hint: Any) -> Any:
+    """A type of which None was one among two; any other as it is."""
+    if NoneType not in get_args(hint) or len(_parts(hint)) != 1:
+        return hint
+    return _parts(hint)[0]
+
+
 def _parts(hint: Any) -> list[Any]:
     """What a union consists of, None apart."""
     return [part for part in get_args(hint) if part is not NoneType]

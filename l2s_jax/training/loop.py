@@ -1,13 +1,11 @@
 """The loop over steps: all runs through one program, each until its last step or its failure."""
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from l2s_jax.models.network import count_parameters
 from l2s_jax.runs.events import EVENTS, EventFile, events
@@ -17,6 +15,7 @@ from l2s_jax.system.progress import duration, track
 from l2s_jax.system.stopping import Stopped, stop_requests
 from l2s_jax.train_step.seeds import Apart, Seeds
 from l2s_jax.train_step.step import TrainState
+from l2s_jax.training.pace import TIMED_STEPS, seconds_a_step
 from l2s_jax.training.phases import Stretch
 from l2s_jax.training.program import Devices, Program, StrategyOption, batch_of, choose_program
 from l2s_jax.training.run import NotFinite, TrainingRun
@@ -94,21 +93,12 @@ def _chosen(
     return choose_program(setup.model, setup.config, states, batches, strategy, devices, say)
 
 
-TIMED_STEPS = 3
-
-
 def _time_to_come(runs: Sequence[TrainingRun], program: Program, stretch: Stretch) -> str:
     """Says how long this phase and those after it take, from some steps on copies of the states."""
     plans = [run.setup.plan for run in runs]
-    states: Seeds = Apart(tuple(jax.tree.map(jnp.copy, run.state) for run in runs))
     batches = Apart(tuple(batch_of(plan, run.number) for plan, run in zip(plans, runs, strict=True)))
-    times = []
-    for _ in range(TIMED_STEPS + 1):  # the first waits for the compiler
-        start = time.perf_counter()
-        states, metrics = program.step(states, batches)
-        jax.block_until_ready(metrics)
-        times.append(time.perf_counter() - start)
-    a_step, here = sorted(times[1:])[TIMED_STEPS // 2], stretch.number
+    a_step = seconds_a_step(program.step, Apart(tuple(run.state for run in runs)), batches)
+    here = stretch.number
     steps = [*stretch.steps[here:]]
     steps[0] -= min(run.number for run in runs)
     # A step of fewer patches is quicker.

@@ -12,7 +12,7 @@ from l2s_jax.figures.drawing import inline_jpeg, spread_evenly
 from l2s_jax.figures.overlays import overlay
 from l2s_jax.system.files import write_text
 from l2s_jax.training.plan import RunPlan
-from l2s_jax.training.pseudo_masks import PseudoMasks, count_classes
+from l2s_jax.training.pseudo_masks import PseudoMasks, count_classes, likeliest_text
 from l2s_jax.types import IGNORE_LABEL
 
 PAGE = "pseudo_masks.html"
@@ -62,9 +62,9 @@ def _what(masks: PseudoMasks, classes: Classes) -> str:
         "these pseudo-masks, and the run learns from them as from masks. Doubt is the teacher's mean "
         "probability that a pixel is of another class than was drawn. Left the picture, right what was drawn."
     )
-    why = masks.why_likeliest
-    rule = f"Each pixel has its likeliest class, and not as much background as the masks, since {why}."
-    return html.paragraph(text) + (html.paragraph(rule) if why else "") + f"<p>{swatches}</p>"
+    if masks.why_likeliest:
+        text += f" The {likeliest_text(masks.why_likeliest)}."
+    return html.paragraph(text) + f"<p>{swatches}</p>"
 
 
 def _figures(plan: RunPlan, masks: PseudoMasks, which: Sequence[int] | np.ndarray, classes: Classes) -> str:

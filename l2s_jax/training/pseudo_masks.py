@@ -86,7 +86,7 @@ def make_pseudo_masks(
     if_fair = config.teacher_background == "share-if-fair"
     why_likeliest = why_no_shares(plan, classes) if if_fair else ""
     if why_likeliest:
-        say(f"pseudo-masks take each pixel's likeliest class, since {why_likeliest}")
+        say(likeliest_text(why_likeliest))
     elif config.teacher_background != "likeliest":
         whole = whole_masks(plan) if if_fair else None
         shares, background = background_shares(plan, classes, whole)
@@ -124,6 +124,11 @@ KNOWN_WHOLE = 0.95
 """A mask is a whole one where at least this share of its pixels is known."""
 FAIR = 0.5
 """Masks are a fair sample of their patches where at least this share of them is whole."""
+
+
+def likeliest_text(why: str) -> str:
+    """What the reason of `PseudoMasks.why_likeliest` comes to, in words."""
+    return f"pseudo-masks take each pixel's likeliest class, since {why}"
 
 
 def whole_masks(plan: RunPlan) -> np.ndarray:

@@ -38,7 +38,7 @@ from l2s_jax.runs.sittings import read_sittings
 from l2s_jax.system.files import write_text
 from l2s_jax.training.phases import EARLIER, LAST_PHASE, WORDS, phase_folder
 from l2s_jax.training.pseudo_mask_page import PAGE
-from l2s_jax.training.pseudo_masks import read_why_likeliest
+from l2s_jax.training.pseudo_masks import likeliest_text, read_why_likeliest
 from l2s_jax.types import CLASSIFICATION_SETTINGS
 
 SAMPLES = 6
@@ -146,7 +146,7 @@ def _phases(folder: Path) -> list[tuple[str, str]]:
         parts.append(f"<p>{link}, the most doubtful first.</p>")
     why = read_why_likeliest(folder)
     if why:
-        parts.append(html.paragraph(f"Pseudo-masks have each pixel's likeliest class, since {why}."))
+        parts.append(html.paragraph(f"The {likeliest_text(why)}."))
     phased = earlier or asks_for_phases(read_run_config(folder))
     return [("Phases" if phased else "Pseudo-masks", "".join(parts))] if parts else []
 

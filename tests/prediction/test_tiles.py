@@ -5,7 +5,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.forward import fake_forward
-from l2s_jax.prediction.tiles import Tiling, enlarge, predict_picture, reflect_to, tile_origins, tile_weights
+from l2s_jax.prediction.tiles import (
+    Tiling,
+    add_tile,
+    enlarge,
+    predict_picture,
+    reflect_to,
+    tile_origins,
+    tile_weights,
+)
 
 
 def brute_force(image, tile, stride, weighting):
@@ -84,3 +92,19 @@ def test_bilinear_enlargement_is_that_of_jax(shape, rng):
     np.testing.assert_allclose(enlarge(coarse, 8, "bilinear"), expected, atol=1e-5)
     assert enlarge(coarse, 8, "bilinear").dtype == np.float32
     np.testing.assert_array_equal(enlarge(coarse, 8)[::8, ::8], coarse)
+
+
+@pytest.mark.parametrize("column", [-20, -5, 0, 9, 30, 48])
+@pytest.mark.parametrize("cells", [4, 8, 32])
+def test_a_tile_is_added_to_the_last_bit_as_pixel_by_pixel(column, cells, rng):
+    tile, width, classes = 32, 50, 3
+    weights = tile_weights(tile, "gaussian")
+    logits = rng.normal(size=(cells, cells, classes)).astype(np.float32)
+    sums = rng.normal(size=(tile, width, classes)).astype(np.float32)
+    expected = sums.copy()
+    pixels = enlarge(logits, tile // cells) * weights[..., None]
+    for across in range(tile):
+        if 0 <= column + across < width:
+            expected[:, column + across] += pixels[:, across]
+    add_tile(sums, logits, weights.repeat(classes, axis=1), column)
+    np.testing.assert_array_equal(sums, expected)

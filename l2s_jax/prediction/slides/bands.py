@@ -17,7 +17,15 @@ import numpy as np
 
 from l2s_jax.prediction.slides.finishing import finish
 from l2s_jax.prediction.slides.job import Area, Band, SlideJob
-from l2s_jax.prediction.tiles import Tiling, batched, enlarge, reflect_to, tile_origins, tile_weights
+from l2s_jax.prediction.tiles import (
+    Tiling,
+    add_tile,
+    batched,
+    enlarge,
+    reflect_to,
+    tile_origins,
+    tile_weights,
+)
 
 MAX_OPEN_BYTES = 2**27
 """Memory of the sums of logits of the open rows."""
@@ -169,7 +177,11 @@ def _predict_strip(job: SlideJob, columns: tuple[int, int], tiles: Iterable[Tile
             each, cell = np.split(coarse, job.networks, -1), tile // len(coarse)
             if job.enlargement != "nearest":
                 each = [enlarge(one, cell, job.enlargement) for one in each]
-            _add(total, weight, each, weights, wide, column - columns[0])
+            start = column - columns[0]
+            for sums, one in zip(total, each, strict=True):
+                add_tile(sums, one, wide, start)
+            low, high = max(start, 0), min(start + tile, width)
+            weight[:, low:high] += weights[:, low - start : high - start]
 
 
 def _parts(rows: int, logits: int) -> Iterator[slice]:
@@ -186,34 +198,3 @@ def _with_logits(job: SlideJob, tiles: Iterable[Tile]) -> Iterator[tuple[int, in
         logits = iter(job.forward(np.stack(images)).coarse_logits if images else ())
         for one in chunk:
             yield one.row, one.column, None if one.image is None else next(logits)
-
-
-def _add(
-    total: np.ndarray,
-    weight: np.ndarray,
-    logits: list[np.ndarray],
-    weights: np.ndarray,
-    wide: np.ndarray,
-    column: int,
-) -> None:
-    """Adds a tile's logits at a column of the strip; what lies beyond the strip is left to its neighbour.
-
-    Args:
-      total: f32[M,t,w,C], the strip's sums, of each network.
-      weight: f32[t,w], the strip's sums of weights.
-      logits: f32[h,h,C] of each network, of its cells, for which their pixels stand, or of each pixel.
-      weights: f32[t,t], of the tile's pixels.
-      wide: f32[t,t*C], the same of each pixel's classes side by side: along an axis of a few classes the
-        sums take three times as long.
-      column: of the strip.
-    """
-    tile, (width, classes) = len(weights), total.shape[2:]
-    low, high = max(column, 0), min(column + tile, width)
-    weight[:, low:high] += weights[:, low - column : high - column]
-    here = slice(low * classes, high * classes)
-    part = slice((low - column) * classes, (high - column) * classes)
-    for sums, one in zip(total, logits, strict=True):
-        cells = len(one)
-        rows = one.repeat(tile // cells, axis=1).reshape(cells, 1, -1)[..., part]
-        by_cell = (cells, tile // cells, -1)
-        sums.reshape(by_cell)[..., here] += rows * wide.reshape(by_cell)[..., part]

@@ -30,6 +30,7 @@ from l2s_jax.train_step.contrast import (
     init_contrast_state,
     make_contrast_step,
 )
+from l2s_jax.training.pace import TIMED_STEPS, seconds_a_step
 from l2s_jax.training.plan import IMAGENET_MEAN, IMAGENET_STD
 from l2s_jax.training.pretraining.options import PretrainOptions, require_sensible, view_side
 from l2s_jax.training.pretraining.sources import gather
@@ -38,7 +39,7 @@ from l2s_jax.training.pretraining.windows import Windows, batches, read_windows,
 Say = Callable[[str], None]
 
 SUFFIX = ".safetensors"
-SAY_EVERY, SAVE_EVERY, TIMED_STEPS = 50, 200, 3
+SAY_EVERY, SAVE_EVERY = 50, 200
 """Steps."""
 ONLY_HOW_FAST = ("loader_threads", "memory_gib")
 """Options that do not change the encoder."""
@@ -192,7 +193,11 @@ def _take_steps(
     with stop_requests() as stop, closing(images):
         if len(left) > SAY_EVERY:
             rows = rows_of_step(len(windows), options.batch_size, options.seed, first)
-            say(_time_to_come(step, state, windows.fetch(rows), len(left)))
+            a_step = seconds_a_step(step, state, windows.fetch(rows))
+            say(
+                f"about {duration(a_step * len(left))} for {len(left):,} steps, as {TIMED_STEPS} took "
+                f"{a_step:.2g} s each; it may be stopped at any time, and the same command goes on"
+            )
         begun, began = first, clock()
         for done in track(left, "pretraining", options.steps, "steps", first):
             state, metrics = step(state, next(images))
@@ -215,26 +220,6 @@ def _take_steps(
                 if stop.is_set():
                     raise Stopped(None, done, options.steps)
     return state, last
-
-
-def _time_to_come(
-    step: Callable[[ContrastState, np.ndarray], tuple[ContrastState, dict]],
-    state: ContrastState,
-    images: np.ndarray,
-    left: int,
-) -> str:
-    """Says how long the steps that are left take, from some on a copy of the state."""
-    state, times = jax.tree.map(jnp.copy, state), []
-    for _ in range(TIMED_STEPS + 1):  # the first waits for the compiler
-        start = time.perf_counter()
-        state, metrics = step(state, images)
-        jax.block_until_ready(metrics)
-        times.append(time.perf_counter() - start)
-    a_step = sorted(times[1:])[TIMED_STEPS // 2]
-    return (
-        f"about {duration(a_step * left)} for {left:,} steps, as {TIMED_STEPS} took {a_step:.2g} s each; it "
-        "may be stopped at any time, and the same command goes on"
-    )
 
 
 def _write(out: Path, state: ContrastState, note: dict[str, Any]) -> None:
