@@ -126,7 +126,7 @@ def add_tile(sums: np.ndarray, logits: np.ndarray, wide: np.ndarray, column: int
       sums: f32[t,w,C], contiguous.
       logits: f32[h,h,C], each for a square of t/h pixels a side.
       wide: f32[t,t*C], the weights of the tile's pixels, once for each class: along an axis of a few classes
-        sums take three times as long.
+        sums take twice as long.
       column: of the tile's left side, may be negative; a part of the tile lies within.
     """
     tile, width, classes = sums.shape
@@ -134,9 +134,10 @@ def add_tile(sums: np.ndarray, logits: np.ndarray, wide: np.ndarray, column: int
     here, part = (
         slice(start * classes, stop * classes) for start, stop in ((low, high), (low - column, high - column))
     )
-    by_cell = (len(logits), tile // len(logits), -1)
-    rows = logits.repeat(by_cell[1], axis=1).reshape(len(logits), 1, -1)[..., part]
-    sums.reshape(by_cell)[..., here] += rows * wide.reshape(by_cell)[..., part]
+    cells, cell = len(logits), tile // len(logits)
+    along = logits if cell == 1 else logits.repeat(cell, axis=1)
+    rows = along.reshape(cells, 1, -1)[..., part]
+    sums.reshape(cells, cell, -1)[..., here] += rows * wide.reshape(cells, cell, -1)[..., part]
 
 
 def enlarge(coarse: np.ndarray, cell: int, how: Enlargement = "nearest") -> np.ndarray:
