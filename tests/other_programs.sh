@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Exports and class maps in the programs that they are for, each in an environment of its own: bioimageio.core, OpenCV's
-# dnn, OpenVINO, WSInfer, readers of slides. Outside CI. Give names (bioimageio, opencv, openvino, ...) to run some.
+# dnn, OpenVINO, WSInfer, readers of slides, SpatialData. Outside CI. Give names (bioimageio, opencv, ...) to run some.
 # The inputs are made by PYTHON, in which l2s_jax is installed with the extras onnx, torch and bioimageio. Slides of
 # L2S_DATA are taken along. WSInfer needs 1 GB, or 6 where pip has torch for CUDA alone.
 set -uo pipefail
@@ -56,9 +56,13 @@ for name in "${@:-all}"; do
         imagecodecs large-image-source-{tiff,tifffile,ometiff,openslide}==1.35.6 napari-tiff==0.1.6 \
         rasterio==1.4.4 && check viewers || failed=1
       ;;&
-    all | bioimageio | opencv | openvino | wsinfer | viewers) ;;
+    all | spatialdata)
+      environment spatialdata spatialdata==0.7.3 geopandas==1.2.0 shapely==2.2.0 tifffile==2026.3.3 imagecodecs &&
+        check spatialdata || failed=1
+      ;;&
+    all | bioimageio | opencv | openvino | wsinfer | viewers | spatialdata) ;;
     *)
-      echo "unknown: $name (bioimageio, opencv, openvino, wsinfer, viewers)" >&2
+      echo "unknown: $name (bioimageio, opencv, openvino, wsinfer, viewers, spatialdata)" >&2
       exit 2
       ;;
   esac

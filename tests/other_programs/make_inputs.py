@@ -44,6 +44,7 @@ def main(folder):
     command("export", run, folder / "exported", "--formats", *FORMATS, "--stain-of", of, *NAMED)
     command("export", run, folder / "plain", "--formats", "onnx", "onnx-float16", "--stain", "off")
     command("predict", run, of, "--out", folder / "predicted")
+    command("predict", run, of, "--out", folder / "predicted_exact", "--simplify", 0)
     slides.mkdir()
     shutil.copy(of, slides)
     data = os.environ.get("L2S_DATA")
