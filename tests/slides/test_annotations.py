@@ -38,6 +38,7 @@ REAL = DATA / "slides" / "CMU-1-Small-Region.svs"
 
 SQUARE = [(10, 10), (90, 10), (90, 90), (10, 90)]
 SMALL = [(30, 30), (60, 30), (60, 60), (30, 60)]
+RIM = [(70, 0), (100, 0), (100, 100), (70, 100)]
 BOWTIE = [(0, 0), (40, 40), (40, 0), (0, 40)]
 TWO = Classes(("stroma", "tumour"), ((255, 255, 255), (255, 0, 0)), (0, 7), background=0)
 
@@ -477,17 +478,24 @@ def test_outlines_drawn_twice_round_are_filled(tmp_path, outline):
 
 def test_what_lies_under_later_regions_is_counted(tmp_path):
     left, right = [(0, 0), (50, 0), (50, 100), (0, 100)], [(50, 0), (100, 0), (100, 100), (50, 100)]
-    for regions, covered, doubled in (
-        ([("benign", SMALL), ("invasive", SQUARE)], 1, 0),
-        ([("invasive", SQUARE), ("benign", SMALL)], 0, 0),
-        ([("benign", SQUARE), ("invasive", left), ("in situ", right)], 1, 0),
-        ([("benign", SQUARE), ("invasive", left)], 0, 0),
-        ([("benign", SQUARE), ("benign", SQUARE[1:] + SQUARE[:1])], 0, 1),
-        ([("benign", SQUARE), ("invasive", SQUARE)], 1, 0),
+    for regions, *expected in (
+        ([("benign", SMALL), ("invasive", SQUARE)], 1, 0, 0),
+        ([("invasive", SQUARE), ("benign", SMALL)], 0, 0, 0),
+        ([("benign", SQUARE), ("invasive", left), ("in situ", right)], 1, 0, 0),
+        ([("benign", SQUARE), ("invasive", left)], 0, 0, 0),
+        ([("benign", SQUARE), ("benign", SQUARE[1:] + SQUARE[:1])], 0, 1, 0),
+        ([("benign", SQUARE), ("invasive", SQUARE)], 1, 0, 0),
+        # A hole that is written as an area (findings/tiatoolbox-qupath-outlines-have-no-holes.sh).
+        ([("benign", SQUARE), ("benign", SMALL)], 0, 0, 1),
+        ([("benign", SMALL), ("benign", SQUARE)], 1, 0, 0),
+        # A benign island in an invasive one in a benign region: it is seen.
+        ([("benign", SQUARE), ("invasive", left), ("benign", SMALL)], 0, 0, 0),
+        ([("benign", SQUARE), ("invasive", RIM), ("benign", SMALL)], 0, 0, 1),
     ):
         annotations = read_annotations(write_bach_xml(tmp_path / "a.xml", regions), bach_table())
-        assert (annotations.covered, annotations.doubled) == (covered, doubled), regions
-        assert ("wholly covered by later ones" in summary(annotations)) == bool(covered)
+        assert [annotations.covered, annotations.doubled, annotations.within] == expected, regions
+        assert ("wholly covered by later ones" in summary(annotations)) == bool(expected[0])
+        assert ("within another of its own class" in summary(annotations)) == bool(expected[2])
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -504,7 +512,24 @@ def test_counts_of_covered_regions_are_those_of_unions(seed):
     expected = sum(
         box.difference(shapely.union_all(boxes[number + 1 :])).area < 1e-9 for number, box in enumerate(boxes)
     )
-    assert expected > 3 and covering.count_hidden(regions) == (expected, 0, ())
+    assert expected > 3 and covering.count_hidden(regions) == (expected, 0, 0, ())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_regions_within_their_own_class_are_those_that_paint_nothing(seed):
+    """Painted one by one, boxes that keep apart or lie in one another: what changes no pixel is counted."""
+    draw = np.random.default_rng(seed)
+    painted, regions, expected = np.full((40, 40), -1), [], 0
+    corners = [(0, 0, 40)] + [(8 * row + 1, 8 * col + 1, 6) for row in range(5) for col in range(5)]
+    corners += [(row + 1, col + 1, 3) for row, col, _ in corners[1:]]
+    for row, col, side in corners:
+        code = int(draw.integers(0, 2))
+        window = painted[row : row + side, col : col + side]
+        expected += bool((window == code).all())
+        window[:] = code
+        regions.append(Region(shapely.box(col, row, col + side, row + side), code))
+    assert expected > 3
+    assert covering.count_hidden(regions).within == expected
 
 
 def test_many_overlaps_do_not_take_for_ever(monkeypatch, tmp_path):

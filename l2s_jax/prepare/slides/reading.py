@@ -113,7 +113,13 @@ def _from_outlines(
     if labelled:
         regions = tuple(one for one in found.regions if how.own.label_of(one.code) is None)
         hidden = count_hidden(regions)
-        found = replace(found, regions=regions, covered=hidden.covered, doubled=hidden.doubled)
+        found = replace(
+            found,
+            regions=regions,
+            covered=hidden.covered,
+            doubled=hidden.doubled,
+            within=hidden.within,
+        )
     if found.frames:
         assert background is not None, "own_classes has one where there are frames"
         found = with_frames(found, background)

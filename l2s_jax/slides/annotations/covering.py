@@ -1,4 +1,4 @@
-"""Regions of which a later one leaves nothing to be seen."""
+"""Regions that change nothing: under a later one, or within one of their own class."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -17,37 +17,43 @@ PROBES = 8
 
 
 class Hidden(NamedTuple):
-    """How many regions cannot be seen."""
+    """How many regions cannot be seen, or cannot be told from what they lie on."""
 
     covered: int  # by later ones
     doubled: int  # by an equal one of the same class
+    within: int  # an earlier one of the same class: a hole, where a program writes holes as areas
     notes: tuple[str, ...] = ()
 
 
 def count_hidden(regions: Sequence[Region]) -> Hidden:
-    """Counts regions that are painted over altogether, and those that stand twice."""
+    """Counts regions that are painted over, that stand twice, and that are painted on their own class."""
     if not regions:
-        return Hidden(0, 0)
+        return Hidden(0, 0, 0)
     every: Any = np.array([region.polygon for region in regions])
     forms = shapely.to_wkb(shapely.normalize(every))
     codes = [region.code for region in regions]
     last = {key: number for number, key in enumerate(zip(forms, codes, strict=True))}
-    polygons = every[sorted(last.values())]
+    kept = sorted(last.values())
+    polygons, classes = every[kept], np.array(codes)[kept]
     doubled = len(regions) - len(polygons)
     tree = shapely.STRtree(polygons)
     sample = polygons[:: -(-len(polygons) // 256)]
     if tree.query(sample).shape[1] / len(sample) * len(polygons) > MAX_PAIRS:
-        return Hidden(0, doubled, ("too many overlaps to tell which regions are covered",))
+        return Hidden(0, doubled, 0, ("too many overlaps to tell which regions are covered",))
     under, over = tree.query(polygons)  # whose boxes meet
     under, over = under[over > under], over[over > under]
     shapely.prepare(polygons)
     rings = shapely.get_exterior_ring(polygons)
     vertices = shapely.get_num_points(rings) - 1
-    for place in range(PROBES):
+    probes = [
+        shapely.get_coordinates(shapely.get_point(rings, place * vertices // PROBES))
+        for place in range(PROBES)
+    ]
+    within = _count_within(polygons, classes, probes, under, over)
+    for probe in probes:
         # A region is covered only if each of its vertices is.
-        probe = shapely.get_coordinates(shapely.get_point(rings, place * vertices // PROBES))[under]
         seen = np.zeros(len(polygons), bool)
-        seen[under[shapely.intersects_xy(polygons[over], probe[:, 0], probe[:, 1])]] = True
+        seen[under[shapely.intersects_xy(polygons[over], *probe[under].T)]] = True
         under, over = under[seen[under]], over[seen[under]]
     shapely.destroy_prepared(polygons)
     order = np.argsort(under, kind="stable")
@@ -58,7 +64,22 @@ def count_hidden(regions: Sequence[Region]) -> Hidden:
         covered += bool(shapely.covers(polygons[above], polygons[number]).any()) or _covers_together(
             polygons[above], polygons[number]
         )
-    return Hidden(covered, doubled)
+    return Hidden(covered, doubled, within)
+
+
+def _count_within(polygons: Any, classes: Any, probes: Sequence[Any], under: Any, over: Any) -> int:
+    """How many regions lie in an earlier one of their class, with none of another class between them."""
+    outer, inner = under[classes[under] == classes[over]], over[classes[under] == classes[over]]
+    for probe in probes:
+        seen = shapely.intersects_xy(polygons[outer], *probe[inner].T)
+        outer, inner = outer[seen], inner[seen]
+    held = shapely.covers(polygons[outer], polygons[inner])
+    nearest = np.full(len(polygons), -1)  # the region that each is painted on
+    np.maximum.at(nearest, inner[held], outer[held])
+    between = (classes[under] != classes[over]) & (nearest[over] >= 0) & (under > nearest[over])
+    met = shapely.intersects(polygons[under[between]], polygons[over[between]])
+    nearest[over[between][met]] = -1
+    return int((nearest >= 0).sum())
 
 
 def _covers_together(above: Any, polygon: Polygon) -> bool:

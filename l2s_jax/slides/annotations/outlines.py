@@ -86,6 +86,7 @@ def annotations_from(
         **{name: counts[name] for name in _COUNTED},
         covered=hidden.covered,
         doubled=hidden.doubled,
+        within=hidden.within,
         skipped=parsed.skipped,
         notes=notes + hidden.notes,
     )

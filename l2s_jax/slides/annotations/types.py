@@ -50,6 +50,7 @@ class Annotations:
     clipped: int = 0  # shapes that reach beyond the slide, cut at its edge
     covered: int = 0  # regions of which later ones leave nothing
     doubled: int = 0  # regions that an equal one of the same class repeats
+    within: int = 0  # regions that lie in an earlier one of their class
     skipped: tuple[tuple[str, int], ...] = ()  # (kind, number) of things that are no areas: points, lines
     notes: tuple[str, ...] = ()  # what was assumed or is odd, for people
 
@@ -91,6 +92,7 @@ def left_out(annotations: Annotations) -> list[str]:
             (annotations.clipped, "cut at the slide's edge"),
             (annotations.covered, "wholly covered by later ones"),
             (annotations.doubled, "drawn twice"),
+            (annotations.within, "within another of its own class (filled; a hole is a hole of its outline)"),
             *((number, f"skipped ({kind})") for kind, number in annotations.skipped),
         )
         if number
