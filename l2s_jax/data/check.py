@@ -18,6 +18,7 @@ from l2s_jax.data.check_findings import (
     near_groups,
     one_class,
     one_sided,
+    shared_masks,
     shared_slides,
     straddling,
     unequal_sizes,
@@ -81,7 +82,7 @@ def report_on(manifest: Manifest, seen: Sequence[Seen], problems: Sequence[str] 
     warnings = [f"{at(one.row)}: {doubt}" for one in seen for doubt in one.doubts]
     warnings += shared_slides(manifest) + near_groups(manifest) + near_classes(manifest.classes)
     warnings += scale_warnings
-    warnings += conversions(seen) + blank(seen)
+    warnings += shared_masks(seen) + conversions(seen) + blank(seen)
     empty, absent = absent_classes(manifest.classes, seen)
     problems += empty
     warnings += duplicates_within + absent + one_sided(manifest.patches)

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 
@@ -138,6 +139,20 @@ def duplicates(seen: Sequence[Seen]) -> tuple[list[str], list[str]]:
             where = listed(row.line for row in rows)
             within.append(f"{PATCHES} lines {where}: the same picture several times in {splits[0]}")
     return across, within
+
+
+def shared_masks(seen: Sequence[Seen]) -> list[str]:
+    """Mask files that are named for several pictures; one of a single class may be meant for all of them."""
+    of_file: dict[Path, list[PatchRow]] = defaultdict(list)
+    for one in seen:
+        if one.row.mask is not None and one.pixels is not None and (one.pixels > 0).sum() > 1:
+            of_file[one.row.mask].append(one.row)
+    return [
+        f"{PATCHES} lines {listed(row.line for row in rows)}: one mask for different pictures ({mask.name}): "
+        "whose is it?"
+        for mask, rows in of_file.items()
+        if len({row.image for row in rows}) > 1
+    ]
 
 
 def _shortened(rows: Sequence[PatchRow]) -> list[PatchRow]:

@@ -255,6 +255,11 @@ def _parse_allowed(text: str, label: int, classes: Classes, faults: list[str]) -
     unknown = [name for name in names if name not in classes.names]
     if unknown:
         faults += [f"{ALLOWED}: {_no_class(name, classes)} (separate them by semicolons)" for name in unknown]
+        cut = [name for name in classes.names if ";" in name]
+        if cut:
+            faults.append(
+                f"{ALLOWED}: the class {cut[0]!r} cannot be named here for its semicolon: rename it"
+            )
         return ()
     codes = tuple(sorted({classes.names.index(name) for name in names}))
     if codes and label != IGNORE_LABEL and label not in codes:

@@ -86,8 +86,9 @@ def read_image(path: str | Path) -> np.ndarray:
 def look_at_image(path: str | Path) -> ImageLook:
     """Reads a picture as `read_image` does, a band at a time. Raises `UserError` likewise."""
     with opened(path) as found:
-        conversions, mpp = _conversions(found.image), tiff_facts.stated_mpp(found.tags)
+        mpp = tiff_facts.stated_mpp(found.tags)
         image, orientation = _upright_image(path, found)
+        conversions = _conversions(image)
         digest, blank, first = hashlib.blake2b(digest_size=16), True, None
         for _, part in _bands(image):
             pixels = _rgb(part)
@@ -131,7 +132,7 @@ def _upright(found: Opened) -> tuple[Any, int]:
 def _conversions(image: Any) -> tuple[str, ...]:
     """What `read_image` does to the colours of a picture that is not plain sRGB, in words."""
     said = []
-    if image.has_transparency_data:
+    if image.has_transparency_data and _shows_through(image):
         said.append("transparent: laid on white")
     elif image.mode in GREY_MODES:
         said.append("grey: read as RGB of three equal channels")
@@ -139,6 +140,12 @@ def _conversions(image: Any) -> tuple[str, ...]:
     if profile and (name := _profile_name(profile)) is not None:
         said.append(f"with the colour profile {name!r}, which is not applied: its numbers are taken as RGB")
     return tuple(said)
+
+
+def _shows_through(image: Any) -> bool:
+    """Whether any pixel of a picture with an alpha channel is not opaque."""
+    alphas = (part.convert("RGBA").getchannel("A") for _, part in _bands(image))
+    return any(alpha.getextrema()[0] < 255 for alpha in alphas)
 
 
 def _profile_name(profile: bytes) -> str | None:

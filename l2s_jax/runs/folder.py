@@ -130,6 +130,15 @@ def open_run(folder: Path, config: TrainConfig, manifest: Manifest, *, resume: b
         raise UserError(
             f"{folder} already holds a run. Continue it with --resume, or choose another folder for --out"
         )
+    require_same_run(folder, config, manifest)
+    if (folder / PICTURES).exists():  # runs of before it was written have none
+        now_there = fingerprint(rows, manifest.folder)
+        advice = "Put those back, or start a new run in another --out"
+        require_same_pictures(read_fingerprint(folder), now_there, str(folder), advice)
+
+
+def require_same_run(folder: Path, config: TrainConfig, manifest: Manifest) -> None:
+    """Raises `UserError` where the run in a folder has other options, or another manifest, than it had."""
     before, now = to_dict(read_run_config(folder)), to_dict(config)
     changed = [
         f"{key}: {before.get(key)!r} then, {now.get(key)!r} now"
@@ -144,10 +153,6 @@ def open_run(folder: Path, config: TrainConfig, manifest: Manifest, *, resume: b
         raise UserError(
             f"{folder} was begun on another manifest than {manifest.folder} is now: start a new run"
         )
-    if (folder / PICTURES).exists():  # runs of before it was written have none
-        now_there = fingerprint(rows, manifest.folder)
-        advice = "Put those back, or start a new run in another --out"
-        require_same_pictures(read_fingerprint(folder), now_there, str(folder), advice)
 
 
 def read_fingerprint(folder: Path) -> Fingerprint:

@@ -43,7 +43,7 @@ def plan_run(config: TrainConfig, patches: PatchSet, classes: Classes) -> RunPla
       classes: the manifest's classes.
 
     Raises:
-      UserError: the patches cannot be trained on, or the setting leaves none.
+      UserError: the patches cannot be trained on, or the setting or `labels_from` leaves none to learn from.
     """
     check_shifts(config, patches.size[0])
     stratum = strata(patches, classes.background)
@@ -71,6 +71,11 @@ def plan_run(config: TrainConfig, patches: PatchSet, classes: Classes) -> RunPla
         rows = np.union1d(mask_rows, label_rows)
         schedule = shuffled_schedule(rows, config.batch_size, config.seed)
     steps = config.steps or max(config.epochs * schedule.steps_per_epoch, config.least_steps)
+    if config.labels_from >= steps and chosen.has_label.any():
+        raise UserError(
+            f"labels_from = {config.labels_from}: of {steps} steps none would learn from labels. Expected "
+            f"fewer than {steps}, or more steps, or the setting S"
+        )
     mean, std = IMAGENET_MEAN, IMAGENET_STD
     if scaling(config) == "half":
         mean = std = HALF

@@ -10,7 +10,7 @@ from l2s_jax.config import OWN_TEACHER, TrainConfig, require_teacher, selection_
 from l2s_jax.data.check import check_manifest, require_valid
 from l2s_jax.data.manifest import Manifest
 from l2s_jax.data.patch_set import PatchSet, load_patches
-from l2s_jax.runs.folder import open_run
+from l2s_jax.runs.folder import CONFIG, open_run, require_same_run
 from l2s_jax.runs.mlflow_run import require_mlflow
 from l2s_jax.runs.sittings import begin_sitting
 from l2s_jax.system.errors import UserError
@@ -128,6 +128,9 @@ def train_together(
     say = say if writes else _silent
     named = [(folder, with_scaling(config, folder, say)) for folder, config in named]
     contents = _read_manifest(manifest, allow_outside, say)
+    for folder, each in named:
+        if resume and (folder / CONFIG).exists():
+            require_same_run(folder, each, contents)  # before what it has kept is read, which may not fit
     config = named[0][1]
     patches = load_patches(contents.of_split("train"), contents.classes, config.memory_gib)
     validation = cache(lambda: read_validation(config, contents, patches.size[0], say))

@@ -146,6 +146,8 @@ def test_greyscale_and_rgba_pictures_are_accepted_and_said(folder):
     grey, transparent = report.warnings
     assert grey.startswith("patches.csv line 2 and 1 more") and "grey: read as RGB" in grey
     assert transparent.startswith("patches.csv line 3: ") and transparent.endswith("laid on white")
+    Image.fromarray(picture(1)).convert("RGBA").save(folder / "i1.png")  # opaque: nothing is changed
+    assert check_manifest(folder).warnings == (grey,)
 
 
 @pytest.mark.parametrize(
@@ -225,6 +227,17 @@ def test_a_duplicate_within_a_split_is_a_warning(folder):
     report = check_manifest(folder)
     assert report.ok
     assert report.warnings == ("patches.csv lines 2, 8: the same picture several times in train",)
+
+
+def test_one_mask_for_different_pictures_is_a_warning(folder):
+    change_row(folder, 6, "m6.png", "m0.png")
+    report = check_manifest(folder)
+    assert report.ok
+    assert report.warnings == (
+        "patches.csv lines 2, 8: one mask for different pictures (m0.png): whose is it?",
+    )
+    write_png(folder / "m0.png", np.zeros((SIDE, SIDE), np.uint8))  # all background, as many pictures may be
+    assert not any("one mask" in line for line in check_manifest(folder).warnings)
 
 
 def test_one_class_is_a_problem(folder):

@@ -53,6 +53,14 @@ def test_what_can_occur_may_stand_alone(tmp_path):
     assert (row.mask, row.label, row.allowed) == (None, IGNORE_LABEL, (1,))
 
 
+def test_a_class_with_a_semicolon_is_told_why_it_cannot_be_allowed(tmp_path):
+    classes = TWO.replace('"b"', '"b;c"')
+    assert classes != TWO
+    folder = folder_with(tmp_path, HEADER.strip() + ",allowed\ni.png,,,g,train,b;c\n", classes)
+    with pytest.raises(UserError, match="'b;c' cannot be named here for its semicolon: rename it"):
+        read_manifest(folder)
+
+
 def test_hash_changes_with_either_file(tmp_path):
     hashes = set()
     for patches in (HEADER + "i.png,,a,g,train\n", HEADER + "i.png,,a,g,val\n"):

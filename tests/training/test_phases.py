@@ -13,7 +13,8 @@ import pytest
 from helpers.runs import TINY, quiet
 from l2s_jax.cli.app import run
 from l2s_jax.config import OF_OWN_TEACHER, PRESETS, to_dict, validate
-from l2s_jax.data.manifest import read_manifest
+from l2s_jax.data.classes import write_classes
+from l2s_jax.data.manifest import read_manifest, write_patches
 from l2s_jax.data.patch_set import load_patches
 from l2s_jax.runs.folder import (
     BEST,
@@ -229,6 +230,24 @@ def test_a_begun_run_whose_phase_is_gone_says_so(taught, phantom, tmp_path):
     shutil.rmtree(folder / "phases" / "masks_only")
     with pytest.raises(UserError, match=r"masks_only.finished\.json"):
         train(phantom, folder, CONFIG, resume=True, say=quiet)
+
+
+@pytest.mark.slow
+def test_pseudo_masks_of_another_manifest_are_not_read(taught, phantom, tmp_path):
+    manifest = read_manifest(phantom)
+    gone = next(row for row in manifest.patches if row.split == "train")
+    write_classes(tmp_path, manifest.classes)
+    write_patches(tmp_path, manifest.classes, [row for row in manifest.patches if row is not gone])
+    with pytest.raises(UserError, match="another manifest"):
+        train(tmp_path, taught[0], CONFIG, resume=True, allow_outside=True, say=quiet)
+
+
+def test_labels_that_would_never_take_part_are_refused(patches):
+    config = replace(CONFIG, steps=4, labels_from=4)
+    with pytest.raises(UserError, match="labels_from = 4: of 4 steps none"):
+        plan_run(config, *patches)
+    assert plan_run(replace(config, labels_from=3), *patches).steps == 4
+    assert plan_run(replace(config, setting="S"), *patches).steps == 4
 
 
 def test_a_teacher_that_is_not_there_is_refused_before_the_first_phase(phantom, tmp_path):

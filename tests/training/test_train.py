@@ -143,6 +143,12 @@ def test_resume_refuses_other_options_and_other_data(trained, phantom, tmp_path)
         train(phantom, trained, TINY, say=quiet)
     with pytest.raises(UserError, match="percent: 100.0 then, 5.0 now"):
         train(phantom, trained, replace(TINY, percent=5.0), resume=True, say=quiet)
+    for name, value in (
+        ("teacher", "labelset"),
+        ("masks_only_phase", True),
+    ):  # it has no phases to go on from
+        with pytest.raises(UserError, match=f"{name}: .* then"):
+            train(phantom, trained, replace(TINY, **{name: value}), resume=True, say=quiet)
     manifest = read_manifest(phantom)
     write_classes(tmp_path, manifest.classes)
     write_patches(tmp_path, manifest.classes, manifest.patches[1:])
