@@ -55,6 +55,8 @@ class Inputs:
     slides: tuple[SlideInput, ...]  # with an annotation or a label
     found: tuple[str, ...]  # lines for people
     failures: tuple[str, ...] = ()  # slides that cannot be used
+    alone: tuple[SlideInput, ...] = ()  # those of `slides` of which nothing says the group
+    unused: tuple[SlideInput, ...] = ()  # without annotation and label
 
 
 def find_inputs(source: str | Path, annotations: Path | None, groups: Mapping[str, str]) -> Inputs:
@@ -100,9 +102,11 @@ def find_inputs(source: str | Path, annotations: Path | None, groups: Mapping[st
             )
         pairing = pair_annotations(paths, annotations)
         slides = [replace(one, annotation=pairing.of.get(one.slide)) for one in _named(paths)]
-    slides = [replace(one, group=one.group or _group(one, groups)) for one in slides]
+    said = [replace(one, group=one.group or _group(one, groups)) for one in slides]
+    slides = [replace(one, group=one.group or one.name) for one in said]
     used = [one for one in slides if one.annotation is not None or one.label]
-    found = _described(used, [one for one in slides if one not in used], pairing)
+    unused = [one for one in slides if one not in used]
+    found = _described(used, unused, pairing)
     if not used and not failures:
         where = annotations or source
         raise UserError(
@@ -116,7 +120,9 @@ def find_inputs(source: str | Path, annotations: Path | None, groups: Mapping[st
             + "".join(f". {note}" for note in pairing.notes)
         )
     _require_whole_groups(used)
-    return Inputs(tuple(used), tuple(found), tuple(failures))
+    nothing = {one.name for one in said if not one.group}
+    alone = tuple(one for one in used if one.name in nothing)
+    return Inputs(tuple(used), tuple(found), tuple(failures), alone, tuple(unused))
 
 
 def slide_stem(path: Path) -> str:
@@ -136,9 +142,13 @@ def files_of(slide: Path) -> tuple[Path, ...]:
     return (slide, *inner)
 
 
+def names_in_tables(one: SlideInput) -> tuple[str, ...]:
+    """By what a row of `--groups` may name a slide."""
+    return one.slide.name, slide_stem(one.slide), one.name
+
+
 def _group(one: SlideInput, groups: Mapping[str, str]) -> str:
-    names = (one.slide.name, slide_stem(one.slide), one.name)
-    return next((groups[name] for name in names if name in groups), one.name)
+    return next((groups[name] for name in names_in_tables(one) if name in groups), "")
 
 
 def _named(paths: Sequence[Path]) -> list[SlideInput]:

@@ -80,7 +80,8 @@ class SlidesOptions(AnnotationOptions, PictureOptions, PatchOptions):
     annotations: Path | None = None
     """Folder of annotations named after the slides; by default they lie beside them."""
     groups: Path | None = None
-    """CSV with the columns slide,group: slides of one patient are not split. By default each is its own."""
+    """CSV with the columns slide,group: slides of one patient are not split. It names all slides; without it
+    each is a patient of its own."""
     split: tuple[float, float, float] = (60, 20, 20)
     """Shares of train, val and test in percent, by group."""
     labelled: Path | None = None

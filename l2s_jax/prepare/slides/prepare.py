@@ -15,9 +15,10 @@ from l2s_jax.prepare.pipeline import Prepared, full_recipe, prepare_sources
 from l2s_jax.prepare.slides.assignment import assign_slides, describe_splits
 from l2s_jax.prepare.slides.class_table import OwnClasses, describe_drawn, label_code, own_classes
 from l2s_jax.prepare.slides.drawn import Drawn, Scales, refuse_twice, scan_slide
+from l2s_jax.prepare.slides.groups import require_groups
 from l2s_jax.prepare.slides.inputs import Inputs, SlideInput, files_of, find_inputs
 from l2s_jax.prepare.slides.knowledge import describe_known, require_two_known
-from l2s_jax.prepare.slides.labelled import describe_labelled, picture_group
+from l2s_jax.prepare.slides.labelled import describe_labelled
 from l2s_jax.prepare.slides.options import AnnotationOptions, SlidesOptions, required_mpp
 from l2s_jax.prepare.slides.picture_sources import labelled_pictures, picture_sources
 from l2s_jax.prepare.slides.reading import SlideReading, read_annotated
@@ -76,7 +77,8 @@ def prepare_slides(
       say: receives what was found and decided, before slides are cut.
 
     Raises:
-      UserError: see `find_inputs`, `own_classes`, `assign_slides`, `prepare_sources`; one class is known.
+      UserError: see `find_inputs`, `require_groups`, `own_classes`, `assign_slides`, `prepare_sources`; one
+        class is known.
     """
     mpp = required_mpp(options)
     out = Path(out)
@@ -85,8 +87,9 @@ def prepare_slides(
     inputs = find_inputs(source, options.annotations, groups)
     require_marked(options.folders, [one.slide for one in inputs.slides])
     pictures = labelled_pictures(options)
-    _require_groups_used(groups, inputs, pictures, options)
-    for line in (*inputs.found, *(describe_labelled(pictures, groups) if pictures else ())):
+    every = [path for paths in pictures.values() for path in paths]
+    warnings = require_groups(inputs, every, groups, source, options.groups)
+    for line in (*inputs.found, *(describe_labelled(pictures, groups) if pictures else ()), *warnings):
         say(line)
     scales = read_mpp_table(options.mpp_table) if options.mpp_table is not None else None
     extraction = extraction_of(options)
@@ -158,20 +161,6 @@ def _decide(
     for line in (*describe_splits(scanned.slides, content, splits), *unseen_in_held_out(unseen)):
         say(line)
     return Decided(own, splits, _reading(options, {**known, **splits}) | asked)
-
-
-def _require_groups_used(
-    groups: Mapping[str, str], inputs: Inputs, pictures: Mapping[str, list[Path]], options: SlidesOptions
-) -> None:
-    """Raises `UserError` where the table of groups names nothing that is there: patients would be split."""
-    every = [path for paths in pictures.values() for path in paths]
-    used = {one.group for one in inputs.slides} | {picture_group(path, "", groups) for path in every}
-    if groups and not used & set(groups.values()):
-        raise UserError(
-            f"{options.groups} names none of the slides or pictures: expected names such as "
-            f"{inputs.slides[0].slide.name if inputs.slides else 'slide.svs'}, with or without suffix; found "
-            f"{listed(groups, 3)}"
-        )
 
 
 def scan_slides(
