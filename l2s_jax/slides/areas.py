@@ -185,10 +185,13 @@ def _chosen(
         return frozenset(meant), ()
     wanted = {_form(one) for one in only}
     chosen = frozenset(one for one in found if _form(one) in wanted)
-    if chosen:
+    there = {_form(one) for one in found}
+    missing = [str(one) for one in only if _form(one) not in there]
+    if not missing:
         return chosen, ()
     listed = ", ".join(str(one) or "(no name)" for one in found[:SHOWN]) or "nothing"
-    return chosen, (f"{path.name} has none of {', '.join(map(str, only))}; it has {listed}",)
+    none = "no" if chosen else "none of"
+    return chosen, (f"{path.name} has {none} {', '.join(missing)}; it has {listed}",)
 
 
 def _form(one: object) -> object:

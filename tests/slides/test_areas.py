@@ -121,6 +121,7 @@ def test_drawings_of_qupath_are_chosen_by_class(slide, tmp_path):
     both = covered(found(tmp_path, slide, only=["pen", "FOLD"]), slide, 2.0)
     assert both.sum() == 2 * 25 * 25 and both[0, 0] and both[50, 50]
     one = found(tmp_path, slide, only=["pen", "bubble"])
+    assert "case 1.geojson has no bubble; it has Pen, Fold" in one.notes[0]
     assert (
         covered(one, slide, 2.0).sum() == 25 * 25
         and one.digest != found(tmp_path, slide, only=["pen"]).digest

@@ -21,8 +21,10 @@ from l2s_jax.types import Split
 
 
 def labelled_pictures(options: SlidesOptions) -> dict[str, list[Path]]:
-    """Labelled pictures by class. Raises `UserError` where their scale is not stated."""
+    """Labelled pictures by class. Raises `UserError` where their scale is not stated, or without them is."""
     if options.labelled is None:
+        if options.labelled_mpp is not None or options.labelled_fit:
+            raise UserError("--labelled-mpp and --labelled-fit need --labelled, the folder of the pictures")
         return {}
     if (options.labelled_mpp is None) is not options.labelled_fit:
         raise UserError(

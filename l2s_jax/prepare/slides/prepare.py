@@ -23,6 +23,7 @@ from l2s_jax.prepare.slides.options import AnnotationOptions, SlidesOptions, req
 from l2s_jax.prepare.slides.picture_sources import labelled_pictures, picture_sources
 from l2s_jax.prepare.slides.reading import SlideReading, read_annotated
 from l2s_jax.prepare.slides.table import read_groups
+from l2s_jax.prepare.slides.unmatched import describe_unmatched
 from l2s_jax.prepare.sources import Preparation, Source
 from l2s_jax.slides.annotations.class_names import FRAME_OF_QUPATH
 from l2s_jax.slides.annotations.corrections import describe_told, unseen_in_held_out
@@ -149,7 +150,8 @@ def _decide(
     for line in describe_told((one.told for one in scanned.drawn.values()), options.untouched):
         say(line)
     kinds = {one.kind for one in scanned.drawn.values()}
-    for line in (*describe_drawn(own), *require_two_known(own, kinds, labels, options)):
+    unmatched = describe_unmatched(list(scanned.drawn.values()), labels, options)
+    for line in (*describe_drawn(own), *unmatched, *require_two_known(own, kinds, labels, options)):
         say(line)
     content = {name: _drawn_content(own, name) for name in scanned.drawn}
     asked = {"shares": [float(share) for share in options.split], "seed": options.seed}

@@ -67,6 +67,9 @@ def test_pictures_are_cut_at_a_stated_scale(slides, pictures, tmp_path):
 def test_the_scale_must_be_stated_or_given_up(slides, pictures, tmp_path):
     with pytest.raises(UserError, match=r"--labelled-mpp.*--labelled-fit"):
         prepare_slides(slides, tmp_path / "out", replace(SMALL, labelled=pictures), HERE)
+    for alone in ({"labelled_mpp": 7.5}, {"labelled_fit": True}):
+        with pytest.raises(UserError, match="need --labelled"):
+            prepare_slides(slides, tmp_path / "out", replace(SMALL, **alone), HERE)
     made = prepare_slides(
         slides, tmp_path / "out", replace(SMALL, labelled=pictures, labelled_fit=True), HERE
     )
