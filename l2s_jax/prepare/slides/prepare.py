@@ -150,7 +150,7 @@ def _decide(
     for line in describe_told((one.told for one in scanned.drawn.values()), options.untouched):
         say(line)
     kinds = {one.kind for one in scanned.drawn.values()}
-    unmatched = describe_unmatched(list(scanned.drawn.values()), labels, options)
+    unmatched = describe_unmatched(list(scanned.drawn.values()), labels, options, own.classes.names)
     for line in (*describe_drawn(own), *unmatched, *require_two_known(own, kinds, labels, options)):
         say(line)
     content = {name: _drawn_content(own, name) for name in scanned.drawn}

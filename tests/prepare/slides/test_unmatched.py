@@ -33,6 +33,13 @@ def test_names_of_any_slide_or_label_are_not_said(options):
     assert describe_unmatched(DRAWN, ["Benign"], replace(AnnotationOptions(), **options)) == []
 
 
+def test_a_name_that_is_near_to_a_class_is_said():
+    """The class that is written as it is drawn wins, so that the region would be learned."""
+    for names, lines in (("gland",), 1), (("Gland",), 0), (("fold",), 0):
+        options = replace(AnnotationOptions(), ignore=names)
+        assert len(describe_unmatched(DRAWN, [], options, ("Gland",))) == lines, names
+
+
 @pytest.mark.parametrize(
     "options, said",
     [
