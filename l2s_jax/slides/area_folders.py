@@ -17,7 +17,7 @@ class AreaFolders(NamedTuple):
 
 
 def require_named(folders: AreaFolders) -> None:
-    """Raises `UserError` where classes or values are named without a folder that they are of."""
+    """Raises `UserError` where something is said of files without a folder in which they are."""
     for option, folder, only in (
         ("--within", folders.within, folders.within_only),
         ("--exclude", folders.exclude, folders.exclude_only),
@@ -26,3 +26,8 @@ def require_named(folders: AreaFolders) -> None:
             raise UserError(
                 f"{option}-only says what is meant in the files of a folder: give {option} FOLDER"
             )
+    if folders.areas_from is not None and folders.within is None and folders.exclude is None:
+        raise UserError(
+            f"--areas-from {folders.areas_from} says where the files of a folder count from: give --within "
+            "FOLDER or --exclude FOLDER"
+        )

@@ -161,6 +161,18 @@ def test_folders_without_a_file_of_a_slide(slide, tmp_path):
     assert any("b.svs" in line and "nothing is left out" in line for line in lines)
 
 
+def test_a_name_that_no_file_has_is_said_before_slides_are_predicted(slide, tmp_path):
+    write_qupath_geojson(tmp_path / "a.geojson", [("Pen", box(0, 0, 100, 100))])
+    (tmp_path / "mpp.csv").write_text("slide,mpp\nA.SVS,0.5\nother,0.5\n")
+    lines = []
+    asked = {"exclude": tmp_path, "exclude_only": ("Pen", "Fold"), "mpp_table": tmp_path / "mpp.csv"}
+    record, failures, _ = predict(slide, tmp_path / "out", lines, **asked)
+    assert record and not failures
+    assert lines[0].startswith("warning: --mpp-table") and "'A.SVS' may mean a.svs" in lines[0]
+    assert lines[1].startswith("warning: --exclude-only Fold: in no file") and lines[1].endswith("are Pen")
+    assert any("a.geojson has no Fold; it has Pen" in line for line in lines[2:])
+
+
 def test_areas_are_not_passed_over_with_pictures(tmp_path):
     Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
     for options in (SlideOptions(exclude=tmp_path), SlideOptions(within=str(tmp_path))):

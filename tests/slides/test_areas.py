@@ -126,6 +126,7 @@ def test_drawings_of_qupath_are_chosen_by_class(slide, tmp_path):
         covered(one, slide, 2.0).sum() == 25 * 25
         and one.digest != found(tmp_path, slide, only=["pen"]).digest
     )
+    assert not any("it has" in note for note in found(tmp_path, slide, only=["pen"]).notes)
 
 
 def test_an_empty_file_marks_nothing(slide, tmp_path):

@@ -53,8 +53,9 @@ from l2s_jax.prediction.slides.replacing import (
     sources_of_slide,
 )
 from l2s_jax.prediction.stains import slide_in_stains_of_run
+from l2s_jax.slides.area_names import unfound_warnings
 from l2s_jax.slides.marked import Marked, part_of, read_marked, require_marked
-from l2s_jax.slides.mpp import read_mpp_table
+from l2s_jax.slides.named_rows import read_scales
 from l2s_jax.slides.overview import MAX_UNREADABLE, overview_of, too_damaged
 from l2s_jax.slides.reading import UnreadableRegion, read_window
 from l2s_jax.slides.row_file import RowFile, scratch_picture, write_block
@@ -99,7 +100,9 @@ def predict_slides(
         if too_few_text(len(predictor.members)):
             say(f"{AREAS_OF_RUNS}: {too_few_text(len(predictor.members))}")
     warn_of_scale(predictor, mpp, say)
-    table = read_mpp_table(options.mpp_table) if options.mpp_table else None
+    table, of_rows = read_scales(options.mpp_table, slides)
+    for line in (*of_rows, *unfound_warnings(options.folders, slides)):
+        say(line)
     records, failures = {}, []
     for number, path in enumerate(slides, 1):
         title = f"{path.name} ({number} of {len(slides)})"

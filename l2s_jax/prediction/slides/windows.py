@@ -14,8 +14,9 @@ from l2s_jax.prediction.slides.job import Area, SlideJob
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.prediction.slides.predict import make_job
 from l2s_jax.prediction.tiles import Answer, predict_pictures
+from l2s_jax.slides.area_names import unfound_warnings
 from l2s_jax.slides.marked import part_of, read_marked, require_marked
-from l2s_jax.slides.mpp import read_mpp_table
+from l2s_jax.slides.named_rows import read_scales
 from l2s_jax.slides.overview import overview_of
 from l2s_jax.slides.slide import Slide, downsample_at, open_slide, size_at, windows
 from l2s_jax.system.errors import UserError
@@ -98,7 +99,9 @@ def open_sheets(
       UserError: a slide cannot be read, its scale is not known, or none has a window.
     """
     require_marked(options.folders, paths)
-    table = read_mpp_table(options.mpp_table) if options.mpp_table else None
+    table, of_rows = read_scales(options.mpp_table, paths)
+    for line in (*of_rows, *unfound_warnings(options.folders, paths)):
+        say(line)
     boxes = boxes_of(taken, mpp)
     found = []
     for path, group, predictor in zip(paths, groups, predictors, strict=True):

@@ -4,16 +4,14 @@ A slide of which nothing is said is a patient of its own. Beside slides whose pa
 often a slip of the keyboard, and one patient would be in train and in test.
 """
 
-import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
 from l2s_jax.prepare.slides.inputs import Inputs, SlideInput, names_in_tables
 from l2s_jax.prepare.slides.labelled import picture_group
+from l2s_jax.slides.named_rows import SHOWN, may_mean
 from l2s_jax.system.errors import UserError
-from l2s_jax.system.texts import folded, listed
-
-SHOWN = 5
+from l2s_jax.system.texts import listed
 
 
 def require_groups(
@@ -73,24 +71,4 @@ def require_groups(
 
 
 def _hints(slides: Iterable[SlideInput], rows: Iterable[str]) -> str:
-    """Which rows may be meant for slides that none names: they differ in case, suffix, blanks or signs."""
-    of_form: dict[str, str] = {}
-    for row in rows:
-        for form in _forms(row):
-            of_form.setdefault(form, row)
-    found = []
-    for one in slides:
-        forms = [form for name in names_in_tables(one) for form in _forms(name)]
-        alike = next((of_form[form] for form in forms if form in of_form), None)
-        if alike is not None:
-            found.append(f"{alike!r} may mean {one.slide.name}")
-    if not found:
-        return ""
-    return f". {listed(found, SHOWN)}: write names as the files have them, with or without suffix"
-
-
-def _forms(name: str) -> list[str]:
-    """A name as it is and without its suffix, of letters and digits alone."""
-    last = PureWindowsPath(name)  # takes both kinds of slashes
-    words = (last.name, last.stem, last.stem.removesuffix(".ome"))
-    return [form for word in words if (form := re.sub(r"[\W_]+", "", folded(word)))]
+    return may_mean(((one.slide.name, names_in_tables(one)) for one in slides), rows)

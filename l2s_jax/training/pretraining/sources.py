@@ -23,9 +23,10 @@ from l2s_jax.prediction.slides.windows import Place, places_on_tissue
 from l2s_jax.prepare.layouts import PICTURE_SUFFIXES
 from l2s_jax.runs.folder import CONFIG
 from l2s_jax.runs.leaks import HELD_OUT, LISTED, held_out_groups
+from l2s_jax.slides.area_names import unfound_warnings
 from l2s_jax.slides.dicom import holds_dicom
 from l2s_jax.slides.marked import part_of, read_marked, require_marked
-from l2s_jax.slides.mpp import read_mpp_table
+from l2s_jax.slides.named_rows import read_scales
 from l2s_jax.slides.one_slide import each_once
 from l2s_jax.slides.overview import overview_of
 from l2s_jax.slides.reading import UnreadableRegion, read_window
@@ -300,7 +301,9 @@ def _slides(
     if options.within == "slide":
         raise UserError("--within slide: windows are looked for on tissue. Name a folder, or leave it out")
     require_marked(options.folders, paths)
-    table = read_mpp_table(options.mpp_table) if options.mpp_table else None
+    table, of_rows = read_scales(options.mpp_table, paths)
+    for line in (*of_rows, *unfound_warnings(options.folders, paths)):
+        say(line)
     found = []
     for number, path in enumerate(paths):
         slide = open_slide(path, mpp=options.slide_mpp, mpp_table=table)
