@@ -120,9 +120,7 @@ class Inspect(Command, AnnotationOptions, ExtractionOptions):
                 slide_mpp=self.slide_mpp,
             )
             return 0
-        _require_heeded(
-            self.part(AnnotationOptions), "--bach" if self.bach else "a slide without --annotations"
-        )
+        _require_heeded(self.part(AnnotationOptions), self.annotations is not None)
         inspect(
             self.slide,
             self.out,
@@ -138,17 +136,18 @@ class Inspect(Command, AnnotationOptions, ExtractionOptions):
         return 0
 
 
-def _require_heeded(options: AnnotationOptions, what: str) -> None:
-    """Raises `UserError` for options of `prepare slides` alone, which would be passed over in silence."""
-    default, heeded = AnnotationOptions(), ("classes", "rename", "ignore", "outlines_from")
+def _require_heeded(options: AnnotationOptions, annotated: bool) -> None:
+    """Raises `UserError` for options that would be passed over in silence; without annotations all are."""
+    what = "--bach" if annotated else "a slide without --annotations"
+    default = AnnotationOptions()
+    heeded = ("classes", "rename", "ignore", "outlines_from") if annotated else ()
     names = [one.name for one in fields(options) if one.name not in heeded]
     asked = [
         f"--{name.replace('_', '-')}" for name in names if getattr(options, name) != getattr(default, name)
     ]
     if asked:
-        raise UserError(
-            f"{', '.join(asked)}: {what} has no such option. It is of slides as `prepare slides` cuts them"
-        )
+        mend = "It is of slides as `prepare slides` cuts them" if annotated else "Give them, or leave it out"
+        raise UserError(f"{', '.join(asked)}: {what} has no such option. {mend}")
 
 
 @dataclass(frozen=True, kw_only=True)

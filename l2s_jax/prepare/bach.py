@@ -12,7 +12,7 @@ about 6.7 x 5.0 um/px at 128. The challenge has photos of one patient under diff
 list they count as patients of their own, which does not matter as long as all of them are training patches.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,8 +24,10 @@ from l2s_jax.prepare.options import WORKING_MPP, BachOptions, WorkOptions, extra
 from l2s_jax.prepare.pipeline import Prepared, prepare_sources
 from l2s_jax.prepare.presets import BACH_PRESETS, Preset, named
 from l2s_jax.prepare.sources import Preparation, Source
-from l2s_jax.slides.annotations.class_names import BACH_CLASSES, bach_table
-from l2s_jax.slides.mpp import read_mpp_table
+from l2s_jax.slides.annotations.class_names import BACH_CLASSES, ClassTable, bach_table
+from l2s_jax.slides.annotations.reading import read_outlines
+from l2s_jax.slides.annotations.unmatched import unmatched_ids, unmatched_names
+from l2s_jax.slides.named_rows import read_scales
 from l2s_jax.slides.sheets import FILTERS, Resample, Sheet, read_slide_sheet, resized
 from l2s_jax.stain.fit import Stainer
 from l2s_jax.system.errors import UserError
@@ -85,7 +87,9 @@ def prepare_bach(
         ignored=chosen.ignore,
         ignore_star=bool(chosen.ignore),
     )
-    scales = read_mpp_table(chosen.mpp_table) if chosen.mpp_table is not None else None
+    slides, found = find_slides(folder)
+    scales, of_rows = read_scales(chosen.mpp_table, [path for path, _ in slides.values()], every=True)
+    found += [*of_rows, *_require_named(chosen, table, [xml for _, xml in slides.values()])]
     read = partial(
         read_slide_sheet,
         table=table,
@@ -102,7 +106,6 @@ def prepare_bach(
         "slide_mpp": chosen.slide_mpp or 0.0,
         "outlines_from": chosen.outlines_from or "as assumed",
     }
-    slides, found = find_slides(folder)
     assigned, missing = assign_splits(slides, chosen.split, chosen.splits_file)
     sources = [
         Source(
@@ -144,6 +147,35 @@ def prepare_bach(
     return prepare_sources(
         out, sources, job, recipe, chosen, work, dataset=DATASET, reading=reading, found=found
     )
+
+
+def _require_named(options: BachOptions, table: ClassTable, annotations: Sequence[Path]) -> list[str]:
+    """Refuses names of options that no annotation has.
+
+    Returns:
+      Warnings: such names where an annotation cannot be read, which may have them; Ids that none has.
+
+    Raises:
+      UserError: a name that is in none, though all could be read.
+    """
+    if not (options.rename or options.ignore or options.class_ids) or not annotations:
+        return []
+    names: dict[str, None] = {}
+    idents: dict[str, None] = {}
+    unread = False
+    for path in annotations:
+        try:
+            outlines = read_outlines(path).outlines
+        except UserError:  # said when its slide is cut
+            unread = True
+            continue
+        names |= dict.fromkeys(name for one in outlines for name in one.names if name.strip())
+        idents |= dict.fromkeys(one.ident for one in outlines)
+    asked = {"--rename": options.rename, "--ignore": options.ignore}
+    lines = unmatched_names(asked, names, table)
+    if lines and not unread:
+        raise UserError("\n".join([*lines, "Mend or leave out what fits nothing"]))
+    return [f"warning: {line}" for line in (*lines, *unmatched_ids(options.class_ids, idents))]
 
 
 def find_slides(folder: Path) -> tuple[dict[str, tuple[Path, Path]], list[str]]:

@@ -22,6 +22,7 @@ from l2s_jax.prepare.tile_extraction import extract_tiles
 from l2s_jax.slides.annotations.class_names import BACH_CLASSES, bach_table, class_table
 from l2s_jax.slides.annotations.of_slide import OutlinesFrom, read_slide_annotations
 from l2s_jax.slides.annotations.types import Annotations, summary
+from l2s_jax.slides.annotations.unmatched import unmatched_names
 from l2s_jax.slides.sheets import open_slide_with, opening_at, paint_slide, whole_slide
 from l2s_jax.slides.slide import Slide
 from l2s_jax.slides.tissue import tissue_mask
@@ -90,6 +91,8 @@ def inspect(
         if drawn is not None and found is not None:
             mask, unpainted = paint_slide(drawn, found, slide, mpp, task)
             lines += [*describe_annotations(found, mask, task), *unpainted]
+            asked = {"--rename": rename or {}, "--ignore": ignore}
+            lines += [f"warning: {line}" for line in unmatched_names(asked, found.names, table)]
             lines += _draw_extraction(stage, image, mask, tissue, options, task)
         write_text(stage / SUMMARY, "\n".join(lines) + "\n")
     for line in lines:

@@ -572,9 +572,14 @@ def test_figures_equal_scikit_learn_on_the_files(trained, annotated, tmp_path):
     )
     for name in ("per_class.csv", "confusion_tissue.png", "confusion_slide.png"):
         assert (tmp_path / "out" / name).stat().st_size
+    assert not any("no region that was read" in line for line in lines)
     lines.clear()  # a second time nothing is predicted
+    arguments |= {"ignore": ("Adenma",), "frame": ("Done",)}
     again = evaluate_slides(trained, slides, out=tmp_path / "out", say=lines.append, **arguments)
     assert sum("finished before" in line for line in lines) == 2 and again == result
+    unmatched = [line for line in lines if "no region that was read has this name" in line]
+    assert [line.split("'")[1] for line in unmatched] == ["Adenma", "Done"]
+    assert all(line.startswith("warning: ") and "'adenoma', 'Tumour'" in line for line in unmatched)
 
 
 def test_a_prediction_never_takes_the_place_of_the_truth(trained, annotated, tmp_path):

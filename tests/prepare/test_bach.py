@@ -303,6 +303,8 @@ def test_classes_by_annotation_id(own, tmp_path):
     with pytest.raises(UserError, match="class name that is not known"):
         prepare_own(own, tmp_path / "o")
     result = prepare_own(own, tmp_path / "o2", class_ids={"1": "benign", "2": "in situ"})
+    # A slide may lack a class whose Id is told; an Id that is not told is refused.
+    assert any(line.startswith("warning: --class-ids '1'") for line in result.report)
     assert set(np.unique(read_mask(result.manifest.patches[0].mask, result.manifest.classes))) == {0, 2}
 
 
@@ -319,6 +321,9 @@ def test_other_names_are_given_a_meaning_or_left_out(own, tmp_path, capsys):
     assert manifest.classes.ignore_value == IGNORE_PIXEL  # undrawn is normal, fat is not known
     masks = [read_mask(row.mask, manifest.classes) for row in manifest.patches]
     assert set(np.unique(np.concatenate(masks))) == {0, 2, 3, IGNORE_PIXEL}
+    wrong = ["--ignore", "Fat", "Faat", "--rename", "DCIS=in situ"]
+    assert cli.run([*words, *wrong]) == 2
+    assert "--ignore 'Faat': no region that was read has this name" in capsys.readouterr().err
     assert cli.run([*words, "--rename", "DCIS"]) == 2
     assert re.search("--rename.*'DCIS': expected NAME=CLASS", capsys.readouterr().err)
 

@@ -33,6 +33,7 @@ from l2s_jax.slides.annotations.predicted_files import (
     require_predictions,
 )
 from l2s_jax.slides.annotations.types import summary
+from l2s_jax.slides.annotations.unmatched import unmatched_names
 from l2s_jax.slides.marked import part_of, read_marked
 from l2s_jax.slides.mpp import read_mpp_table
 from l2s_jax.slides.one_slide import each_once
@@ -143,6 +144,7 @@ def evaluate_slides(
     failures = [*refused, *failures, *failed]
     judged: dict[str, JudgedSlide] = {}
     rules: dict[str, Undrawn] = {}
+    seen: dict[str, None] = {}
     otherwise: Undrawn = "background" if classes.names == BACH_CLASSES.names else "unknown"
     for path, record in records.items():
         try:
@@ -159,6 +161,7 @@ def evaluate_slides(
             empty = not regions.regions  # which was said to mean background
             rule = undrawn_as(undrawn, regions, otherwise="background" if empty else otherwise)
             rules[path.stem] = rule
+            seen |= dict.fromkeys(regions.names)
             say(f"{path.name}: {found[path].name}, {summary(regions)}; {undrawn_text(rule, regions)}")
             codes = output_paths(predicted, path.stem)["class map"]
             marked = read_marked(path, slide, options.folders)
@@ -185,6 +188,9 @@ def evaluate_slides(
     warning = without_background(judged, classes)
     if warning is not None:
         say(warning)
+    asked = {"--rename": rename or {}, "--ignore": ignore, "--frame": frame}
+    for line in unmatched_names(asked, seen, table):
+        say(f"warning: {line}")
     say(f"written to {folder}")
     if failures:
         raise UserError("\n".join([f"{len(failures)} slide(s) failed:", *failures]), exit_code=1)

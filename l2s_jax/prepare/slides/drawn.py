@@ -48,6 +48,7 @@ class Drawn:
     names: tuple[DrawnName, ...]  # of what is known: without predictions that nobody has touched
     key: str  # of the files
     told: Counts = Counts()  # what became of the predictions that it is a correction of
+    unseen: tuple[str, ...] = ()  # names of predictions that nobody has touched
 
 
 def scan_slide(
@@ -88,7 +89,9 @@ def scan_slide(
             raise UserError(f"{one.annotation}: {error}") from error
     if parsed is not None:
         save_outlines(folder / f"{one.name}.npz", parsed)
-    drawn = Drawn(one.name, slide.fingerprint or _digest(one.slide), kind, names, key, told)
+    outlines = () if parsed is None else parsed.outlines
+    unseen = tuple(dict.fromkeys(name for one in outlines if one.unseen for name in one.names))
+    drawn = Drawn(one.name, slide.fingerprint or _digest(one.slide), kind, names, key, told, unseen)
     write_text(record, json_text(asdict(drawn)))
     return drawn
 
@@ -180,7 +183,7 @@ def _known(record: Path, key: str) -> Drawn | None:
         table = parse_json(record.read_bytes())
     except (OSError, ValueError):
         return None
-    if not isinstance(table, dict) or table.get("key") != key:
+    if not isinstance(table, dict) or table.get("key") != key or "unseen" not in table:
         return None
     names = tuple(
         DrawnName(
@@ -193,4 +196,5 @@ def _known(record: Path, key: str) -> Drawn | None:
         for n in table["names"]
     )
     told = Counts(*table["told"])
-    return Drawn(table["name"], table["fingerprint"], table["kind"], names, key, told)
+    unseen = tuple(table["unseen"])
+    return Drawn(table["name"], table["fingerprint"], table["kind"], names, key, told, unseen)

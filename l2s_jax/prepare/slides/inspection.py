@@ -30,11 +30,13 @@ from l2s_jax.prepare.slides.options import AnnotationOptions
 from l2s_jax.prepare.slides.quality_page import FIGURES, quality_page
 from l2s_jax.prepare.slides.quality_record import quality_record
 from l2s_jax.prepare.slides.reading import SlideReading, read_annotated
+from l2s_jax.prepare.slides.unmatched import idle_ids, idle_truth, unmatched
 from l2s_jax.prepare.slides.windows import known_windows
 from l2s_jax.slides.annotated_slide import AnnotatedSlide, image_window
 from l2s_jax.slides.annotations.corrections import describe_told
 from l2s_jax.slides.annotations.painting import paint
-from l2s_jax.slides.annotations.predicted_files import require_predictions
+from l2s_jax.slides.annotations.predicted_files import require_compared, require_predictions
+from l2s_jax.slides.area_names import unfound_warnings
 from l2s_jax.slides.marked import require_marked
 from l2s_jax.slides.sheets import opening_at
 from l2s_jax.slides.slide import downsample_at, size_at
@@ -80,6 +82,7 @@ def inspect_own(
     _require_no_variants(extraction)
     require_marked(options.folders, [path])
     require_predictions(options.corrected_from)
+    require_compared(options.untouched, options.corrected_from)
     sources = (source_of(path),)
     require_replaceable(out, [*(f"{name}.png" for name in PICTURES), SUMMARY, QUALITY_PAGE], sources)
     one = SlideInput("slide", path, Path(annotation), group=slide_stem(path))
@@ -89,6 +92,9 @@ def inspect_own(
         how = SlideReading(own, options, mpp, extraction.morphology, slide_mpp, None)
         sheet = read_annotated(one, how, Path(folder))
     lines = [*describe_slide(sheet.slide), *sheet.notes, *describe_told([drawn.told], options.untouched)]
+    wrong = [*unfound_warnings(options.folders, [path]), *idle_ids([drawn], options)]
+    wrong += idle_truth([drawn], options)
+    lines += [*wrong, *(f"warning: {line}" for line in unmatched(own, [drawn], (), options))]
     lines += describe_drawn(own)
     try:
         lines += require_two_known(own, {drawn.kind}, tuple(options.label_regions.values()), options)

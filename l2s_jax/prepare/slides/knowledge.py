@@ -43,8 +43,9 @@ def require_two_known(
             "throughout, say --undrawn background"
         )
     if background not in known:
+        named = f" --background {options.background}: no region has this name." if options.background else ""
         return [
-            "warning: no background is drawn. Everything will be called one of the classes "
+            f"warning: no background is drawn.{named} Everything will be called one of the classes "
             f"({', '.join(sorted(known))}), tissue of no interest too. Draw background, or frames"
         ]
     return []

@@ -23,13 +23,14 @@ from l2s_jax.prepare.slides.options import AnnotationOptions, SlidesOptions, req
 from l2s_jax.prepare.slides.picture_sources import labelled_pictures, picture_sources
 from l2s_jax.prepare.slides.reading import SlideReading, read_annotated
 from l2s_jax.prepare.slides.table import read_groups
-from l2s_jax.prepare.slides.unmatched import describe_unmatched
+from l2s_jax.prepare.slides.unmatched import idle_ids, idle_truth, require_matched, unmatched
 from l2s_jax.prepare.sources import Preparation, Source
 from l2s_jax.slides.annotations.class_names import FRAME_OF_QUPATH
 from l2s_jax.slides.annotations.corrections import describe_told, unseen_in_held_out
-from l2s_jax.slides.annotations.predicted_files import require_predictions
+from l2s_jax.slides.annotations.predicted_files import require_compared, require_predictions
+from l2s_jax.slides.area_names import require_area_names
 from l2s_jax.slides.marked import marked_files, require_marked
-from l2s_jax.slides.mpp import read_mpp_table
+from l2s_jax.slides.named_rows import read_scales
 from l2s_jax.stain.fit import Stainer
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.texts import listed
@@ -79,20 +80,24 @@ def prepare_slides(
 
     Raises:
       UserError: see `find_inputs`, `require_groups`, `own_classes`, `assign_slides`, `prepare_sources`; one
-        class is known.
+        class is known; an option names what no slide has.
     """
     mpp = required_mpp(options)
     out = Path(out)
     groups = read_groups(options.groups) if options.groups else {}
     require_predictions(options.corrected_from)
+    require_compared(options.untouched, options.corrected_from)
     inputs = find_inputs(source, options.annotations, groups)
-    require_marked(options.folders, [one.slide for one in inputs.slides])
+    paths = [one.slide for one in inputs.slides]
+    require_marked(options.folders, paths)
     pictures = labelled_pictures(options)
-    every = [path for paths in pictures.values() for path in paths]
+    every = [path for of_class in pictures.values() for path in of_class]
+    there = [*paths, *(one.slide for one in inputs.unused)]
+    scales, of_rows = read_scales(options.mpp_table, there, every=True)
     warnings = require_groups(inputs, every, groups, source, options.groups)
+    warnings += [*of_rows, *require_area_names(options.folders, paths)]
     for line in (*inputs.found, *(describe_labelled(pictures, groups) if pictures else ()), *warnings):
         say(line)
-    scales = read_mpp_table(options.mpp_table) if options.mpp_table is not None else None
     extraction = extraction_of(options)
     job = Preparation(
         out, Classes((), (), ()), extraction, options.patches, stainer, label_patches=options.label_patches
@@ -146,12 +151,15 @@ def _decide(
     """Classes and splits of what was found; those of an earlier time stay unless others are asked for."""
     named = [one.label for one in scanned.slides if one.label]
     labels = tuple(dict.fromkeys([*named, *pictures, *options.label_regions.values()]))
-    own = own_classes(list(scanned.drawn.values()), labels, options, before)
-    for line in describe_told((one.told for one in scanned.drawn.values()), options.untouched):
+    drawn = list(scanned.drawn.values())
+    own = own_classes(drawn, labels, options, before)
+    lines = require_matched(unmatched(own, drawn, [*named, *pictures], options), scanned.failures)
+    for line in (*lines, *idle_ids(drawn, options), *idle_truth(drawn, options)):
         say(line)
-    kinds = {one.kind for one in scanned.drawn.values()}
-    unmatched = describe_unmatched(list(scanned.drawn.values()), labels, options, own.classes.names)
-    for line in (*describe_drawn(own), *unmatched, *require_two_known(own, kinds, labels, options)):
+    for line in describe_told((one.told for one in drawn), options.untouched):
+        say(line)
+    kinds = {one.kind for one in drawn}
+    for line in (*describe_drawn(own), *require_two_known(own, kinds, labels, options)):
         say(line)
     content = {name: _drawn_content(own, name) for name in scanned.drawn}
     asked = {"shares": [float(share) for share in options.split], "seed": options.seed}

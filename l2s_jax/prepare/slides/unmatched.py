@@ -1,46 +1,68 @@
-"""Names that are said on the command line and stand in no annotation: most often a slip of the keyboard."""
+"""Options of `prepare slides` on annotations that fit nothing in any of them."""
 
 from collections.abc import Collection, Sequence
 
+from l2s_jax.prepare.slides.class_table import OwnClasses
 from l2s_jax.prepare.slides.drawn import Drawn
 from l2s_jax.prepare.slides.options import AnnotationOptions
-from l2s_jax.slides.annotations.class_names import normalised
-from l2s_jax.system.texts import listed
+from l2s_jax.slides.annotations.unmatched import unmatched_ids, unmatched_names
+from l2s_jax.system.errors import UserError
 
 
-def describe_unmatched(
-    drawn: Sequence[Drawn],
-    labels: Collection[str],
-    options: AnnotationOptions,
-    classes: Collection[str] = (),
+def unmatched(
+    own: OwnClasses, drawn: Sequence[Drawn], labels: Collection[str], options: AnnotationOptions
 ) -> list[str]:
-    """Warnings for names of options that no region and no label of any slide has.
+    """A sentence for each name of an option that no annotation has.
 
     Args:
+      own: what the names mean.
       drawn: of all slides.
-      labels: names of classes that are given as labels.
-      options: what names mean.
-      classes: their names; one that is written exactly as it is drawn stands over a name that is near to it.
+      labels: names of slides' labels and of folders of pictures, which may be renamed too.
+      options: what is asked.
     """
-    names = [name for one in drawn for entry in one.names for name in entry.names]
-    names += labels
-    idents = {entry.ident for one in drawn for entry in one.names}
-    there = {normalised(name) for name in names if name not in classes}
-    said = {
-        "ignore": options.ignore,
-        "frame": options.frame,
-        "rename": tuple(options.rename),
-        "label-regions": tuple(options.label_regions),
+    names = dict.fromkeys(name for one in drawn for entry in one.names for name in entry.names)
+    names |= dict.fromkeys(name for one in drawn for name in one.unseen)
+    of_regions = {
+        "--ignore": options.ignore,
+        "--frame": options.frame,
+        "--label-regions": options.label_regions,
     }
-    missing = [
-        (option, name)
-        for option, of in said.items()
-        for name in of
-        if name not in names and normalised(name) not in there
-    ]
-    missing += [("class-ids", ident) for ident in options.class_ids if ident not in idents]
-    has = listed(dict.fromkeys(names)) or "none"
     return [
-        f"warning: --{option} {name} changes nothing: no region has it. The names that are there: {has}"
-        for option, name in missing
+        *unmatched_names({"--rename": options.rename}, [*names, *labels], own.table),
+        *unmatched_names(of_regions, names, own.table),
+    ]
+
+
+def idle_ids(drawn: Sequence[Drawn], options: AnnotationOptions) -> list[str]:
+    """Warnings of `--class-ids` that no region has; one that a region has and the option lacks is refused."""
+    there = [entry.ident for one in drawn for entry in one.names]
+    return [f"warning: {line}" for line in unmatched_ids(options.class_ids, there)]
+
+
+def require_matched(lines: Sequence[str], failures: Sequence[str]) -> list[str]:
+    """Refuses what fits nothing; a warning where slides failed, which may have what is named.
+
+    Args:
+      lines: from `unmatched`.
+      failures: slides that could not be read.
+
+    Raises:
+      UserError: all that could be looked at was.
+    """
+    if lines and not failures:
+        raise UserError(
+            "\n".join(
+                [*lines, "Mend or leave out what fits nothing: what was meant is learned as it is drawn"]
+            )
+        )
+    return [f"warning: {line}" for line in lines]
+
+
+def idle_truth(drawn: Sequence[Drawn], options: AnnotationOptions) -> list[str]:
+    """A warning where `--untouched truth` finds no prediction to take for true, nor any to compare with."""
+    if options.untouched != "truth" or options.corrected_from or any(one.told.accepted for one in drawn):
+        return []
+    return [
+        "warning: --untouched truth: no annotation holds what predict wrote, as far as it can be told. Name "
+        "the folder(s) that predict wrote into with --corrected-from"
     ]

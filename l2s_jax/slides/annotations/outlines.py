@@ -89,6 +89,7 @@ def annotations_from(
         within=hidden.within,
         skipped=parsed.skipped,
         notes=notes + hidden.notes,
+        names=tuple(dict.fromkeys(name for one in parsed.outlines for name in one.names if name.strip())),
     )
 
 

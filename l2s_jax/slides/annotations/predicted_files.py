@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from l2s_jax.slides.annotations.choices import Untouched
 from l2s_jax.slides.annotations.reading import read_outlines
 from l2s_jax.slides.annotations.types import Outline
 from l2s_jax.system.errors import UserError
@@ -18,6 +19,18 @@ def require_predictions(folders: Sequence[Path]) -> None:
                 f"--corrected-from {folder}: no .geojson in it; expected the folder into which predict wrote "
                 "the outlines that were corrected"
             )
+
+
+def require_compared(untouched: Untouched, folders: Sequence[Path]) -> None:
+    """Raises `UserError` where locked predictions are to be true and nothing says which were predicted.
+
+    `truth` needs no folder: it takes for true what was predicted into a folder that is lost.
+    """
+    if untouched == "locked" and not folders:
+        raise UserError(
+            "--untouched locked says what predictions are that nobody has touched: name the folder(s) that "
+            "predict wrote them into with --corrected-from"
+        )
 
 
 def predicted_files(slide: Path, folders: Sequence[Path]) -> list[Path]:

@@ -53,6 +53,7 @@ class Annotations:
     within: int = 0  # regions that lie in an earlier one of their class
     skipped: tuple[tuple[str, int], ...] = ()  # (kind, number) of things that are no areas: points, lines
     notes: tuple[str, ...] = ()  # what was assumed or is odd, for people
+    names: tuple[str, ...] = ()  # that stand on its shapes, each once
 
 
 class Outline(NamedTuple):
