@@ -137,10 +137,10 @@ class Inspect(Command, AnnotationOptions, ExtractionOptions):
 
 
 def _require_heeded(options: AnnotationOptions, annotated: bool) -> None:
-    """Raises `UserError` for options that would be passed over in silence; without annotations all are."""
+    """Raises `UserError` for options that would be passed over in silence; without annotations nearly all."""
     what = "--bach" if annotated else "a slide without --annotations"
     default = AnnotationOptions()
-    heeded = ("classes", "rename", "ignore", "outlines_from") if annotated else ()
+    heeded = ("classes", "rename", "ignore", "outlines_from") if annotated else ("classes",)
     names = [one.name for one in fields(options) if one.name not in heeded]
     asked = [
         f"--{name.replace('_', '-')}" for name in names if getattr(options, name) != getattr(default, name)

@@ -174,7 +174,7 @@ def _require_named(options: BachOptions, table: ClassTable, annotations: Sequenc
     asked = {"--rename": options.rename, "--ignore": options.ignore}
     lines = unmatched_names(asked, names, table)
     if lines and not unread:
-        raise UserError("\n".join([*lines, "Mend or leave out what fits nothing"]))
+        raise UserError("\n".join([*lines, "Mend such a name, or leave it out"]))
     return [f"warning: {line}" for line in (*lines, *unmatched_ids(options.class_ids, idents))]
 
 

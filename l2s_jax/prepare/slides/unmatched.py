@@ -52,7 +52,10 @@ def require_matched(lines: Sequence[str], failures: Sequence[str]) -> list[str]:
     if lines and not failures:
         raise UserError(
             "\n".join(
-                [*lines, "Mend or leave out what fits nothing: what was meant is learned as it is drawn"]
+                [
+                    *lines,
+                    "Mend such a name, or leave it out: regions that were meant would be learned as drawn",
+                ]
             )
         )
     return [f"warning: {line}" for line in lines]
