@@ -140,11 +140,22 @@ def _table(classes: Classes, options: AnnotationOptions) -> ClassTable:
     carrying = {name: f"label region {name}" for name in options.label_regions}
     return class_table(
         reading,
-        synonyms={**options.rename, **carrying},
-        ids=options.class_ids,
+        synonyms={**_of_classes(options.rename, classes, options), **carrying},
+        ids=_of_classes(options.class_ids, classes, options),
         ignored=options.ignore,
         frames=options.frame,
     )
+
+
+def _of_classes(meant: Mapping[str, str], classes: Classes, options: AnnotationOptions) -> dict[str, str]:
+    """What names mean; without what no region has, where the classes are those that regions have.
+
+    That is refused or said by who knows whether all slides could be read.
+    """
+    written = {name: as_written(meaning) for name, meaning in meant.items()}
+    if options.classes is not None:
+        return written
+    return {name: meaning for name, meaning in written.items() if meaning in classes.names}
 
 
 def _background(classes: Classes, drawn: Sequence[Drawn], options: AnnotationOptions) -> int | None:

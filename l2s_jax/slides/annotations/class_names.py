@@ -77,9 +77,9 @@ def class_table(
       UserError: a class name that is none of `classes`, or a name with two meanings.
     """
 
-    def code(name: str) -> int:
+    def code(name: str, said: str = "") -> int:
         if name not in classes.names:
-            raise UserError(f"{name!r} is none of the classes ({', '.join(classes.names)})")
+            raise UserError(f"{said}{name!r} is none of the classes ({', '.join(classes.names)})")
         return classes.names.index(name)
 
     said = {"renamed": synonyms or {}, "ignored": ignored, "a frame": frames or ()}
@@ -88,7 +88,10 @@ def class_table(
         if twice:
             raise UserError(f"{twice[0]!r} is both {one} and {other}: leave one of the two out")
     exact = {as_written(name): index for index, name in enumerate(classes.names)}
-    exact |= {as_written(name): code(target) for name, target in (synonyms or {}).items()}
+    exact |= {
+        as_written(name): code(target, f"--rename {name}={target}: ")
+        for name, target in (synonyms or {}).items()
+    }
     exact |= {as_written(name): IGNORED for name in ignored}
     exact |= {as_written(name): FRAME for name in frames or ()}
     near: dict[str, set[int]] = defaultdict(set)
@@ -103,7 +106,7 @@ def class_table(
         exact,
         {name: frozenset(codes) for name, codes in near.items()},
         tuple((normalised(part), code(target)) for part, target in contains),
-        {ident: code(target) for ident, target in (ids or {}).items()},
+        {ident: code(target, f"--class-ids {ident}={target}: ") for ident, target in (ids or {}).items()},
     )
 
 

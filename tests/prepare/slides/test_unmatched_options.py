@@ -44,6 +44,7 @@ def refusal(slides, out, **options):
         ({"ignore": ("stroma",)}, "--ignore 'stroma'"),
         ({"frame": ("Done",)}, "--frame 'Done'"),
         ({"rename": {"Fatt": "background"}}, "--rename 'Fatt'"),
+        ({"rename": {"Fatt": "Other"}}, "--rename 'Fatt'"),
         ({"label_regions": {"Bx": "Tumour"}}, "--label-regions 'Bx'"),
     ],
 )
