@@ -83,7 +83,7 @@ def find_mpp(
             can = found is in_file and other is given
             notes.append(
                 f"mpp {_text(found[0])} from {found[1]} is used, not {_text(other[0])} from {other[1]}"
-                + ("; where the file is wrong, mend the scale that a copy of it states" if can else "")
+                + ("; if the file is wrong, ask for the given value to override it" if can else "")
             )
     return Mpp(found[0], found[1], tuple(notes + _power_note(properties, found[0])))
 

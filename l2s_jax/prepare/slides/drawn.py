@@ -11,6 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from shapely import Polygon
+
 from l2s_jax.prepare.slides.inputs import SlideInput, files_of
 from l2s_jax.prepare.slides.options import AnnotationOptions
 from l2s_jax.slides.annotations.corrections import Counts, tell
@@ -18,7 +21,6 @@ from l2s_jax.slides.annotations.kinds import annotation_kind
 from l2s_jax.slides.annotations.outline_store import load_outlines, save_outlines
 from l2s_jax.slides.annotations.predicted_files import predicted_files, read_predictions
 from l2s_jax.slides.annotations.reading import read_outlines
-from l2s_jax.slides.annotations.repair import polygons_from_rings
 from l2s_jax.slides.annotations.types import Colour, Outline, Parsed
 from l2s_jax.slides.slide import Slide, open_slide
 from l2s_jax.system.errors import UserError
@@ -81,12 +83,7 @@ def scan_slide(
         if kind != "mask":
             parsed, told = _read(one, one.annotation, options)
     slide = open_input(one, parsed, slide_mpp, table)
-    names: tuple[DrawnName, ...] = ()
-    if parsed is not None:
-        try:
-            names = _names(parsed, slide)
-        except UserError as error:
-            raise UserError(f"{one.annotation}: {error}") from error
+    names = _names(parsed, slide) if parsed is not None else ()
     if parsed is not None:
         save_outlines(folder / f"{one.name}.npz", parsed)
     outlines = () if parsed is None else parsed.outlines
@@ -149,14 +146,16 @@ def _names(parsed: Parsed, slide: Slide) -> tuple[DrawnName, ...]:
     for (named, ident), outlines in by_name.items():
         colours = [outline.colour for outline in outlines if outline.colour is not None]
         colour = max(dict.fromkeys(colours), key=colours.count) if colours else None
-        area = sum(map(_area, outlines), 0.0) * square
+        area = sum(map(_area, outlines)) * square
         found.append(DrawnName(named, ident, len(outlines), area, colour))
     return tuple(found)
 
 
 def _area(outline: Outline) -> float:
-    """Level-0 pixels that are painted."""
-    return sum((polygon.area for polygon in polygons_from_rings(outline.rings).polygons), 0.0)
+    """Level-0 pixels inside the outer ring and in no hole."""
+    rings = [ring for ring in outline.rings if len(ring) > 2]
+    whole = Polygon(rings[0], rings[1:]).area if rings and rings[0] is outline.rings[0] else 0.0
+    return max(whole, 0.0) if np.isfinite(whole) else 0.0
 
 
 def _digest(path: Path) -> str:

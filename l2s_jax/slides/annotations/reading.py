@@ -14,7 +14,6 @@ from l2s_jax.slides.annotations.corrections import tell
 from l2s_jax.slides.annotations.geojson_format import parse_geojson
 from l2s_jax.slides.annotations.kinds import annotation_kind
 from l2s_jax.slides.annotations.outlines import annotations_from
-from l2s_jax.slides.annotations.positions import require_positions
 from l2s_jax.slides.annotations.tracing import polygons_from_mask
 from l2s_jax.slides.annotations.types import Annotations, Outline, Parsed, left_out
 from l2s_jax.slides.annotations.xml_events import xml_events
@@ -103,15 +102,13 @@ def read_outlines(path: str | Path) -> Parsed:
     """The shapes of a file that is no mask, before their classes are looked up and their geometry mended.
 
     Raises:
-      UserError: unreadable or refused file; a vertex that is no position.
+      UserError: unreadable or refused file.
     """
     path = Path(path)
     kind = annotation_kind(path)
     if kind == "mask":
         raise UserError(f"{path} is a mask; expected outlines (ImageScope, HALO or ASAP XML, or GeoJSON)")
-    parsed = {"imagescope": parse_imagescope, "asap": parse_asap, "geojson": parse_geojson}[kind](path)
-    require_positions(path, parsed.outlines)
-    return parsed
+    return {"imagescope": parse_imagescope, "asap": parse_asap, "geojson": parse_geojson}[kind](path)
 
 
 def mask_fits(path: Path, size_level0: tuple[int, int]) -> bool:

@@ -9,15 +9,11 @@ from PIL import Image
 
 from helpers.commands import l2s
 from helpers.own_slides import TUMOUR, write_own_slides, write_regions
-from helpers.slide_generator import write_qupath_geojson
 from l2s_jax.prepare.options import ExtractionOptions, WorkOptions
 from l2s_jax.prepare.slides import inspection
-from l2s_jax.prepare.slides.drawn import scan_slide
-from l2s_jax.prepare.slides.inputs import SlideInput
 from l2s_jax.prepare.slides.inspection import inspect_own
 from l2s_jax.prepare.slides.options import AnnotationOptions, SlidesOptions
 from l2s_jax.prepare.slides.prepare import prepare_slides
-from l2s_jax.slides.slide import open_slide
 
 SMALL = SlidesOptions(mpp=7.5, patch_size=32, stain="off", split=(100, 0, 0))
 HERE = WorkOptions(workers=1)
@@ -43,27 +39,6 @@ def test_as_many_patches_as_prepare_makes(slide, tmp_path, capsys):
             assert np.asarray(picture.convert("RGB")).std() > 5, name
     assert re.search(r"known: \d+\.\d% of the tissue", printed) and "1 windows" in printed
     assert re.search(r"Tumour +2 ", printed)
-
-
-@pytest.mark.parametrize(
-    "rings, pixels",
-    [
-        ([[(0, 0), (400, 400), (400, 0), (0, 400)]], 400 * 400 / 2),  # a bow-tie: two triangles
-        ([[(0, 0), (400, 0), (400, 400), (0, 400)], [(600, 0), (900, 0), (900, 300), (600, 300)]], 400**2),
-        (
-            [[(0, 0), (400, 0), (400, 400), (0, 400)], [(100, 100), (200, 100), (200, 200), (100, 200)]],
-            150_000,
-        ),
-    ],
-)
-def test_the_drawn_area_is_what_is_painted(slide, tmp_path, rings, pixels):
-    """Parts are dealt out to splits by it."""
-    drawn = tmp_path / "s1.geojson"
-    write_qupath_geojson(drawn, [("Tumour", rings)])
-    opened = open_slide(slide)
-    one = SlideInput("s1", slide, drawn)
-    (found,) = scan_slide(one, tmp_path, None, None).names
-    assert found.area == pytest.approx(pixels * opened.mpp[0] * opened.mpp[1] / 1e6)
 
 
 def test_what_prepare_would_refuse_is_said(slide, tmp_path):
