@@ -5,7 +5,6 @@ from typing import Literal
 
 from l2s_jax.cli.checks import check_and_print
 from l2s_jax.cli.options import Command, Folder, Manifest, Out
-from l2s_jax.system.ranges import Seed
 from l2s_jax.types import SPLITS
 
 
@@ -25,7 +24,7 @@ class PreparePhantom(Command):
     """Share of the training patches that keep their mask, 0 to 1."""
     overlap: float = 0.15
     """How much the classes resemble each other; 0 keeps them apart."""
-    seed: Seed = 0
+    seed: int = 0
     """Of everything that is drawn."""
     overwrite: bool = False
     """Use a folder that holds something else."""
@@ -50,7 +49,7 @@ class PrepareEbhi(Command):
     """4: background, benign, neoplasia, adenocarcinoma. 7: background and the six folders."""
     patch_size: int = 128
     """Side of a patch in pixels, a multiple of 16."""
-    seed: Seed = 0
+    seed: int = 0
     """Of the split."""
     skip_faulty: bool = False
     """Leave out faulty and unpaired pictures, and say which, instead of stopping."""
@@ -78,7 +77,7 @@ class PrepareWsss4luad(Command):
     """Folder for the manifest and its pictures."""
     patch_size: int = 128
     """Side of a training patch in pixels, a multiple of 16. Pictures of val and test stay whole."""
-    seed: Seed = 0
+    seed: int = 0
     """Of the split, 50/25/25 by picture: the names tell no patient."""
     skip_faulty: bool = False
     """Leave out faulty and unpaired pictures, and say which, instead of stopping."""
@@ -110,7 +109,7 @@ class PrepareHalves(Command):
     """Folder with patches.csv and classes.toml, such as `prepare bach` makes."""
     out: Out
     """Folder for the other; its pictures are hard links to the same files where those can be."""
-    seed: Seed = 0
+    seed: int = 0
     """Which of the many equally good halves."""
     overwrite: bool = False
     """Use a folder that holds something else."""
@@ -134,7 +133,7 @@ class PrepareFolds(Command):
     """Folder of the folds; its pictures are hard links to the same files where those can be."""
     folds: int = 5
     """How many, 3 or more; a group is needed for each."""
-    seed: Seed = 0
+    seed: int = 0
     """Which of the many equally good ways to deal the groups out."""
     overwrite: bool = False
     """Use a folder that holds something else."""

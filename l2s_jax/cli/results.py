@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 import tyro
 
 from l2s_jax.cli.options import Command, JaxCommand, Manifest, Results
-from l2s_jax.system.ranges import Seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +129,7 @@ class Plan(Command):
     """Percent of the mean score of S at 100% of the masks."""
     out: Path | None = None
     """Where plan_masks.csv and plan_masks.svg go; RESULTS/report by default."""
-    seed: Seed = 0
+    seed: int = 0
     """Of the resampling."""
 
     def run(self) -> int:

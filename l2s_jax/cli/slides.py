@@ -23,7 +23,6 @@ from l2s_jax.prepare.options import WORKING_MPP, ExtractionOptions
 from l2s_jax.prepare.presets import EXTRACTION_PRESETS
 from l2s_jax.prepare.slides.options import AnnotationOptions
 from l2s_jax.system.errors import UserError
-from l2s_jax.system.ranges import Seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +37,7 @@ class PhantomBach(Command):
     """Photos of each class."""
     overlap: float = 0.0
     """How much the classes resemble each other; 0 keeps them apart."""
-    seed: Seed = 0
+    seed: int = 0
     """Of everything that is drawn."""
     overwrite: bool = False
     """Draw into a folder that holds something already."""
@@ -66,7 +65,7 @@ class PhantomSlides(Command):
     """Labelled pictures of each class."""
     overlap: float = 0.0
     """How much the classes resemble each other; 0 keeps them apart."""
-    seed: Seed = 0
+    seed: int = 0
     """Of everything that is drawn."""
     overwrite: bool = False
     """Draw into a folder that holds something already."""

@@ -6,7 +6,6 @@ from typing import Literal
 
 from l2s_jax.cli.options import JaxCommand, Manifest, TilingOptions
 from l2s_jax.cli.windows import WindowOptions, slide_arguments
-from l2s_jax.system.ranges import Seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +32,7 @@ class Suggest(JaxCommand, WindowOptions, TilingOptions):
     spread: bool = True
     """No patient or slide twice before each other has been, and what looks alike is put off. `random` is
     never spread."""
-    seed: Seed = 0
+    seed: int = 0
     """Of the chances of `stratified` and `random`."""
     any_scale: bool = False
     """Accept patches of another scale (more than 10% off) than those that the runs were trained on."""

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from l2s_jax.system.errors import UserError
-from l2s_jax.system.ranges import MOST, Range, Seed, out_of_range
+from l2s_jax.system.ranges import Range, out_of_range
 
+MOST = 2**31 - 1
 Share = Annotated[float, Range(0, 1)]
 
 HeldOut = Literal["whole", "patches"]
@@ -38,7 +39,7 @@ class PatchOptions:
     label_rule: Literal["foreground", "three_to_one"] = "foreground"
     """Label of a mask patch: its most frequent class other than background; background where there is none.
     Or (release) the most frequent class, but the next where background has at most 3 times its pixels."""
-    seed: Seed = 0
+    seed: Annotated[int, Range(0, MOST)] = 0
     """Of K-means, of the pixels that it sees, and of the split where that is drawn."""
 
     def __post_init__(self) -> None:

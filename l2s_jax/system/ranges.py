@@ -5,7 +5,7 @@ wanted here.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, get_type_hints
+from typing import Any, get_type_hints
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,6 @@ class Range:
         low = f"above {self.low:,}" if self.open_low else f"at least {self.low:,}"
         high = f"below {self.high:,}" if self.open_high else f"at most {self.high:,}"
         return f"{low} and {high}" if self.open_low or self.open_high else f"{self.low:,} to {self.high:,}"
-
-
-MOST = 2**31 - 1
-"""Steps, seeds and pixels are int32 on the device."""
-
-Seed = Annotated[int, Range(0, MOST)]
-"""What random numbers begin from: NumPy takes none below 0."""
 
 
 def out_of_range(options: Any) -> list[str]:

@@ -2,7 +2,7 @@ import re
 import shutil
 import threading
 import time
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,6 @@ from l2s_jax.prepare.options import BachOptions
 from l2s_jax.prepare.presets import BACH_PRESETS
 from l2s_jax.runs.folder import CONFIG
 from l2s_jax.system.errors import UserError
-from l2s_jax.system.ranges import MOST, Range, ranges_of
 from l2s_jax.system.toml import typed_options
 
 
@@ -292,18 +291,3 @@ def test_evaluate_predict_and_export_run_from_the_command_line(trained, phantom,
     assert l2s("export", copy, tmp_path / "export") == 0
     assert (tmp_path / "export" / "model.safetensors").exists()
     assert "1 of 1 pictures segmented" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("name", list(COMMANDS))
-def test_every_seed_has_its_range(name):
-    """NumPy takes none below 0 and ends in a traceback."""
-    command = COMMANDS[name]
-    if any(field.name == "seed" for field in fields(command)):
-        assert ranges_of(command)["seed"] == Range(0, MOST)
-
-
-def test_a_seed_out_of_range_is_refused_before_anything_is_written(tmp_path, capsys):
-    for words in (["prepare", "phantom"], ["phantom-slides"], ["phantom-bach"]):
-        assert cli.run([*words, str(tmp_path / "out"), "--seed", "-1"]) == 2
-        assert "seed = -1 must be 0 to 2,147,483,647" in capsys.readouterr().err
-        assert not (tmp_path / "out").exists()
