@@ -11,22 +11,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from shapely import Polygon
-
 from l2s_jax.prepare.slides.inputs import SlideInput, files_of
 from l2s_jax.prepare.slides.options import AnnotationOptions
 from l2s_jax.slides.annotations.corrections import Counts, tell
 from l2s_jax.slides.annotations.kinds import annotation_kind
 from l2s_jax.slides.annotations.outline_store import load_outlines, save_outlines
+from l2s_jax.slides.annotations.outlines import drawn_areas
 from l2s_jax.slides.annotations.predicted_files import predicted_files, read_predictions
 from l2s_jax.slides.annotations.reading import read_outlines
-from l2s_jax.slides.annotations.types import Colour, Outline, Parsed
+from l2s_jax.slides.annotations.types import Colour, Parsed
 from l2s_jax.slides.slide import Slide, open_slide
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import json_text, parse_json, sha256_of_file, write_text
 
 Scales = Mapping[str, tuple[float, float]]
+
+RULES = 2
+"""Goes up where files that were read before are to be read anew: 2 since areas are those of mended outlines,
+and vertices that are no positions are refused."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class DrawnName:
     names: tuple[str, ...]  # what may name their class, most specific first
     ident: str  # ImageScope's Annotation Id
     regions: int
-    area: float  # mm2, as drawn: what lies under later regions counts too
+    area: float  # mm2 of what they enclose: what lies under later regions counts too
     colour: Colour | None
 
 
@@ -78,13 +80,14 @@ def scan_slide(
     if (known := _known(record, key)) is not None:
         return known
     kind, parsed, told = "", None, Counts()
+    names: tuple[DrawnName, ...] = ()
     if one.annotation is not None:
         kind = annotation_kind(one.annotation)
         if kind != "mask":
             parsed, told = _read(one, one.annotation, options)
     slide = open_input(one, parsed, slide_mpp, table)
-    names = _names(parsed, slide) if parsed is not None else ()
-    if parsed is not None:
+    if one.annotation is not None and parsed is not None:
+        names = _names(one.annotation, parsed, slide)
         save_outlines(folder / f"{one.name}.npz", parsed)
     outlines = () if parsed is None else parsed.outlines
     unseen = tuple(dict.fromkeys(name for one in outlines if one.unseen for name in one.names))
@@ -135,27 +138,20 @@ def refuse_twice(slides: Mapping[str, SlideInput], drawn: Mapping[str, Drawn]) -
             )
 
 
-def _names(parsed: Parsed, slide: Slide) -> tuple[DrawnName, ...]:
-    by_name: dict[tuple[tuple[str, ...], str], list[Outline]] = defaultdict(list)
-    for outline in parsed.outlines:
-        if not outline.negative and not outline.unseen:
+def _names(path: Path, parsed: Parsed, slide: Slide) -> tuple[DrawnName, ...]:
+    seen = [outline for outline in parsed.outlines if not outline.unseen]
+    areas = drawn_areas(path, seen) * slide.mpp[0] * slide.mpp[1] / 1e6
+    by_name: dict[tuple[tuple[str, ...], str], list[int]] = defaultdict(list)
+    for number, outline in enumerate(seen):
+        if not outline.negative:
             named = tuple(dict.fromkeys(name for name in outline.names if name.strip()))
-            by_name[named, outline.ident].append(outline)
-    square = slide.mpp[0] * slide.mpp[1] / 1e6
+            by_name[named, outline.ident].append(number)
     found = []
-    for (named, ident), outlines in by_name.items():
-        colours = [outline.colour for outline in outlines if outline.colour is not None]
+    for (named, ident), numbers in by_name.items():
+        colours = [colour for number in numbers if (colour := seen[number].colour) is not None]
         colour = max(dict.fromkeys(colours), key=colours.count) if colours else None
-        area = sum(map(_area, outlines)) * square
-        found.append(DrawnName(named, ident, len(outlines), area, colour))
+        found.append(DrawnName(named, ident, len(numbers), float(areas[numbers].sum()), colour))
     return tuple(found)
-
-
-def _area(outline: Outline) -> float:
-    """Level-0 pixels inside the outer ring and in no hole."""
-    rings = [ring for ring in outline.rings if len(ring) > 2]
-    whole = Polygon(rings[0], rings[1:]).area if rings and rings[0] is outline.rings[0] else 0.0
-    return max(whole, 0.0) if np.isfinite(whole) else 0.0
 
 
 def _digest(path: Path) -> str:
@@ -164,7 +160,7 @@ def _digest(path: Path) -> str:
 
 
 def _key(one: SlideInput, slide_mpp: float | None, table: Scales | None, options: AnnotationOptions) -> str:
-    content: list[Any] = [one.name, one.mpp, slide_mpp, options.untouched]
+    content: list[Any] = [RULES, one.name, one.mpp, slide_mpp, options.untouched]
     content += [(table or {}).get(name) for name in (one.slide.name, one.slide.stem)]
     for path in (*files_of(one.slide), one.annotation, *predicted_files(one.slide, options.corrected_from)):
         if path is not None:

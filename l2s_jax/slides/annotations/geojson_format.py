@@ -201,14 +201,31 @@ def _is_byte(value: Any) -> bool:
     return isinstance(value, int) and 0 <= value <= 255
 
 
+_UNREADABLE = np.full((1, 2), np.nan)
+
+
 def _rings(polygon: Any) -> tuple[np.ndarray, ...]:
-    """A polygon's rings, f64[V,2] each; one that cannot be read is a single NaN."""
+    """A polygon's rings, f64[V,2] each; NaN stands for what is no number."""
     if not isinstance(polygon, list):
-        return (np.full((1, 2), np.nan),)
-    rings = []
-    for ring in polygon:
-        try:
-            rings.append(np.array([(float(x), float(y)) for x, y, *_ in ring], np.float64).reshape(-1, 2))
-        except (TypeError, ValueError, OverflowError):
-            rings.append(np.full((1, 2), np.nan))
-    return tuple(rings) or (np.empty((0, 2)),)
+        return (_UNREADABLE,)
+    return tuple(map(_ring, polygon)) or (np.empty((0, 2)),)
+
+
+def _ring(vertices: Any) -> np.ndarray:
+    try:
+        return np.array([(float(x), float(y)) for x, y, *_ in vertices], np.float64).reshape(-1, 2)
+    except (TypeError, ValueError, OverflowError):
+        positions = vertices if isinstance(vertices, list) else [vertices]
+        return np.array(list(map(_position, positions)), np.float64)
+
+
+def _position(vertex: Any) -> tuple[float, float]:
+    parts = vertex if isinstance(vertex, list) and len(vertex) >= 2 else (None, None)
+    return _coordinate(parts[0]), _coordinate(parts[1])
+
+
+def _coordinate(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return float("nan")

@@ -19,7 +19,7 @@ from l2s_jax.slides.annotations.class_names import (
     refuse_near_names,
 )
 from l2s_jax.slides.annotations.covering import count_hidden
-from l2s_jax.slides.annotations.repair import lies_inside, polygon_parts, polygons_from_rings
+from l2s_jax.slides.annotations.repair import areas_of, each_mended, lies_inside, polygon_parts
 from l2s_jax.slides.annotations.types import Annotations, Outline, Parsed, Region
 from l2s_jax.system.errors import UserError
 from l2s_jax.types import IGNORE_PIXEL
@@ -29,9 +29,6 @@ OUTSIDE_MARGIN = 0.01
 
 OUTSIDE_SHARE = 0.05
 """Above this share of vertices in shapes wholly outside, the file is taken for another slide's."""
-
-MAX_FILE_CROSSINGS = 200_000
-"""All outlines of a file together; bounds the time of repairs."""
 
 MAX_HOLE_PAIRS = 100_000
 """Pairs of a hole and a region of its layer that meet; bounds the time of cutting."""
@@ -93,6 +90,31 @@ def annotations_from(
     )
 
 
+def drawn_areas(path: Path, outlines: Sequence[Outline]) -> np.ndarray:
+    """Level-0 pixels of each outline, f64[N], as `annotations_from` mends it and cuts holes out of its layer.
+
+    What lies under later regions, or beyond the slide, counts. Holes have none.
+
+    Args:
+      path: where the outlines are from, for messages.
+      outlines: all of the file that count.
+
+    Raises:
+      UserError: outlines that cross themselves so often that they are none.
+    """
+    layers = {one.layer for one in outlines if one.negative}
+    cut = [number for number, one in enumerate(outlines) if one.layer in layers]
+    try:
+        areas = areas_of([() if one.layer in layers else one.rings for one in outlines])
+        mended = list(each_mended(outlines[number].rings for number in cut))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    shapes = [_Shape(outlines[n], n, one.polygons) for n, one in zip(cut, mended, strict=True)]
+    for region in _regions(path, shapes):
+        areas[region.code] += region.polygon.area
+    return areas
+
+
 def _unseen_in_frames(shapes: list[_Shape], frames: Sequence[Polygon]) -> tuple[str, ...]:
     """What to say of untouched predictions where all that is not drawn would be background."""
     unseen = [polygon for shape in shapes if shape.outline.unseen for polygon in shape.polygons]
@@ -108,13 +130,10 @@ def _mended(parsed: Parsed, table: ClassTable, shift: np.ndarray, counts: Counte
     unknown: Counter[str] = Counter()
     known: Counter[str] = Counter()
     shapes = []
-    for outline in parsed.outlines:
-        mended = polygons_from_rings(tuple(ring + shift for ring in outline.rings))
+    moved = (tuple(ring + shift for ring in outline.rings) for outline in parsed.outlines)
+    for outline, mended in zip(parsed.outlines, each_mended(moved), strict=True):
         counts["repaired"] += mended.repaired
         counts["rewound"] += mended.rewound
-        counts["crossings"] += mended.crossings
-        if counts["crossings"] > MAX_FILE_CROSSINGS:
-            raise UserError(f"its outlines cross themselves more than {MAX_FILE_CROSSINGS} times")
         if not mended.polygons:
             counts["degenerate"] += 1
         elif outline.negative:

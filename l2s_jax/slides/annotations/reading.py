@@ -16,6 +16,7 @@ from l2s_jax.slides.annotations.kinds import annotation_kind
 from l2s_jax.slides.annotations.outlines import annotations_from
 from l2s_jax.slides.annotations.tracing import polygons_from_mask
 from l2s_jax.slides.annotations.types import Annotations, Outline, Parsed, left_out
+from l2s_jax.slides.annotations.vertices import refuse_broken
 from l2s_jax.slides.annotations.xml_events import xml_events
 from l2s_jax.slides.annotations.xml_formats import parse_asap, parse_imagescope, stated_mpp_of
 from l2s_jax.system.errors import UserError
@@ -56,7 +57,7 @@ def read_annotations(
 
     Raises:
       UserError: unreadable, refused or empty file; a class name or pixel value that the table does not know
-        (all are listed); vertices far outside the slide.
+        (all are listed); a vertex that is no position, or vertices far outside the slide.
     """
     path = Path(path)
     is_mask = annotation_kind(path) == "mask"
@@ -102,13 +103,15 @@ def read_outlines(path: str | Path) -> Parsed:
     """The shapes of a file that is no mask, before their classes are looked up and their geometry mended.
 
     Raises:
-      UserError: unreadable or refused file.
+      UserError: unreadable or refused file, or a vertex that is no position.
     """
     path = Path(path)
     kind = annotation_kind(path)
     if kind == "mask":
         raise UserError(f"{path} is a mask; expected outlines (ImageScope, HALO or ASAP XML, or GeoJSON)")
-    return {"imagescope": parse_imagescope, "asap": parse_asap, "geojson": parse_geojson}[kind](path)
+    parsed = {"imagescope": parse_imagescope, "asap": parse_asap, "geojson": parse_geojson}[kind](path)
+    refuse_broken(path, parsed.outlines)
+    return parsed
 
 
 def mask_fits(path: Path, size_level0: tuple[int, int]) -> bool:

@@ -1,5 +1,6 @@
 """From rings as drawn to valid polygons."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,11 +9,11 @@ from shapely import Polygon
 
 from l2s_jax.system.errors import UserError
 
-MAX_COORDINATE = 1e7
-"""Level-0 pixels; no slide is as large. Beyond it, and where it is no number, a vertex is taken as broken."""
-
 MAX_CROSSINGS = 20_000
 """A shape whose edges meet more often is noise; the time of a repair (1 s at this limit) grows with them."""
+
+MAX_FILE_CROSSINGS = 200_000
+"""All outlines of a file together; bounds the time of repairs."""
 
 _MAX_BOX_PAIRS = 5_000_000
 
@@ -36,16 +37,16 @@ def polygons_from_rings(rings: tuple[np.ndarray, ...]) -> Mended:
     By that rule an outline that was drawn round twice encloses next to nothing; such a ring is filled.
 
     Args:
-      rings: f64[V,2] (x, y), open or closed; the outer one, then holes. Without a usable outer ring there is
-        no polygon; holes that cannot be used are left out.
+      rings: f64[V,2] (x, y), open or closed, of positions (see `vertices`); the outer one, then holes.
+        Without a usable outer ring there is no polygon; holes that cannot be used are left out.
 
     Raises:
       UserError: an outline that crosses itself so often that it is none.
     """
     opened = [_opened(ring) for ring in rings]
-    if not opened or not _is_ring(opened[0]):
+    if not opened or len(opened[0]) < 3:
         return Mended([], False)
-    drawn = [ring for ring in opened if _is_ring(ring)]
+    drawn = [ring for ring in opened if len(ring) >= 3]
     sound = [_once(ring) for ring in drawn]
     rewound = any(len(one) < len(other) for one, other in zip(sound, drawn, strict=True))
     polygon = Polygon(sound[0], sound[1:])
@@ -59,6 +60,50 @@ def polygons_from_rings(rings: tuple[np.ndarray, ...]) -> Mended:
         polygons, twice = [], []
     rewound = bool(polygons) and (rewound or any(twice))
     return Mended(polygons, bool(polygons) and not rewound, crossings, rewound)
+
+
+def each_mended(shapes: Iterable[tuple[np.ndarray, ...]]) -> Iterator[Mended]:
+    """`polygons_from_rings` of each shape of a file.
+
+    Raises:
+      UserError: one of them, or all together, cross themselves so often that they are no outlines.
+    """
+    crossings = 0
+    for rings in shapes:
+        mended = polygons_from_rings(rings)
+        crossings += mended.crossings
+        if crossings > MAX_FILE_CROSSINGS:
+            raise UserError(f"its outlines cross themselves more than {MAX_FILE_CROSSINGS} times")
+        yield mended
+
+
+def areas_of(shapes: Sequence[tuple[np.ndarray, ...]]) -> np.ndarray:
+    """f64[N]: how large the polygons of each shape are. Raises as `each_mended`.
+
+    Valid outlines, which most are, are measured all at once, in less than half of the time.
+    """
+    areas = np.zeros(len(shapes))
+    # GEOS takes no closed ring of three vertices.
+    plain = np.array([bool(one) and min(map(len, one)) > 3 for one in shapes], bool)
+    polygons = _as_drawn([one for one, taken in zip(shapes, plain, strict=True) if taken])
+    valid = shapely.is_valid(polygons)
+    measured = np.flatnonzero(plain)[valid]
+    areas[measured] = shapely.area(polygons[valid])
+    others = np.setdiff1d(np.arange(len(shapes)), measured)
+    for number, mended in zip(others, each_mended(shapes[number] for number in others.tolist()), strict=True):
+        areas[number] = sum(polygon.area for polygon in mended.polygons)
+    return areas
+
+
+def _as_drawn(shapes: Sequence[tuple[np.ndarray, ...]]) -> Any:
+    """Polygons of rings as they are, valid or not."""
+    rings = [ring for one in shapes for ring in one]
+    if not rings:
+        return np.empty(0, object)
+    of_ring = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
+    of_shape = np.repeat(np.arange(len(shapes)), [len(one) for one in shapes])
+    drawn: Any = shapely.linearrings(np.concatenate(rings), indices=of_ring)
+    return shapely.polygons(drawn, indices=of_shape)
 
 
 def _once(ring: np.ndarray) -> np.ndarray:
@@ -150,11 +195,6 @@ def _opened(ring: np.ndarray) -> np.ndarray:
         ring = ring[np.append(True, (ring[1:] != ring[:-1]).any(axis=1))]
     differ = np.flatnonzero((ring != ring[:1]).any(axis=1))
     return ring[: differ[-1] + 1] if len(differ) else ring[:1]
-
-
-def _is_ring(ring: np.ndarray) -> bool:
-    """Whether a ring has three vertices, all of them numbers that can be positions (NaN is none)."""
-    return len(ring) >= 3 and bool((np.abs(ring) <= MAX_COORDINATE).all())
 
 
 def _crossings(rings: list[np.ndarray]) -> int:

@@ -43,7 +43,7 @@ class Annotations:
     mpp: float | None = None  # level-0 um/px that the file states (ImageScope's MicronsPerPixel)
     repaired: int = 0  # shapes that crossed or touched themselves
     rewound: int = 0  # shapes whose outline runs round twice, filled as if once
-    degenerate: int = 0  # shapes without an area: fewer than 3 vertices, or coordinates that are no numbers
+    degenerate: int = 0  # shapes without an area: fewer than 3 vertices, or all on a line
     ignored: int = 0  # shapes of a class that is to be ignored
     unseen: int = 0  # predictions that nobody has touched
     outside: int = 0  # shapes wholly outside the slide, left out

@@ -97,6 +97,11 @@ def parse_asap(path: Path) -> Parsed:
                 group = annotation.get("PartOfGroup", "")
                 names = ("" if group == "None" else group, annotation.get("Name", ""))
                 table = np.array(vertices, np.float64).reshape(-1, 3)
+                if not np.isfinite(table[:, 0]).all():
+                    raise UserError(
+                        f"{path}: region {len(outlines) + 1} has a Coordinate whose Order is no number, so "
+                        "nobody knows which vertex follows which. Export the annotations again"
+                    )
                 ring = table[np.argsort(table[:, 0], kind="stable"), 1:]
                 outlines.append(Outline(names, (ring,), colour=_hex_colour(annotation.get("Color"))))
                 _checked(path, total, len(outlines))

@@ -1,11 +1,14 @@
 """`l2s inspect` says what `prepare slides` does."""
 
+import json
 import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
+from shapely import Polygon
+from shapely.geometry import mapping
 
 from helpers.commands import l2s
 from helpers.own_slides import TUMOUR, write_own_slides, write_regions
@@ -14,6 +17,7 @@ from l2s_jax.prepare.slides import inspection
 from l2s_jax.prepare.slides.inspection import inspect_own
 from l2s_jax.prepare.slides.options import AnnotationOptions, SlidesOptions
 from l2s_jax.prepare.slides.prepare import prepare_slides
+from l2s_jax.slides.slide import open_slide
 
 SMALL = SlidesOptions(mpp=7.5, patch_size=32, stain="off", split=(100, 0, 0))
 HERE = WorkOptions(workers=1)
@@ -39,6 +43,20 @@ def test_as_many_patches_as_prepare_makes(slide, tmp_path, capsys):
             assert np.asarray(picture.convert("RGB")).std() > 5, name
     assert re.search(r"known: \d+\.\d% of the tissue", printed) and "1 windows" in printed
     assert re.search(r"Tumour +2 ", printed)
+
+
+def test_an_outline_that_crosses_itself_has_the_area_that_is_painted(tmp_path, slide, capsys):
+    """It was measured by its signed area: 0 for a bow-tie, and the split goes by areas."""
+    left, top, right, bottom = 2000, 1000, 3000, 2000
+    bowtie = Polygon([(left, top), (right, bottom), (right, top), (left, bottom)])
+    drawn = tmp_path / "a.geojson"
+    drawn.write_text(
+        json.dumps({"type": "Feature", "geometry": mapping(bowtie), "properties": {"name": "Tumour"}})
+    )
+    words = ["--annotations", drawn, "--mpp", "7.5", "--patch-size", "32", "--undrawn", "background"]
+    assert l2s("inspect", slide, *words, "--background", "Stroma", "--out", tmp_path / "o") == 0
+    area = 2 * 0.5 * 1000 * 500 * (open_slide(slide).mpp[0] / 1000) ** 2
+    assert re.search(rf"Tumour +1 +1 +{area:.3g}\b", capsys.readouterr().out)
 
 
 def test_what_prepare_would_refuse_is_said(slide, tmp_path):
