@@ -6,13 +6,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from l2s_jax.system.errors import UserError
-from l2s_jax.system.ranges import Range, out_of_range
+from l2s_jax.system.ranges import MOST, Range, Seed, out_of_range
 from l2s_jax.types import CLASSIFICATION_SETTINGS, DecoderName, Setting, Split
 
 Preset = Literal["paper", "release", "labelset", "few-masks"]
-
-MOST = 2**31 - 1
-"""Steps, seeds and pixels are int32 on the device."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +127,7 @@ class OptimiserOptions:
     """Arithmetic of the training step. `default` is JAX's: float32 on CPUs, TensorFloat-32 in the products on
     GPUs that have it. `float32` and `tf32` ask for one of them; `bfloat16` has the activations of encoder and
     decoder in bfloat16. Weights, batch statistics, losses and Adam are float32 always, validation too."""
-    seed: Annotated[int, Range(0, MOST)] = 0
+    seed: Seed = 0
     """Initialisation, order of the patches and augmentation."""
 
 

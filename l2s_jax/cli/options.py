@@ -9,13 +9,18 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 import tyro
 
 from l2s_jax.slides.annotations.choices import Undrawn, Untouched
-from l2s_jax.types import Views
+from l2s_jax.system.ranges import MOST, Count, Range
+from l2s_jax.types import PATCH_MULTIPLE, Views
 
 Config = Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")]
 Manifest = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MANIFEST")]
 Run = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
 Folder = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER")]
 Out = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
+Side = Annotated[int, Range(PATCH_MULTIPLE, 10_000)]
+"""Of a patch."""
+Overlap = Annotated[float, Range(0, 2)]
+"""How much a phantom's classes resemble each other."""
 Results = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RESULTS")]
 
 Options = TypeVar("Options")
@@ -69,11 +74,11 @@ class JaxCommand(Command):
 class TilingOptions:
     """How pictures larger than a patch are covered with overlapping tiles."""
 
-    stride: int | None = None
+    stride: Annotated[int | None, Range(1, MOST)] = None
     """Pixels between tiles; half a patch by default."""
     weighting: Literal["gaussian", "uniform"] = "gaussian"
     """How the pixels of overlapping tiles count."""
-    batch_size: int = 20
+    batch_size: Count = 20
     """Tiles a batch; does not change the result."""
 
 

@@ -19,7 +19,7 @@ from docstring_parser import parse_from_object
 
 from l2s_jax.cli.options import Command
 from l2s_jax.cli.words import registry
-from l2s_jax.system.ranges import Range
+from l2s_jax.system.ranges import Range, require_in_range
 from l2s_jax.system.toml import read_table, typed_options
 
 AnyCommand = TypeVar("AnyCommand", bound=Command)
@@ -32,7 +32,8 @@ def parse(command: type[AnyCommand], prog: str, arguments: Sequence[str]) -> Any
     """The command that the arguments describe. Prints help or what is wrong and leaves where they ask for it.
 
     Raises:
-      UserError: the file that `--config` names cannot be read, or holds what the command does not know.
+      UserError: the file that `--config` names cannot be read, or holds what the command does not know; or
+        numbers lie outside of the ranges in their options' types.
     """
     shown, groups = _shown(command, default_of(command, prog, arguments))
     about = (command.__doc__ or "").split("\n\n")[0]
@@ -40,7 +41,9 @@ def parse(command: type[AnyCommand], prog: str, arguments: Sequence[str]) -> Any
     values = {name: value for name, value in vars(parsed).items() if name not in groups}
     for group in groups:
         values |= vars(getattr(parsed, group))
-    return command(**values)
+    made = command(**values)
+    require_in_range(made)
+    return made
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
 """Subcommands of `l2s` that make manifests: phantom, EBHI-Seg, WSSS4LUAD, halves, folds."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from l2s_jax.cli.checks import check_and_print
-from l2s_jax.cli.options import Command, Folder, Manifest, Out
+from l2s_jax.cli.options import Command, Folder, Manifest, Out, Overlap, Side
+from l2s_jax.system.ranges import Count, Range, Seed
 from l2s_jax.types import SPLITS
 
 
@@ -14,17 +15,17 @@ class PreparePhantom(Command):
 
     out: Out
     """Folder for the manifest and its pictures."""
-    patches: int = 400
+    patches: Count = 400
     """How many patches in all, split 50/25/25 by slide."""
-    patches_per_slide: int = 5
+    patches_per_slide: Count = 5
     """Patches that share a stain and a group."""
-    patch_size: int = 128
+    patch_size: Side = 128
     """Side of a patch in pixels, a multiple of 16."""
-    masks: float = 1.0
+    masks: Annotated[float, Range(0, 1)] = 1.0
     """Share of the training patches that keep their mask, 0 to 1."""
-    overlap: float = 0.15
+    overlap: Overlap = 0.15
     """How much the classes resemble each other; 0 keeps them apart."""
-    seed: int = 0
+    seed: Seed = 0
     """Of everything that is drawn."""
     overwrite: bool = False
     """Use a folder that holds something else."""
@@ -47,9 +48,9 @@ class PrepareEbhi(Command):
     """Folder for the manifest and its pictures."""
     classes: Literal[4, 7] = 4
     """4: background, benign, neoplasia, adenocarcinoma. 7: background and the six folders."""
-    patch_size: int = 128
+    patch_size: Side = 128
     """Side of a patch in pixels, a multiple of 16."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the split."""
     skip_faulty: bool = False
     """Leave out faulty and unpaired pictures, and say which, instead of stopping."""
@@ -75,9 +76,9 @@ class PrepareWsss4luad(Command):
     """The data set: img/*.png with mask/*.png, as in its validation part."""
     out: Out
     """Folder for the manifest and its pictures."""
-    patch_size: int = 128
+    patch_size: Side = 128
     """Side of a training patch in pixels, a multiple of 16. Pictures of val and test stay whole."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the split, 50/25/25 by picture: the names tell no patient."""
     skip_faulty: bool = False
     """Leave out faulty and unpaired pictures, and say which, instead of stopping."""
@@ -109,7 +110,7 @@ class PrepareHalves(Command):
     """Folder with patches.csv and classes.toml, such as `prepare bach` makes."""
     out: Out
     """Folder for the other; its pictures are hard links to the same files where those can be."""
-    seed: int = 0
+    seed: Seed = 0
     """Which of the many equally good halves."""
     overwrite: bool = False
     """Use a folder that holds something else."""
@@ -131,9 +132,9 @@ class PrepareFolds(Command):
     """Folder with patches.csv and classes.toml. Its splits do not count."""
     out: Out
     """Folder of the folds; its pictures are hard links to the same files where those can be."""
-    folds: int = 5
+    folds: Annotated[int, Range(3, 1_000_000)] = 5
     """How many, 3 or more; a group is needed for each."""
-    seed: int = 0
+    seed: Seed = 0
     """Which of the many equally good ways to deal the groups out."""
     overwrite: bool = False
     """Use a folder that holds something else."""

@@ -8,6 +8,7 @@ import tyro
 
 from l2s_jax.cli.options import JaxCommand
 from l2s_jax.cli.windows import WindowOptions, slide_arguments
+from l2s_jax.system.ranges import Count
 from l2s_jax.training.pretraining.options import PretrainOptions
 
 
@@ -25,7 +26,7 @@ class Pretrain(JaxCommand, WindowOptions, PretrainOptions):
     `train` refuses it where one of them is in the manifest's split val or test."""
     held_out: tuple[Path, ...] = ()
     """Other manifests whose splits val and test must not be learned from: what is of them is refused."""
-    per_slide: int = 500
+    per_slide: Count = 500
     """Windows of a slide at most, chosen by chance on its tissue."""
     any_scale: bool = False
     """Take pictures that state another scale (more than 10% off) than --mpp or the manifests' as they are."""

@@ -7,6 +7,9 @@ from typing import Annotated, Literal
 import tyro
 
 from l2s_jax.cli.options import Command, JaxCommand, Manifest, Results
+from l2s_jax.system.ranges import MOST, Count, Range, Seed
+
+Jobs = Annotated[int, Range(1, 10_000)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +26,7 @@ class Sweep(JaxCommand):
     """Say what would be run and how long it would take, from measured steps."""
     retry_failed: bool = False
     """Run again what failed."""
-    jobs: int = 1
+    jobs: Jobs = 1
     """Runs at a time, each in a process with its share of the cores. With another share, figures differ by
     rounding."""
     allow_outside: bool = False
@@ -56,19 +59,19 @@ class Compare(JaxCommand):
     """Folder of the runs; what comes out goes to `comparison` in it. Started again, it goes on."""
     recipes: tuple[Literal["paper", "labelset", "few-masks"], ...] = ("labelset", "few-masks")
     """Presets that are compared with S."""
-    draws: int = 3
+    draws: Count = 3
     """How many. An interval needs 2, and is wide below 5."""
-    percent: float = 100.0
+    percent: Annotated[float, Range(0, 100)] = 100.0
     """Share of the training masks that are used; the others count as labels."""
-    steps: int = 400
+    steps: Annotated[int, Range(1, MOST)] = 400
     """Of each phase of each run."""
     weights: str = "auto"
     """Initial weights, as in `train`."""
-    learning_rate: float = 3e-4
+    learning_rate: Annotated[float, Range(0, 10, open_low=True, open_high=True)] = 3e-4
     """Of all runs."""
     dry_run: bool = False
     """Say how long it would take, from measured steps."""
-    jobs: int = 1
+    jobs: Jobs = 1
     """Runs at a time, each in a process with its share of the cores."""
     allow_outside: bool = False
     """Accept paths in the manifest that lead out of its folder."""
@@ -92,11 +95,11 @@ class Report(Command):
     """Where they go; RESULTS/report by default."""
     metric: tuple[str, ...] = ()
     """Metrics to show, or validation_score; by default macro_f1 micro_f1, or the classifier's."""
-    ddof: int | None = None
+    ddof: Annotated[int | None, Range(0, 1_000_000)] = None
     """Standard deviations divide by n - ddof; the sweep's by default, else 1."""
     against: Annotated[tuple[str, ...], tyro.conf.arg(metavar='["VARIANT SETTING" ...]')] = ()
     """Methods from which all others are subtracted, draw by draw, besides S and the first variant."""
-    draw: tuple[int, ...] = ()
+    draw: Annotated[tuple[int, ...], Range(0, MOST)] = ()
     """Look at these draws only."""
     pictures: bool = True
     """Draw predictions on test pictures, where the run folders are there; they show the data."""
@@ -125,11 +128,11 @@ class Plan(Command):
     """Folder of a segmentation sweep, or a CSV file with run, setting, percent, draw and metrics."""
     metric: str = "macro_f1"
     """The score."""
-    target: tuple[float, ...] = (90.0, 95.0, 99.0)
+    target: Annotated[tuple[float, ...], Range(0, 100, open_low=True)] = (90.0, 95.0, 99.0)
     """Percent of the mean score of S at 100% of the masks."""
     out: Path | None = None
     """Where plan_masks.csv and plan_masks.svg go; RESULTS/report by default."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the resampling."""
 
     def run(self) -> int:

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from l2s_jax.cli.checks import check_and_print
 from l2s_jax.cli.options import Command, JaxCommand, Manifest, Out, TilingOptions
 from l2s_jax.cli.windows import WindowOptions, slide_arguments
+from l2s_jax.system.ranges import COUNTS, Range
 from l2s_jax.types import SPLITS, Split
 
 
@@ -26,11 +27,11 @@ class Review(JaxCommand, WindowOptions, TilingOptions):
     """Slides without labels, whose windows are listed by how far the runs disagree. Each is looked at by
     those that have not learned from its patient or slide, two at least; windows meet no patch of MANIFEST
     that has a label or a mask."""
-    windows: int | None = None
+    windows: Annotated[int | None, COUNTS] = None
     """How many windows are listed, of all slides together; 10, or all where there are fewer."""
     split: tuple[Split, ...] = SPLITS
     """Which rows of the manifest are looked at."""
-    unlikely: float = 0.1
+    unlikely: Annotated[float, Range(0, 1, open_low=True, open_high=True)] = 0.1
     """A pixel of a mask is contradicted where its class has less probability than this."""
     any_scale: bool = False
     """Accept patches of another scale (more than 10% off) than those that the runs were trained on."""

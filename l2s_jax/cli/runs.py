@@ -18,6 +18,7 @@ from l2s_jax.cli.options import (
 from l2s_jax.config import PRESETS, Preset, TrainConfig
 from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.system.errors import UserError
+from l2s_jax.system.ranges import COUNTS, SEEDS, Range
 from l2s_jax.types import BOUNDARY_TOLERANCE, Split
 
 PRESET_WORDS: dict[Preset, str] = {
@@ -34,7 +35,7 @@ PRESET_WORDS: dict[Preset, str] = {
 class SeedsOptions:
     """Several networks as one program, instead of one with --seed."""
 
-    seeds: tuple[int, ...] | None = None
+    seeds: Annotated[tuple[int, ...] | None, SEEDS] = None
     """Train one network a seed, in OUT/seed0 and so on."""
     own_draws: bool = False
     """With --seeds: take the seed for the draw too, so that each learns from a subset of its own."""
@@ -47,14 +48,14 @@ class SeedsOptions:
 class DeviceOptions:
     """Several devices, and several processes."""
 
-    devices: int | Literal["all"] = 1
+    devices: Annotated[int | Literal["all"], Range(1, 1_000_000)] = 1
     """Spread seeds and batches over so many devices, or `all`."""
     coordinator: str | None = None
     """Train with several processes on all their devices: `auto` under Slurm or Open MPI, else HOST:PORT of
     process 0. Start the same command in each; all must see the same files."""
-    processes: int | None = None
+    processes: Annotated[int | None, COUNTS] = None
     """With --coordinator HOST:PORT: how many processes there are."""
-    process: int | None = None
+    process: Annotated[int | None, Range(0, 1_000_000)] = None
     """With --coordinator HOST:PORT: which of them this is, from 0."""
 
 
@@ -133,7 +134,7 @@ class Evaluate(JaxCommand, EnsembleOptions, TilingOptions):
     """Accept patches of another scale (more than 10% off) than those that the run was trained on."""
     allow_outside: bool = False
     """Accept paths in the manifest that lead out of its folder."""
-    boundary_tolerance: float = BOUNDARY_TOLERANCE
+    boundary_tolerance: Annotated[float, Range(0, 100_000)] = BOUNDARY_TOLERANCE
     """Pixels between a true and a predicted boundary that count as one in boundary F1."""
 
     def run(self) -> int:

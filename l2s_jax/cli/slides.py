@@ -12,7 +12,9 @@ from l2s_jax.cli.options import (
     JaxCommand,
     NameOptions,
     Out,
+    Overlap,
     Run,
+    Side,
     StainOptions,
     TilingOptions,
     UndrawnOptions,
@@ -23,6 +25,7 @@ from l2s_jax.prepare.options import WORKING_MPP, ExtractionOptions
 from l2s_jax.prepare.presets import EXTRACTION_PRESETS
 from l2s_jax.prepare.slides.options import AnnotationOptions
 from l2s_jax.system.errors import UserError
+from l2s_jax.system.ranges import SCALES, Range, Seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +34,13 @@ class PhantomBach(Command):
 
     out: Out
     """Folder for WSI/ and Photos/."""
-    patch_size: int = 32
+    patch_size: Side = 32
     """Side of the patches that will be cut, a multiple of 16; slides are 6 x 8 of them at 7.5 um/px."""
-    photos: int = 4
+    photos: Annotated[int, Range(0, 100_000)] = 4
     """Photos of each class."""
-    overlap: float = 0.0
+    overlap: Overlap = 0.0
     """How much the classes resemble each other; 0 keeps them apart."""
-    seed: int = 0
+    seed: Seed = 0
     """Of everything that is drawn."""
     overwrite: bool = False
     """Draw into a folder that holds something already."""
@@ -57,15 +60,15 @@ class PhantomSlides(Command):
 
     out: Out
     """Folder for slides/, labelled/ and groups.csv."""
-    slides: int = 8
+    slides: Annotated[int, Range(2, 100_000)] = 8
     """How many slides, two a patient."""
-    patch_size: int = 32
+    patch_size: Side = 32
     """Side of the patches that will be cut, a multiple of 16; slides are 6 x 8 of them at 7.5 um/px."""
-    labelled: int = 4
+    labelled: Annotated[int, Range(0, 100_000)] = 4
     """Labelled pictures of each class."""
-    overlap: float = 0.0
+    overlap: Overlap = 0.0
     """How much the classes resemble each other; 0 keeps them apart."""
-    seed: int = 0
+    seed: Seed = 0
     """Of everything that is drawn."""
     overwrite: bool = False
     """Draw into a folder that holds something already."""
@@ -94,9 +97,9 @@ class Inspect(Command, AnnotationOptions, ExtractionOptions):
     """ImageScope or ASAP XML, GeoJSON, or a mask."""
     bach: bool = False
     """As `prepare bach` would: its four classes (or --classes), and what is not drawn is background."""
-    mpp: float = WORKING_MPP
+    mpp: Annotated[float, SCALES] = WORKING_MPP
     """Micrometres a pixel at which it is cut; 7.5 is the paper's 1.25x."""
-    slide_mpp: float | None = None
+    slide_mpp: Annotated[float | None, SCALES] = None
     """Level-0 micrometres a pixel, where the slide does not say."""
 
     preset: ExtractionPreset = "paper"

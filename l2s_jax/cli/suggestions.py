@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from l2s_jax.cli.options import JaxCommand, Manifest, TilingOptions
 from l2s_jax.cli.windows import WindowOptions, slide_arguments
+from l2s_jax.system.ranges import COUNTS, Seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +28,12 @@ class Suggest(JaxCommand, WindowOptions, TilingOptions):
     alone. Why the first is the default: docs/suggest.md."""
     slides: tuple[Path, ...] = ()
     """Slides whose windows are listed, as frames for QuPath, in place of patches. None of val and test."""
-    number: int | None = None
+    number: Annotated[int | None, COUNTS] = None
     """How many; 10, or all where there are fewer."""
     spread: bool = True
     """No patient or slide twice before each other has been, and what looks alike is put off. `random` is
     never spread."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the chances of `stratified` and `random`."""
     any_scale: bool = False
     """Accept patches of another scale (more than 10% off) than those that the runs were trained on."""

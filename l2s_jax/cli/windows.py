@@ -2,20 +2,21 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from l2s_jax.prediction.slides.options import SlideOptions
+from l2s_jax.system.ranges import SCALES, Range
 
 
 @dataclass(frozen=True, kw_only=True)
 class WindowOptions:
     """Windows of slides, and how slides are read."""
 
-    window: int | None = None
+    window: Annotated[int | None, Range(1, 100_000)] = None
     """Side of a window in pixels of the working scale; by default the patch size of the runs or manifests."""
-    mpp: float | None = None
+    mpp: Annotated[float | None, SCALES] = None
     """Micrometres a pixel at which slides are looked at; those of the training patches by default."""
-    slide_mpp: float | None = None
+    slide_mpp: Annotated[float | None, SCALES] = None
     """Level-0 micrometres a pixel of slides that do not say."""
     mpp_table: Path | None = None
     """CSV with the columns slide,mpp, for the same."""

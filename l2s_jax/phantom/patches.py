@@ -22,6 +22,7 @@ from l2s_jax.prepare.folders import claim_folder, finish_folder
 from l2s_jax.prepare.splits import SPLIT_FRACTIONS, split_groups
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.progress import track
+from l2s_jax.system.ranges import require_seed
 from l2s_jax.types import PATCH_MULTIPLE, fits_network
 
 CLASSES = Classes(
@@ -78,6 +79,7 @@ def prepare_phantom(
     Raises:
       UserError: an option is out of range, or the folder holds something else or cannot be written.
     """
+    require_seed(seed)
     _check_options(patches, patches_per_slide, patch_size, masks, overlap)
     recipe = {
         "what": "phantom",

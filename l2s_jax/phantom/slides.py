@@ -21,6 +21,7 @@ from l2s_jax.system.csv_text import rows_text
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import write_text
 from l2s_jax.system.outputs import Source, publishing, require_replaceable
+from l2s_jax.system.ranges import require_seed
 from l2s_jax.types import IGNORE_PIXEL, PATCH_MULTIPLE, fits_network
 
 DRAWN = Classes(
@@ -57,6 +58,7 @@ def draw_slides(
     Raises:
       UserError: an option is out of range, or the folder holds something else or cannot be written.
     """
+    require_seed(seed)
     out = Path(out)
     if patch_size < 32 or not fits_network(patch_size):
         raise UserError(f"patch_size {patch_size}: expected a multiple of {PATCH_MULTIPLE}, at least 32")

@@ -24,6 +24,7 @@ from l2s_jax.prepare.folders import claim_folder, finish_folder
 from l2s_jax.prepare.splits import SPLIT_FRACTIONS, split_groups
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.progress import track
+from l2s_jax.system.ranges import require_seed
 from l2s_jax.types import PATCH_MULTIPLE, fits_network
 
 FOLDERS = ("Normal", "Polyp", "Low-grade IN", "High-grade IN", "Serrated adenoma", "Adenocarcinoma")
@@ -100,6 +101,7 @@ def prepare_ebhi(
       UserError: naming everything that is missing, unpaired, unreadable or of another size; or the output
         folder holds something else or cannot be written.
     """
+    require_seed(seed)
     if classes not in TASKS:
         raise UserError(f"classes {classes}: expected 4 or 7")
     if not fits_network(patch_size):

@@ -27,10 +27,12 @@ from l2s_jax.prepare.fold_texts import fold_lines, require_fit
 from l2s_jax.prepare.folders import FILES, claim_folder
 from l2s_jax.prepare.linking import link_all, placed, places, require_free
 from l2s_jax.prepare.splits import FREE, assigned
+from l2s_jax.system.chance import generator
 from l2s_jax.system.csv_text import rows_text
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import sha256_of_file, write_text
 from l2s_jax.system.outputs import Source, note_made
+from l2s_jax.system.ranges import require_seed
 from l2s_jax.types import IGNORE_LABEL
 
 FEWEST = 3
@@ -65,6 +67,7 @@ def prepare_folds(
       UserError: a faulty manifest, too few groups, pictures of different sizes, one picture under two groups,
         or a folder that cannot be used.
     """
+    require_seed(seed)
     found, out = read_manifest(manifest, allow_outside=allow_outside), Path(out)
     if out.resolve() in (found.folder.resolve(), root_of(found.folder).resolve()):
         raise UserError(f"{out} is the manifest's own folder: choose another for the folds")
@@ -137,7 +140,7 @@ def _contents(manifest: Manifest, seen: Sequence[Seen], groups: Sequence[str]) -
 def assign(counts: np.ndarray, folds: int, seed: int) -> list[int]:
     """The fold, 1 to K, that tests on each group, given what groups hold (see `splits.assigned`)."""
     share, fixed = np.full(folds, 1 / folds), np.full(len(counts), FREE)
-    return [int(part) + 1 for part in assigned(counts, share, np.random.default_rng(seed), fixed)]
+    return [int(part) + 1 for part in assigned(counts, share, generator(seed), fixed)]
 
 
 def of_fold(row: PatchRow, tested_in: int, fold: int, folds: int) -> PatchRow:

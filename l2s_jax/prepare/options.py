@@ -8,10 +8,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from l2s_jax.system.errors import UserError
-from l2s_jax.system.ranges import Range, out_of_range
+from l2s_jax.system.ranges import MOST, SCALES, Range, Seed, require_in_range
 
-MOST = 2**31 - 1
 Share = Annotated[float, Range(0, 1)]
 
 HeldOut = Literal["whole", "patches"]
@@ -39,13 +37,11 @@ class PatchOptions:
     label_rule: Literal["foreground", "three_to_one"] = "foreground"
     """Label of a mask patch: its most frequent class other than background; background where there is none.
     Or (release) the most frequent class, but the next where background has at most 3 times its pixels."""
-    seed: Annotated[int, Range(0, MOST)] = 0
+    seed: Seed = 0
     """Of K-means, of the pixels that it sees, and of the split where that is drawn."""
 
     def __post_init__(self) -> None:
-        faults = out_of_range(self)
-        if faults:
-            raise UserError("\n".join(["options that make no sense:", *faults]))
+        require_in_range(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +108,7 @@ class PictureOptions:
 class BachOptions(PictureOptions, CentredOptions, PatchOptions):
     """Slides and photos of BACH."""
 
-    mpp: float = WORKING_MPP
+    mpp: Annotated[float, SCALES] = WORKING_MPP
     """Micrometres a pixel of the patches; 7.5 is the paper's 1.25x."""
     split: Literal["paper", "printed"] = "paper"
     """`paper`: 3 slides train, 1 val, 6 test. `printed`: the authors' results', 3, 0 and 7 (release)."""
@@ -130,7 +126,7 @@ class BachOptions(PictureOptions, CentredOptions, PatchOptions):
     patients: Path | None = None
     """CSV with the columns photo,patient: photos of one patient become one group. Otherwise each counts as a
     patient."""
-    slide_mpp: float | None = None
+    slide_mpp: Annotated[float | None, SCALES] = None
     """Level-0 micrometres a pixel of slides where neither slide, table nor XML says."""
     mpp_table: Path | None = None
     """CSV with the columns slide,mpp, for the same."""
@@ -145,7 +141,7 @@ class AnnotatedPictureOptions(PictureOptions, TileOptions, PatchOptions):
     size: Annotated[int, Range(1, 1_000_000)] = 1024
     """Side to which pictures are resized, in pixels. The paper gives it for DigestPath2019; its inference
     script has it for Gleason2019 too."""
-    fractions: tuple[float, float, float] = (0.5, 0.25, 0.25)
+    fractions: Annotated[tuple[float, float, float], Range(0, 1)] = (0.5, 0.25, 0.25)
     """Shares of train, val and test, by slide."""
     exclude: tuple[str, ...] = ()
     """Pictures to leave out, by name without suffix, for maps known to be broken."""
@@ -172,7 +168,7 @@ class DigestPathOptions(AnnotatedPictureOptions):
 class WorkOptions:
     """How a data set is gone through. Changes no result."""
 
-    workers: int | None = None
+    workers: Annotated[int | None, Range(1, 10_000)] = None
     """Processes; by default one a core, fewer where memory is short."""
     scheduler: str | None = None
     """Address of a Dask scheduler, to work on its cluster instead."""

@@ -4,6 +4,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
+from l2s_jax.system.chance import generator
 from l2s_jax.system.errors import UserError
 from l2s_jax.types import SPLITS, Split
 
@@ -33,7 +34,7 @@ def split_groups(
       N split names.
 
     Raises:
-      UserError: the fractions are no shares, or there are fewer groups than splits.
+      UserError: the fractions are no shares, the seed is none, or there are fewer groups than splits.
     """
     share = checked_shares(fractions)
     names = {group: number for number, group in enumerate(dict.fromkeys(groups))}
@@ -48,7 +49,7 @@ def split_groups(
     counts = np.zeros((len(names), classes.max() + 2))
     np.add.at(counts, (rows, classes), 1)
     counts[:, -1] = counts[:, :-1].sum(axis=1)
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     where = assigned(counts, share[used], rng, np.full(len(counts), FREE))
     splits = [SPLITS[used[where[row]]] for row in rows]
     _assert_whole(groups, splits)

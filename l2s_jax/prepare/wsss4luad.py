@@ -18,8 +18,10 @@ from l2s_jax.data.manifest import Classes, Manifest, PatchRow, read_manifest, wr
 from l2s_jax.data.pictures import read_both, write_png
 from l2s_jax.prepare.folders import claim_folder, finish_folder
 from l2s_jax.prepare.splits import FREE, SPLIT_FRACTIONS, assigned
+from l2s_jax.system.chance import generator
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.progress import track
+from l2s_jax.system.ranges import require_seed
 from l2s_jax.system.resources import usable_cores
 from l2s_jax.types import IGNORE_LABEL, PATCH_MULTIPLE, SPLITS, Split, fits_network
 
@@ -77,6 +79,7 @@ def prepare_wsss4luad(
       UserError: naming everything that is missing, unpaired, unreadable, too small or of another size than
         its mask; or the output folder holds something else or cannot be written.
     """
+    require_seed(seed)
     if not fits_network(patch_size):
         raise UserError(f"patch_size {patch_size}: expected a multiple of {PATCH_MULTIPLE}")
     pairs, faults = find_pairs(folder)
@@ -155,7 +158,7 @@ def _splits(pixels: np.ndarray, seed: int) -> list[Split]:
         raise UserError(f"{len(pixels)} picture(s) cannot be split into {', '.join(SPLITS)}")
     counts = np.column_stack([pixels, np.maximum(pixels.sum(1), 1)])
     free = np.full(len(counts), FREE)
-    where = assigned(counts, np.array(SPLIT_FRACTIONS), np.random.default_rng(seed), free)
+    where = assigned(counts, np.array(SPLIT_FRACTIONS), generator(seed), free)
     return [SPLITS[number] for number in where]
 
 

@@ -22,6 +22,7 @@ from l2s_jax.reports.plan_means import (
     redrawn_means,
 )
 from l2s_jax.reports.planning import CONFIDENCE
+from l2s_jax.system.chance import generator
 
 TIMES = (2.0, 4.0)
 FARTHEST = 4.0
@@ -63,7 +64,7 @@ def forecasts(
     for dataset in in_order(cells["dataset"]):
         own = cells[(cells["dataset"] == dataset) & cells[metric].notna() & (cells["percent"] > 0)]
         means = moderated_means(own, metric)
-        rng = np.random.default_rng(seed)
+        rng = generator(seed)
         drawn = redrawn_means(means, rng)
         for variant in in_order(own["variant"]):
             for setting in in_order(own.loc[own["variant"] == variant, "setting"], SETTINGS):

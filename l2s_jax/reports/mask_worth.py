@@ -11,6 +11,7 @@ from l2s_jax.reports.mask_curves import fit_curves
 from l2s_jax.reports.names import SETTINGS, in_order, method_text, percent_text
 from l2s_jax.reports.plan_means import SETTING, WHOLE, mask_count, moderated_means, redrawn_means
 from l2s_jax.reports.planning import CONFIDENCE, FEWEST_SHARES, WIDEST
+from l2s_jax.system.chance import generator
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def worths(cells: pd.DataFrame, metric: str, *, seed: int = 0) -> list[Worth]:
     for dataset in in_order(cells["dataset"]):
         own = cells[(cells["dataset"] == dataset) & cells[metric].notna() & (cells["percent"] > 0)]
         means = moderated_means(own, metric)
-        drawn = redrawn_means(means, np.random.default_rng(seed))
+        drawn = redrawn_means(means, generator(seed))
         known = means["df"].notna()
         for variant in in_order(own["variant"]):
             base = _rows(means, known, _variant_of_s(own, variant), SETTING)

@@ -37,6 +37,7 @@ from l2s_jax.system.csv_text import table_text
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import write_text
 from l2s_jax.system.outputs import publishing, require_replaceable, source_of
+from l2s_jax.system.ranges import require_seed
 
 STEM = "plan_masks"
 AHEAD, WORTH = "plan_ahead.csv", "plan_worth.csv"
@@ -71,6 +72,7 @@ def plan_masks(
     Raises:
       UserError: results that cannot be read, an unknown metric, or results without a segmentation study.
     """
+    require_seed(seed)
     if not targets or not all(0 < target <= 100 for target in targets):
         raise UserError(f"targets {tuple(targets)} must be percentages of the full-mask score, 0 to 100")
     if metric in DISTANCES:

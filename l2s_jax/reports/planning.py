@@ -19,6 +19,7 @@ from l2s_jax.reports.plan_means import (
     redrawn_means,
     reference_row,
 )
+from l2s_jax.system.chance import generator
 
 TARGETS = (90.0, 95.0, 99.0)
 FEWEST_SHARES, WIDEST = 3, 10.0
@@ -81,7 +82,7 @@ def plan(
     for dataset in in_order(cells["dataset"]):
         of_dataset = cells[(cells["dataset"] == dataset) & cells[metric].notna()]
         means = moderated_means(of_dataset[of_dataset["percent"] > 0], metric)
-        rng = np.random.default_rng(seed)
+        rng = generator(seed)
         drawn = redrawn_means(means, rng)
         for variant in in_order(of_dataset["variant"]):
             of_variant = of_dataset[of_dataset["variant"] == variant]

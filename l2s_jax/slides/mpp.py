@@ -14,11 +14,11 @@ from typing import Literal, NamedTuple
 from l2s_jax.data.ome_xml import read_ome
 from l2s_jax.data.tiff_facts import PLAUSIBLE_MPP
 from l2s_jax.system.errors import UserError
+from l2s_jax.system.ranges import SCALES
 
 MppSource = Literal["openslide", "ome", "tiff-resolution", "table", "annotation", "option"]
 
-POSSIBLE_MPP = (1e-3, 1e3)
-"""um/px that a user may state; beyond lie slips of the keyboard, and numbers that overflow later."""
+POSSIBLE_MPP = (SCALES.low, SCALES.high)
 
 IMPOSSIBLE = "no positive number of um/px that a slide can have (0.001 to 1000)"
 
@@ -238,10 +238,6 @@ def _number(text: str | None) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) else None
-
-
-def _possible(mpp: float) -> bool:
-    return POSSIBLE_MPP[0] <= mpp <= POSSIBLE_MPP[1]
 
 
 def _plausible(mpp: float) -> bool:

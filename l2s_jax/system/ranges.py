@@ -5,7 +5,12 @@ wanted here.
 """
 
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
+
+from l2s_jax.system.errors import UserError
+
+MOST = 2**31 - 1
+"""Steps, seeds and pixels are int32 on the device."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +35,42 @@ class Range:
         return f"{low} and {high}" if self.open_low or self.open_high else f"{self.low:,} to {self.high:,}"
 
 
+SEEDS = Range(0, MOST)
+Seed = Annotated[int, SEEDS]
+"""The type of every option that seeds chance."""
+
+COUNTS = Range(1, 1_000_000)
+Count = Annotated[int, COUNTS]
+"""Of things that a person asks for."""
+
+SCALES = Range(0.001, 1000.0)
+"""um/px that a person may state; beyond lie slips of the keyboard, and numbers that overflow later."""
+
+
 def out_of_range(options: Any) -> list[str]:
     """A line for each field of a dataclass whose value lies outside of the `Range` in its type.
 
-    A value that is None lies outside of none.
+    What is no number (None, a word) lies outside of none; of several numbers each is looked at.
     """
     faults = []
     for name, allowed in ranges_of(type(options)).items():
         value = getattr(options, name)
-        if value is not None and value not in allowed:
+        each = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(one, int | float) and one not in allowed for one in each):
             faults.append(f"{name} = {value!r} must be {allowed}")
     return faults
+
+
+def require_in_range(options: Any) -> None:
+    """Raises `UserError` naming every field that `out_of_range` names."""
+    if faults := out_of_range(options):
+        raise UserError("\n".join(["options that make no sense:", *faults] if len(faults) > 1 else faults))
+
+
+def require_seed(seed: int) -> None:
+    """Raises `UserError` for a number that NumPy and JAX cannot both take for a seed."""
+    if seed not in SEEDS:
+        raise UserError(f"seed = {seed!r} must be {SEEDS}")
 
 
 def ranges_of(options: type) -> dict[str, Range]:

@@ -229,7 +229,7 @@ def test_bad_input_is_one_message_each(phantom, runs, tmp_path, capsys):
         return text
 
     assert "are one network. Name it once" in said(phantom, "--runs", runs[0], runs[1], runs[0])
-    assert "must lie between 0 and 1" in said(phantom, "--runs", *runs, "--unlikely", "1.5")
+    assert "unlikely = 1.5 must be above 0 and below 1" in said(phantom, "--runs", *runs, "--unlikely", "1.5")
     assert "no trained network" in said(phantom, "--runs", tmp_path)
     bare = with_rows(phantom, tmp_path / "bare", lambda row: row)
     text = (bare / "classes.toml").read_text()

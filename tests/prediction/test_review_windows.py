@@ -257,7 +257,7 @@ def test_bad_input_is_one_message_each(phantom, runs, slides, tmp_path, capsys):
     assert "--slides needs two runs or more" in said("--runs", runs[0], "--slides", slides[0])
     for option in ("--windows", "--window", "--mpp"):
         assert f"{option}: no slide is named" in said("--runs", *runs, option, 64)
-    assert "must be at least 1" in said(*some, "--windows", 0, "--mpp", MPP)
+    assert "windows = 0 must be 1 to" in said(*some, "--windows", 0, "--mpp", MPP)
     assert "looked for on tissue" in said(*some, "--within", "slide")
     assert "must be at least the runs' patch size" in said(*some, "--mpp", MPP, "--window", 16)
     assert "are there. Ask for fewer" in said(*some, "--mpp", MPP, "--windows", 1000)

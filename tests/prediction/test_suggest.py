@@ -168,7 +168,9 @@ def test_bad_input_is_one_message_each(phantom, runs, tmp_path, capsys):
     assert "no trained network" in said(phantom, "--by", "change", "--runs", tmp_path)
     there = len(without_mask(phantom))
     assert f"only {there} are there" in said(phantom, "--number", there + 1)
-    assert "must be at least 1" in said(phantom, "--number", 0)
+    assert "number = 0 must be 1 to" in said(phantom, "--number", 0)
+    with pytest.raises(UserError, match="--number 0 must be at least 1"):
+        suggest(phantom, number=0)
     assert "--slides asks a network" in said(phantom, "--slides", "a.svs")
     text = said(phantom, "--window", 64, "--within", phantom)
     assert "--window and --within: no slide is named" in text

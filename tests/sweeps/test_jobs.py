@@ -205,7 +205,7 @@ def test_what_cannot_be(phantom, tmp_path, capsys):
     file.write_text(FILE.format(steps=6))
     command = ["sweep", str(file), "--manifest", str(phantom), "--out", str(tmp_path / "out")]
     assert run([*command, "--jobs", "0"]) == 2
-    assert "jobs = 0: expected 1 or more" in capsys.readouterr().err
+    assert "jobs = 0 must be 1 to" in capsys.readouterr().err
     assert run([*command, "--jobs", "3", "--dry-run"]) == 0
     assert "with 2 at a time, if each is as quick as those" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from l2s_jax.slides.area_folders import AreaFolders, require_named
-from l2s_jax.system.errors import UserError
+from l2s_jax.system.ranges import SCALES, Range, require_in_range
 from l2s_jax.types import Enlargement
 
 
@@ -15,9 +15,9 @@ class SlideOptions:
 
     slide: bool = False
     """Take all files for slides, pictures too: they are then brought to the scale of --mpp."""
-    mpp: float | None = None
+    mpp: Annotated[float | None, SCALES] = None
     """Slides: micrometres a pixel at which they are predicted; those of the training patches by default."""
-    slide_mpp: float | None = None
+    slide_mpp: Annotated[float | None, SCALES] = None
     """Slides: level-0 micrometres a pixel of those that do not say."""
     mpp_table: Path | None = None
     """Slides: CSV with the columns slide,mpp, for the same."""
@@ -44,22 +44,15 @@ class SlideOptions:
     enlargement: Enlargement = "bilinear"
     """Slides: interpolate between the network's cells (8 pixels, with the decoder skip 4); or `nearest`, each
     cell a square, as the paper does with patches."""
-    simplify: float | None = None
+    simplify: Annotated[float | None, Range(0, 1_000_000)] = None
     """Slides: micrometres by which outlines in the GeoJSON may leave the edges of pixels; by default
     two pixels, which makes slopes of their stairs."""
-    readers: int = 4
+    readers: Annotated[int, Range(1, 256)] = 4
     """Slides: threads that read; do not change the result."""
 
     def __post_init__(self):
-        for name in ("mpp", "slide_mpp"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
-                raise UserError(f"--{name.replace('_', '-')} {value:g} must be a positive number of um/px")
-        if self.simplify is not None and not 0 <= self.simplify < float("inf"):
-            raise UserError(f"--simplify {self.simplify:g} must be 0 or more micrometres")
+        require_in_range(self)
         require_named(self.folders)
-        if self.readers < 1:
-            raise UserError(f"--readers {self.readers} must be at least 1")
 
     def given(self) -> list[str]:
         """The options, as the command line has them, that ask something of slides alone."""

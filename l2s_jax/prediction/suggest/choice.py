@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from l2s_jax.system.chance import generator
+
 
 class Pool(NamedTuple):
     """Patches that can be taken, and what is known of those that are drawn already."""
@@ -105,7 +107,7 @@ def by_class(pool: Pool, number: int, seed: int, *, spread: bool = True) -> list
       seed: of the chances.
       spread: over groups, within each class.
     """
-    rng, picks = np.random.default_rng((seed, 0)), list[Pick]()
+    rng, picks = generator(seed, 0), list[Pick]()
     chance, strata = rng.random(len(pool.groups)), np.asarray(pool.strata)
     codes, totals = np.unique(np.concatenate([strata, pool.drawn_strata]), return_counts=True)
     first = rng.permutation(len(codes))
@@ -123,5 +125,5 @@ def by_class(pool: Pool, number: int, seed: int, *, spread: bool = True) -> list
 
 def by_chance(pool: Pool, number: int, seed: int) -> list[Pick]:
     """Takes patches at random, without regard to anything: as `l2s train --no-stratified` draws masks."""
-    order = np.random.default_rng((seed, 1)).permutation(len(pool.groups))
+    order = generator(seed, 1).permutation(len(pool.groups))
     return [Pick(int(index), np.nan, np.nan) for index in order[:number]]

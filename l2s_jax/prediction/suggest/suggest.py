@@ -38,6 +38,7 @@ from l2s_jax.slides.one_slide import each_once
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import write_text
 from l2s_jax.system.outputs import publishing, require_replaceable, source_of
+from l2s_jax.system.ranges import require_seed
 
 Say = Callable[[str], None]
 
@@ -122,6 +123,7 @@ def suggest(
       UserError: a faulty manifest, nothing that could be drawn or less than is asked for, too few runs,
         runs of different classes or scales, a slide of val or test, or files in `out` of other origin.
     """
+    require_seed(seed)
     asked, folders = Asked(by, number, spread, seed), list(map(Path, runs))
     paths = each_once(list(map(Path, slides)), say)
     options = options or SlideOptions()

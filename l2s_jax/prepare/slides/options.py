@@ -9,7 +9,7 @@ from l2s_jax.prepare.options import HeldOut, PatchOptions, PictureOptions, Share
 from l2s_jax.slides.annotations.choices import Undrawn, Untouched
 from l2s_jax.slides.area_folders import AreaFolders
 from l2s_jax.system.errors import UserError
-from l2s_jax.system.ranges import Range
+from l2s_jax.system.ranges import SCALES, Range
 
 MPP = (0.05, 100.0)
 """um/px at which patches can be cut; beyond lie slips of the keyboard."""
@@ -69,7 +69,7 @@ class AnnotationOptions:
 class SlidesOptions(AnnotationOptions, PictureOptions, PatchOptions):
     """Your own slides."""
 
-    mpp: float | None = None
+    mpp: Annotated[float | None, SCALES] = None
     """Micrometres a pixel of the patches. Must be given: it decides what the network can see."""
     patches: Literal["centred", "tiles"] = "centred"
     """Training patches are centred on the drawn regions, larger ones split by K-means; or a grid of tiles."""
@@ -82,17 +82,17 @@ class SlidesOptions(AnnotationOptions, PictureOptions, PatchOptions):
     groups: Path | None = None
     """CSV with the columns slide,group: slides of one patient are not split. It names all slides; without it
     each is a patient of its own."""
-    split: tuple[float, float, float] = (60, 20, 20)
+    split: Annotated[tuple[float, float, float], Range(0, 100)] = (60, 20, 20)
     """Shares of train, val and test in percent, by group."""
     labelled: Path | None = None
     """Folder with a folder of pictures for each class, named after it: image-level patches to train on."""
-    labelled_mpp: float | None = None
+    labelled_mpp: Annotated[float | None, SCALES] = None
     """Micrometres a pixel of those pictures: they are brought to --mpp and cut into patches."""
     labelled_fit: bool = False
     """Instead, make each of those pictures one patch, whatever it shows."""
     label_patches: Annotated[int, Range(1, 1_000_000)] = 100
     """Most patches of a slide, or of a region, of which only the label is known; drawn at random."""
-    slide_mpp: float | None = None
+    slide_mpp: Annotated[float | None, SCALES] = None
     """Level-0 micrometres a pixel of slides where neither slide, table nor annotation says."""
     mpp_table: Path | None = None
     """CSV with the columns slide,mpp, for the same."""

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from l2s_jax.config import MOST
 from l2s_jax.system.errors import UserError
-from l2s_jax.system.ranges import Range, out_of_range
+from l2s_jax.system.ranges import MOST, Range, Seed, out_of_range
 from l2s_jax.types import PATCH_MULTIPLE, fits_network
 
 LARGEST_VIEW = 64
@@ -27,7 +26,7 @@ class PretrainOptions:
     """Adam's, which falls to zero along a half cosine."""
     temperature: Annotated[float, Range(0, 100, open_low=True)] = 0.5
     """Of the loss, NT-Xent."""
-    seed: Annotated[int, Range(0, MOST)] = 0
+    seed: Seed = 0
     """Initialisation, order of the windows, views, and which windows of a slide."""
     loader_threads: Annotated[int, Range(1, 256)] = 2
     """Threads that read and gather batches; the batches do not depend on it."""
