@@ -24,6 +24,7 @@ from l2s_jax.prediction.slides.options import SlideOptions
 from l2s_jax.prepare.options import WORKING_MPP, ExtractionOptions
 from l2s_jax.prepare.presets import EXTRACTION_PRESETS
 from l2s_jax.prepare.slides.options import AnnotationOptions
+from l2s_jax.slides.mpp_choice import SlideMppFrom
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.ranges import SCALES, Range, Seed
 
@@ -101,6 +102,9 @@ class Inspect(Command, AnnotationOptions, ExtractionOptions):
     """Micrometres a pixel at which it is cut; 7.5 is the paper's 1.25x."""
     slide_mpp: Annotated[float | None, SCALES] = None
     """Level-0 micrometres a pixel, where the slide does not say."""
+    slide_mpp_from: SlideMppFrom = "file"
+    """Where the slide states another scale than --slide-mpp: `file` takes its own; `given` the other, for
+    files that are known to be wrong, which is said."""
 
     preset: ExtractionPreset = "paper"
 
@@ -120,6 +124,7 @@ class Inspect(Command, AnnotationOptions, ExtractionOptions):
                 options=self.part(AnnotationOptions),
                 extraction=self.part(ExtractionOptions),
                 slide_mpp=self.slide_mpp,
+                slide_mpp_from=self.slide_mpp_from,
             )
             return 0
         _require_heeded(self.part(AnnotationOptions), self.annotations is not None)
@@ -130,6 +135,7 @@ class Inspect(Command, AnnotationOptions, ExtractionOptions):
             classes=self.classes,
             mpp=self.mpp,
             slide_mpp=self.slide_mpp,
+            slide_mpp_from=self.slide_mpp_from,
             outlines_from=self.outlines_from,
             options=self.part(ExtractionOptions),
             rename=self.rename,

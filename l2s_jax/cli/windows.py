@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from l2s_jax.prediction.slides.options import SlideOptions
+from l2s_jax.slides.mpp_choice import SlideMppFrom
 from l2s_jax.system.ranges import SCALES, Range
 
 
@@ -20,6 +21,9 @@ class WindowOptions:
     """Level-0 micrometres a pixel of slides that do not say."""
     mpp_table: Path | None = None
     """CSV with the columns slide,mpp, for the same."""
+    slide_mpp_from: SlideMppFrom = "file"
+    """Where a slide states another scale than is given: `file` takes its own; `given` that of --slide-mpp or
+    the table, for files that are known to be wrong, which is said."""
     within: str = "tissue"
     """`tissue`; or FOLDER, what its files NAME.geojson, or masks NAME.png, say is to be kept."""
     within_only: tuple[str, ...] = ()

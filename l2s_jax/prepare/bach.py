@@ -27,6 +27,7 @@ from l2s_jax.prepare.sources import Preparation, Source
 from l2s_jax.slides.annotations.class_names import BACH_CLASSES, ClassTable, bach_table
 from l2s_jax.slides.annotations.reading import read_outlines
 from l2s_jax.slides.annotations.unmatched import unmatched_ids, unmatched_names
+from l2s_jax.slides.mpp_choice import overrides
 from l2s_jax.slides.named_rows import read_scales
 from l2s_jax.slides.sheets import FILTERS, Resample, Sheet, read_slide_sheet, resized
 from l2s_jax.stain.fit import Stainer
@@ -90,6 +91,7 @@ def prepare_bach(
     slides, found = find_slides(folder)
     scales, of_rows = read_scales(chosen.mpp_table, [path for path, _ in slides.values()], every=True)
     found += [*of_rows, *_require_named(chosen, table, [xml for _, xml in slides.values()])]
+    override = overrides(chosen.slide_mpp_from, chosen.slide_mpp, chosen.mpp_table)
     read = partial(
         read_slide_sheet,
         table=table,
@@ -97,6 +99,7 @@ def prepare_bach(
         morphology=chosen.morphology,
         slide_mpp=chosen.slide_mpp,
         mpp_table=scales,
+        mpp_override=override,
         outlines_from=chosen.outlines_from,
     )
     reading: dict[str, Any] = {
@@ -105,7 +108,7 @@ def prepare_bach(
         "ignore": sorted(chosen.ignore),
         "slide_mpp": chosen.slide_mpp or 0.0,
         "outlines_from": chosen.outlines_from or "as assumed",
-    }
+    } | ({"slide_mpp_from": chosen.slide_mpp_from} if override else {})
     assigned, missing = assign_splits(slides, chosen.split, chosen.splits_file)
     sources = [
         Source(

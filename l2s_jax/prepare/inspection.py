@@ -23,6 +23,7 @@ from l2s_jax.slides.annotations.class_names import BACH_CLASSES, bach_table, cla
 from l2s_jax.slides.annotations.of_slide import OutlinesFrom, read_slide_annotations
 from l2s_jax.slides.annotations.types import Annotations, summary
 from l2s_jax.slides.annotations.unmatched import unmatched_names
+from l2s_jax.slides.mpp_choice import SlideMppFrom, overrides
 from l2s_jax.slides.sheets import open_slide_with, opening_at, paint_slide, whole_slide
 from l2s_jax.slides.slide import Slide
 from l2s_jax.slides.tissue import tissue_mask
@@ -44,6 +45,7 @@ def inspect(
     ignore: Sequence[str] = (),
     mpp: float = 7.5,
     slide_mpp: float | None = None,
+    slide_mpp_from: SlideMppFrom = "file",
     outlines_from: OutlinesFrom | None = None,
     options: ExtractionOptions | None = None,
     say: Callable[[str], None] = print,
@@ -61,6 +63,7 @@ def inspect(
       ignore: names in the annotation whose regions are of no known class.
       mpp: working scale, um/px; 7.5 is the paper's 1.25x.
       slide_mpp: level-0 um/px where neither slide nor annotation says.
+      slide_mpp_from: "given" lets it come before what they say.
       outlines_from: where the annotation counts from on a slide with bounds, see `read_slide_annotations`.
       options: of extraction; the paper's by default.
       say: receives the summary.
@@ -75,7 +78,7 @@ def inspect(
     drawn = Path(annotations) if annotations is not None else None
     sources = (source_of(path),)
     require_replaceable(out, [*(f"{name}.png" for name in PICTURES), SUMMARY], sources)
-    slide = open_slide_with(Path(path), drawn, slide_mpp)
+    slide = open_slide_with(Path(path), drawn, slide_mpp, None, overrides(slide_mpp_from, slide_mpp))
     task = BACH_CLASSES if classes is None else read_classes(classes)
     make = bach_table if classes is None else class_table
     table = make(task, synonyms=rename, ignored=ignore)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from l2s_jax.slides.mpp_choice import SlideMppFrom
 from l2s_jax.system.ranges import MOST, SCALES, Range, Seed, require_in_range
 
 Share = Annotated[float, Range(0, 1)]
@@ -130,6 +131,9 @@ class BachOptions(PictureOptions, CentredOptions, PatchOptions):
     """Level-0 micrometres a pixel of slides where neither slide, table nor XML says."""
     mpp_table: Path | None = None
     """CSV with the columns slide,mpp, for the same."""
+    slide_mpp_from: SlideMppFrom = "file"
+    """Where a slide states another scale than is given: `file` takes its own; `given` that of --slide-mpp or
+    the table, for files that are known to be wrong, which is said."""
     outlines_from: Literal["bounds", "whole"] | None = None
     """Annotations count from the corner of a slide's non-empty area, as QuPath's do, or from the whole's."""
 

@@ -80,10 +80,10 @@ def find_mpp(
     found, *others = stating
     for other in others:
         if _differ(found[0], other[0]):
-            can = found is in_file and other is given
             notes.append(
                 f"mpp {_text(found[0])} from {found[1]} is used, not {_text(other[0])} from {other[1]}"
-                + ("; if the file is wrong, ask for the given value to override it" if can else "")
+                + (", as --slide-mpp-from given asks" if override and found is given else "")
+                + ("; if that is wrong, --slide-mpp-from given takes the other" if other is given else "")
             )
     return Mpp(found[0], found[1], tuple(notes + _power_note(properties, found[0])))
 

@@ -54,6 +54,7 @@ def read_slide_sheet(
     *,
     slide_mpp: float | None = None,
     mpp_table: Mapping[str, tuple[float, float]] | None = None,
+    mpp_override: bool = False,
     outlines_from: OutlinesFrom | None = None,
 ) -> Sheet:
     """Reads a slide as a whole with its painted annotation and its tissue.
@@ -66,12 +67,13 @@ def read_slide_sheet(
       morphology: of `tissue_mask`.
       slide_mpp: level-0 um/px where neither slide, table nor annotation says.
       mpp_table: level-0 um/px by slide, from `read_mpp_table`.
+      mpp_override: let both come before what slide and annotation say.
       outlines_from: where annotations count from on slides with bounds, see `read_slide_annotations`.
 
     Raises:
       UserError: the slide or its annotation cannot be used, or has too many pixels at `mpp`.
     """
-    slide = open_slide_with(path, annotations_path, slide_mpp, mpp_table)
+    slide = open_slide_with(path, annotations_path, slide_mpp, mpp_table, mpp_override)
     annotations = read_slide_annotations(annotations_path, table, slide, outlines_from=outlines_from)
     image = whole_slide(slide, mpp)
     mask, unpainted = paint_slide(annotations_path, annotations, slide, mpp, table.classes)
@@ -117,10 +119,16 @@ def open_slide_with(
     annotations_path: Path | None,
     slide_mpp: float | None,
     mpp_table: Mapping[str, tuple[float, float]] | None = None,
+    mpp_override: bool = False,
 ) -> Slide:
-    """Opens a slide; its scale is its own, the table's, what the annotation states, or `slide_mpp`."""
+    """Opens a slide; its scale is its own, the table's, what the annotation states, or `slide_mpp`.
+
+    With `mpp_override` the table's and `slide_mpp` come first.
+    """
     stated = stated_mpp(annotations_path) if annotations_path is not None else None
-    return open_slide(path, mpp=slide_mpp, mpp_table=mpp_table, annotation_mpp=stated)
+    return open_slide(
+        path, mpp=slide_mpp, mpp_table=mpp_table, annotation_mpp=stated, mpp_override=mpp_override
+    )
 
 
 def whole_slide(slide: Slide, mpp: float) -> np.ndarray:

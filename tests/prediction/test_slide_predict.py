@@ -351,6 +351,21 @@ def test_a_slide_without_mpp_is_refused_until_it_is_given(tmp_path):
     assert listed["tissue_mm2"] == pytest.approx(4 * given["tissue_mm2"], rel=0.05)
 
 
+def test_a_scale_that_the_file_states_wrongly_is_overridden_where_that_is_asked_for(slide, tmp_path):
+    lines = []
+    own, failures = run_one(slide, tmp_path / "own", lines, slide_mpp=2 * MPP)
+    assert not failures and own["slide_mpp_source"] == "openslide" and own["slide_mpp"] == [MPP, MPP]
+    assert any("if that is wrong, --slide-mpp-from given takes the other" in line for line in lines)
+    lines.clear()
+    given, failures = run_one(slide, tmp_path / "given", lines, slide_mpp=2 * MPP, slide_mpp_from="given")
+    assert not failures and given["slide_mpp_source"] == "option" and given["slide_mpp"] == [2 * MPP, 2 * MPP]
+    said = f"mpp {2 * MPP:g} from option is used, not {MPP:g} from openslide, as --slide-mpp-from given asks"
+    assert said in given["slide_mpp_notes"] and any(said in line for line in lines)
+    assert "slide_mpp_notes" not in own and given["key"] != own["key"]
+    with pytest.raises(UserError, match="--slide-mpp-from given: no scale is given"):
+        options(slide_mpp_from="given")
+
+
 def test_a_run_without_mpp_needs_the_option(slide, tmp_path):
     with pytest.raises(UserError, match="--mpp: the micrometres a pixel of the training patches"):
         run_one(slide, tmp_path, mpp=None)

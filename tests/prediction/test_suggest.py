@@ -22,6 +22,7 @@ from l2s_jax.models.network import normalise
 from l2s_jax.prediction.suggest import suggest as verb
 from l2s_jax.prediction.suggest.scores import allowed_classes, patch_scores
 from l2s_jax.runs.network import load_network
+from l2s_jax.system.errors import UserError
 from l2s_jax.types import IGNORE_LABEL
 
 MPP = BACH_MPP * BLOCK

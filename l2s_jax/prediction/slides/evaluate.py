@@ -246,4 +246,4 @@ def find_annotation(slide: Path, folder: str | Path | None) -> Path:
 
 def _open(path: Path, options: SlideOptions) -> Slide:
     table = read_mpp_table(options.mpp_table) if options.mpp_table else None
-    return open_slide(path, mpp=options.slide_mpp, mpp_table=table)
+    return open_slide(path, mpp=options.slide_mpp, mpp_table=table, mpp_override=options.mpp_override)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from l2s_jax.slides.area_folders import AreaFolders, require_named
+from l2s_jax.slides.mpp_choice import SlideMppFrom, overrides
 from l2s_jax.system.ranges import SCALES, Range, require_in_range
 from l2s_jax.types import Enlargement
 
@@ -21,6 +22,9 @@ class SlideOptions:
     """Slides: level-0 micrometres a pixel of those that do not say."""
     mpp_table: Path | None = None
     """Slides: CSV with the columns slide,mpp, for the same."""
+    slide_mpp_from: SlideMppFrom = "file"
+    """Slides: where one states another scale than is given, `file` takes its own; `given` that of --slide-mpp
+    or the table, for files that are known to be wrong, which is said."""
     within: str = "tissue"
     """Slides: `tissue` predicts the tissue only, what lies outside is background; `slide` everything; FOLDER
     what its files NAME.geojson, or masks NAME.png, say is to be kept."""
@@ -52,7 +56,13 @@ class SlideOptions:
 
     def __post_init__(self):
         require_in_range(self)
+        _ = self.mpp_override
         require_named(self.folders)
+
+    @property
+    def mpp_override(self) -> bool:
+        """Whether the scale that is given comes before the slides' own."""
+        return overrides(self.slide_mpp_from, self.slide_mpp, self.mpp_table)
 
     def given(self) -> list[str]:
         """The options, as the command line has them, that ask something of slides alone."""

@@ -149,7 +149,7 @@ def predict_slide(
       UserError: the slide cannot be read, its scale is not known, an output was changed since it was made, or
         the folder cannot be written.
     """
-    slide = open_slide(path, mpp=options.slide_mpp, mpp_table=table)
+    slide = open_slide(path, mpp=options.slide_mpp, mpp_table=table, mpp_override=options.mpp_override)
     marked = read_marked(slide.path, slide, options.folders)
     settings = settings_of(
         slide, predictor.identity, predictor.classes, predictor.tiling, mpp, options, marked.settings()

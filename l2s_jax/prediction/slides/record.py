@@ -89,6 +89,8 @@ def settings_of(
         "enlargement": options.enlargement,
         "simplify": options.simplify,
     } | dict(marked or {})
+    if options.mpp_override:
+        settings["slide_mpp_notes"] = list(slide.notes)
     for name in _FURTHER_FILES[1:]:
         settings |= {name: True} if getattr(options, name) else {}
     of_pixels = {name: value for name, value in settings.items() if name not in _NOT_OF_PIXELS}

@@ -105,9 +105,9 @@ def open_sheets(
     boxes = boxes_of(taken, mpp)
     found = []
     for path, group, predictor in zip(paths, groups, predictors, strict=True):
-        slide = open_slide(path, mpp=options.slide_mpp, mpp_table=table)
+        slide = open_slide(path, mpp=options.slide_mpp, mpp_table=table, mpp_override=options.mpp_override)
         part = part_of(slide, overview_of(slide), options.folders, read_marked(path, slide, options.folders))
-        for line in part.lines:
+        for line in (*slide.notes, *part.lines):
             say(f"{path.name}: {line}")
         size = size_at(slide, mpp)
         area = tissue_area(part, size, mpp)

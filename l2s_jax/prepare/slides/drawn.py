@@ -61,6 +61,8 @@ def scan_slide(
     slide_mpp: float | None,
     table: Scales | None,
     options: AnnotationOptions = AnnotationOptions(),  # noqa: B008, frozen
+    *,
+    mpp_override: bool = False,
 ) -> Drawn:
     """Opens a slide and parses its annotation, or takes up what an earlier call found.
 
@@ -70,12 +72,13 @@ def scan_slide(
       slide_mpp: level-0 um/px where nothing else says.
       table: level-0 um/px by slide.
       options: of what the annotation is a correction.
+      mpp_override: let what is said of the scale come before what slide and annotation say.
 
     Raises:
       UserError: the slide cannot be opened, has no scale, or its annotation cannot be read, or holds
         predictions of which nobody can tell whether they were corrected.
     """
-    key = _key(one, slide_mpp, table, options)
+    key = _key(one, slide_mpp, table, mpp_override, options)
     record = folder / f"{one.name}.json"
     if (known := _known(record, key)) is not None:
         return known
@@ -85,7 +88,7 @@ def scan_slide(
         kind = annotation_kind(one.annotation)
         if kind != "mask":
             parsed, told = _read(one, one.annotation, options)
-    slide = open_input(one, parsed, slide_mpp, table)
+    slide = open_input(one, parsed, slide_mpp, table, mpp_override)
     if one.annotation is not None and parsed is not None:
         names = _names(one.annotation, parsed, slide)
         save_outlines(folder / f"{one.name}.npz", parsed)
@@ -97,14 +100,22 @@ def scan_slide(
 
 
 def open_input(
-    one: SlideInput, parsed: Parsed | None, slide_mpp: float | None, table: Scales | None
+    one: SlideInput,
+    parsed: Parsed | None,
+    slide_mpp: float | None,
+    table: Scales | None,
+    mpp_override: bool,
 ) -> Slide:
     """Opens a slide of the inputs at the scale that is known of it."""
     scales = dict(table or {})
     if one.mpp is not None:
         scales[one.slide.name] = (one.mpp, one.mpp)
     return open_slide(
-        one.slide, mpp=slide_mpp, mpp_table=scales, annotation_mpp=None if parsed is None else parsed.mpp
+        one.slide,
+        mpp=slide_mpp,
+        mpp_table=scales,
+        annotation_mpp=None if parsed is None else parsed.mpp,
+        mpp_override=mpp_override,
     )
 
 
@@ -159,8 +170,14 @@ def _digest(path: Path) -> str:
     return sha256_of_file(path) if path.is_file() else str(path.resolve())
 
 
-def _key(one: SlideInput, slide_mpp: float | None, table: Scales | None, options: AnnotationOptions) -> str:
-    content: list[Any] = [RULES, one.name, one.mpp, slide_mpp, options.untouched]
+def _key(
+    one: SlideInput,
+    slide_mpp: float | None,
+    table: Scales | None,
+    mpp_override: bool,
+    options: AnnotationOptions,
+) -> str:
+    content: list[Any] = [RULES, one.name, one.mpp, slide_mpp, mpp_override, options.untouched]
     content += [(table or {}).get(name) for name in (one.slide.name, one.slide.stem)]
     for path in (*files_of(one.slide), one.annotation, *predicted_files(one.slide, options.corrected_from)):
         if path is not None:

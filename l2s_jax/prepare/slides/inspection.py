@@ -38,6 +38,7 @@ from l2s_jax.slides.annotations.painting import paint
 from l2s_jax.slides.annotations.predicted_files import require_compared, require_predictions
 from l2s_jax.slides.area_names import unfound_warnings
 from l2s_jax.slides.marked import require_marked
+from l2s_jax.slides.mpp_choice import SlideMppFrom, overrides
 from l2s_jax.slides.sheets import opening_at
 from l2s_jax.slides.slide import downsample_at, size_at
 from l2s_jax.system.errors import UserError
@@ -60,6 +61,7 @@ def inspect_own(
     options: AnnotationOptions,
     extraction: ExtractionOptions,
     slide_mpp: float | None = None,
+    slide_mpp_from: SlideMppFrom = "file",
     say: Callable[[str], None] = print,
 ) -> Path:
     """Draws and describes how `prepare slides` would cut a slide; it is the same code that decides.
@@ -73,12 +75,14 @@ def inspect_own(
       options: what the annotation means.
       extraction: how patches are cut.
       slide_mpp: level-0 um/px where neither slide nor annotation says.
+      slide_mpp_from: "given" lets it come before what they say.
       say: receives the summary.
 
     Raises:
       UserError: the slide or annotation cannot be used, or the folder cannot be written.
     """
     path, out = Path(path), Path(out)
+    override = overrides(slide_mpp_from, slide_mpp)
     _require_no_variants(extraction)
     require_marked(options.folders, [path])
     require_predictions(options.corrected_from)
@@ -87,9 +91,9 @@ def inspect_own(
     require_replaceable(out, [*(f"{name}.png" for name in PICTURES), SUMMARY, QUALITY_PAGE], sources)
     one = SlideInput("slide", path, Path(annotation), group=slide_stem(path))
     with tempfile.TemporaryDirectory() as folder:
-        drawn = scan_slide(one, Path(folder), slide_mpp, None, options)
+        drawn = scan_slide(one, Path(folder), slide_mpp, None, options, mpp_override=override)
         own = own_classes([drawn], tuple(options.label_regions.values()), options, None)
-        how = SlideReading(own, options, mpp, extraction.morphology, slide_mpp, None)
+        how = SlideReading(own, options, mpp, extraction.morphology, slide_mpp, None, override)
         sheet = read_annotated(one, how, Path(folder))
     lines = [*describe_slide(sheet.slide), *sheet.notes, *describe_told([drawn.told], options.untouched)]
     wrong = [*unfound_warnings(options.folders, [path]), *idle_ids([drawn], options)]

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from l2s_jax.prepare.options import HeldOut, PatchOptions, PictureOptions, Share
 from l2s_jax.slides.annotations.choices import Undrawn, Untouched
 from l2s_jax.slides.area_folders import AreaFolders
+from l2s_jax.slides.mpp_choice import SlideMppFrom
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.ranges import SCALES, Range
 
@@ -96,6 +97,9 @@ class SlidesOptions(AnnotationOptions, PictureOptions, PatchOptions):
     """Level-0 micrometres a pixel of slides where neither slide, table nor annotation says."""
     mpp_table: Path | None = None
     """CSV with the columns slide,mpp, for the same."""
+    slide_mpp_from: SlideMppFrom = "file"
+    """Where a slide states another scale than is given: `file` takes its own; `given` what --slide-mpp, the
+    table or the input say, for files that are known to be wrong, which is said."""
 
 
 def required_mpp(options: SlidesOptions) -> float:

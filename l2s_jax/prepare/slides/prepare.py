@@ -30,6 +30,7 @@ from l2s_jax.slides.annotations.corrections import describe_told, unseen_in_held
 from l2s_jax.slides.annotations.predicted_files import require_compared, require_predictions
 from l2s_jax.slides.area_names import require_area_names
 from l2s_jax.slides.marked import marked_files, require_marked
+from l2s_jax.slides.mpp_choice import overrides
 from l2s_jax.slides.named_rows import read_scales
 from l2s_jax.stain.fit import Stainer
 from l2s_jax.system.errors import UserError
@@ -98,6 +99,8 @@ def prepare_slides(
     warnings += [*of_rows, *require_area_names(options.folders, paths)]
     for line in (*inputs.found, *(describe_labelled(pictures, groups) if pictures else ()), *warnings):
         say(line)
+    given = (options.slide_mpp, options.mpp_table, *(one.mpp for one in inputs.slides))
+    override = overrides(options.slide_mpp_from, *given)
     extraction = extraction_of(options)
     job = Preparation(
         out, Classes((), (), ()), extraction, options.patches, stainer, label_patches=options.label_patches
@@ -112,9 +115,9 @@ def prepare_slides(
     claimed = (out / RECIPE).exists()
     claim_folder(out, full_recipe(recipe, job, options), reading=earlier, overwrite=work.overwrite)
     try:
-        scanned = scan_slides(inputs, out / DRAWN, options.slide_mpp, scales, work, options)
+        scanned = scan_slides(inputs, out / DRAWN, options.slide_mpp, scales, override, work, options)
         decided = _decide(scanned, pictures, options, before, earlier, say)
-        how = SlideReading(decided.own, options, mpp, options.morphology, options.slide_mpp, scales)
+        how = SlideReading(decided.own, options, mpp, options.morphology, options.slide_mpp, scales, override)
         slides, left_out = _usable(scanned.slides, decided.splits)
         for line in left_out:
             say(line)
@@ -178,6 +181,7 @@ def scan_slides(
     folder: Path,
     slide_mpp: float | None,
     scales: Scales | None,
+    mpp_override: bool,
     work: WorkOptions,
     options: AnnotationOptions,
 ) -> Scanned:
@@ -186,7 +190,14 @@ def scan_slides(
     Raises:
       UserError: a slide is there twice, or none can be used.
     """
-    scan = partial(scan_slide, folder=folder, slide_mpp=slide_mpp, table=scales, options=options)
+    scan = partial(
+        scan_slide,
+        folder=folder,
+        slide_mpp=slide_mpp,
+        table=scales,
+        options=options,
+        mpp_override=mpp_override,
+    )
     outcomes = run_all(
         scan, inputs.slides, workers=work.workers, scheduler=work.scheduler, description="annotations"
     )
@@ -246,6 +257,7 @@ def _reading(options: SlidesOptions, splits: Mapping[str, Split]) -> dict[str, A
         "exclude": str(options.exclude or ""),
         "class_ids": dict(options.class_ids),
         "slide_mpp": options.slide_mpp or 0.0,
+        "slide_mpp_from": options.slide_mpp_from,
         "outlines_from": options.outlines_from or "as assumed",
         "splits": dict(splits),
     }

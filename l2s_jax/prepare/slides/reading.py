@@ -36,6 +36,7 @@ class SlideReading(NamedTuple):
     morphology: str  # of the tissue mask
     slide_mpp: float | None
     scales: Scales | None
+    mpp_override: bool  # both come before what the slides say
 
 
 def read_annotated(one: SlideInput, how: SlideReading, folder: Path) -> AnnotatedSlide:
@@ -52,7 +53,7 @@ def read_annotated(one: SlideInput, how: SlideReading, folder: Path) -> Annotate
     """
     is_mask = one.annotation is not None and annotation_kind(one.annotation) == "mask"
     parsed = Parsed((), None, ()) if is_mask else outlines_of(one, folder, how.options)
-    slide = open_input(one, parsed, how.slide_mpp, how.scales)
+    slide = open_input(one, parsed, how.slide_mpp, how.scales, how.mpp_override)
     undrawn = IGNORE_PIXEL
     annotations = Annotations(())
     labelled: tuple[Region, ...] = ()

@@ -306,7 +306,7 @@ def _slides(
         say(line)
     found = []
     for number, path in enumerate(paths):
-        slide = open_slide(path, mpp=options.slide_mpp, mpp_table=table)
+        slide = open_slide(path, mpp=options.slide_mpp, mpp_table=table, mpp_override=options.mpp_override)
         part = part_of(slide, overview_of(slide), options.folders, read_marked(path, slide, options.folders))
         size = size_at(slide, mpp)
         places = list(places_on_tissue(size, side, tissue_area(part, size, mpp), ()))

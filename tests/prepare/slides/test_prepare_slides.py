@@ -263,6 +263,31 @@ def test_the_command(slides, tmp_path, capsys):
     assert "No problems" in capsys.readouterr().out
 
 
+def test_a_slide_whose_file_states_a_wrong_scale(slides, tmp_path, capsys):
+    """It is overridden where that is asked for, by the CSV file's column too, and never in silence."""
+    twice, words = 2 * BACH_MPP, ["--mpp", "7.5", "--patch-size", "32", "--stain", "off", "--workers", "1"]
+    drawn = slides / "s1.geojson"
+    asked = ["inspect", slides / "s1.svs", "--annotations", drawn, *words[:4]]
+    assert l2s(*asked, "--out", tmp_path / "a", "--slide-mpp", twice) == 0
+    assert "if that is wrong, --slide-mpp-from given takes the other" in capsys.readouterr().out
+    asked += ["--slide-mpp-from", "given"]
+    assert l2s(*asked, "--out", tmp_path / "b", "--slide-mpp", twice) == 0
+    asks = "as --slide-mpp-from given asks"
+    said = f"mpp {twice:.4g} from {{}} is used, not {BACH_MPP:.4g} from openslide, {asks}"
+    summary = (tmp_path / "b" / "summary.txt").read_text()
+    assert said.format("option") in summary and f"{twice:.4g} um/px, from option" in summary
+    assert l2s(*asked, "--out", tmp_path / "c") == 2
+    assert "--slide-mpp-from given: no scale is given" in capsys.readouterr().err
+    table = tmp_path / "own.csv"
+    rows = [f"{slides / f's{n}.svs'},{twice}" for n in range(1, 5)]
+    table.write_text("\n".join(["slide,mpp", *rows]) + "\n")
+    assert l2s("prepare", "slides", table, tmp_path / "d", *words, "--slide-mpp-from", "given") == 0
+    assert said.format("table") in capsys.readouterr().out
+    assert 'slide_mpp_from = "given"' in (tmp_path / "d" / "prepared.toml").read_text()
+    assert l2s("prepare", "slides", slides, tmp_path / "e", *words, "--slide-mpp-from", "given") == 2
+    assert not (tmp_path / "e").exists() and "no scale is given" in capsys.readouterr().err
+
+
 def test_one_slide_alone_cannot_be_split(copy, tmp_path_factory):
     out = tmp_path_factory.mktemp("alone") / "out"
     folder = copy(1)
