@@ -43,7 +43,7 @@ COUNTS = Range(1, 1_000_000)
 Count = Annotated[int, COUNTS]
 """Of things that a person asks for."""
 
-SCALES = Range(0.001, 1000.0)
+SCALES = Range(0.001, 1000)
 """um/px that a person may state; beyond lie slips of the keyboard, and numbers that overflow later."""
 
 

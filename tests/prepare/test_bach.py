@@ -391,7 +391,7 @@ def test_the_release_cuts_otherwise(own, tmp_path):
     [
         ({"patch_size": 40}, "multiple of 16"),
         ({"mpp": 0.001}, "Choose a coarser scale"),
-        ({"mpp": -1.0}, "no positive number"),
+        ({"mpp": -1.0}, "mpp = -1.0 must be 0.001 to 1,000"),
         ({"work": WorkOptions(workers=0)}, "--workers 0"),
     ],
 )

@@ -56,7 +56,7 @@ class SlideOptions:
 
     def __post_init__(self):
         require_in_range(self)
-        _ = self.mpp_override
+        _ = self.mpp_override  # refused where nothing is given
         require_named(self.folders)
 
     @property

@@ -12,7 +12,7 @@ from l2s_jax.slides.mpp_choice import SlideMppFrom
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.ranges import SCALES, Range
 
-MPP = (0.05, 100.0)
+MPP = Range(0.05, 100)
 """um/px at which patches can be cut; beyond lie slips of the keyboard."""
 
 _SHOWN = ((0.5, "nuclei and their texture (20x)"), (1, "cells and small glands (10x)"),
@@ -70,7 +70,7 @@ class AnnotationOptions:
 class SlidesOptions(AnnotationOptions, PictureOptions, PatchOptions):
     """Your own slides."""
 
-    mpp: Annotated[float | None, SCALES] = None
+    mpp: Annotated[float | None, MPP] = None
     """Micrometres a pixel of the patches. Must be given: it decides what the network can see."""
     patches: Literal["centred", "tiles"] = "centred"
     """Training patches are centred on the drawn regions, larger ones split by K-means; or a grid of tiles."""
@@ -106,11 +106,9 @@ def required_mpp(options: SlidesOptions) -> float:
     """The scale of the patches.
 
     Raises:
-      UserError: it is not given, which says what is seen at some scales; or no slide can be read at it.
+      UserError: it is not given, which says what is seen at some scales.
     """
     if options.mpp is not None:
-        if not MPP[0] <= options.mpp <= MPP[1]:
-            raise UserError(f"--mpp {options.mpp:g}: expected {MPP[0]:g} to {MPP[1]:g} um/px")
         return options.mpp
     lines = [f"  {mpp:<4g} {what}; a patch is {_length(mpp * options.patch_size)}" for mpp, what in _SHOWN]
     raise UserError(

@@ -277,7 +277,7 @@ def test_groups_that_name_nothing_are_refused(named, tmp_path):
 )
 def test_options_that_cannot_be_leave_the_folder_free(tmp_path, options):
     folder = write_own_slides(tmp_path / "slides", 2)
-    with pytest.raises(UserError, match=r"um/px|multiple|expected"):
+    with pytest.raises(UserError, match=r"mpp = .* must be 0\.05 to 100$|multiple|expected"):
         prepare_slides(folder, tmp_path / "out", replace(SMALL, **{"split": (50, 50, 0), **options}), HERE)
     assert not (tmp_path / "out").exists()
 
