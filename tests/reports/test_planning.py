@@ -205,7 +205,7 @@ def test_questions_that_make_no_sense(tmp_path, capsys):
     assert l2s("plan", tmp_path, "--metric", "dice") == 2
     assert "no metric 'dice'" in (err := capsys.readouterr().err) and "known: macro_f1" in err
     assert l2s("plan", tmp_path, "--target", "120") == 2
-    assert "must be percentages" in capsys.readouterr().err
+    assert "target = (120.0,) must be above 0 and at most 100" in capsys.readouterr().err
     assert l2s("plan", tmp_path / "absent") == 2 and "not found" in capsys.readouterr().err
     write_results(tmp_path, study="classification")
     with pytest.raises(UserError, match="classification study"):
