@@ -195,7 +195,7 @@ def _known(record: Path, key: str) -> Drawn | None:
         table = parse_json(record.read_bytes())
     except (OSError, ValueError):
         return None
-    if not isinstance(table, dict) or table.get("key") != key or "unseen" not in table:
+    if not isinstance(table, dict) or table.get("key") != key:
         return None
     names = tuple(
         DrawnName(
