@@ -13,6 +13,7 @@ from l2s_jax.data.folds import read_folds
 from l2s_jax.data.manifest import straddling_groups, write_classes, write_patches
 from l2s_jax.data.pictures import write_png
 from l2s_jax.prepare.folds import assign, of_fold, prepare_folds
+from l2s_jax.system.ranges import MOST
 
 
 def copied(phantom, folder, change=lambda row: row):
@@ -222,7 +223,7 @@ def contents(draw):
 
 
 @settings(deadline=None, max_examples=80)
-@given(contents(), st.integers(3, 8), st.integers(0, 2**31 - 1))
+@given(contents(), st.integers(3, 8), st.integers(0, MOST))
 def test_any_groups_are_dealt_whole_to_all_folds(counts, folds, seed):
     folds = min(folds, len(counts))
     dealt = assign(counts, folds, seed)
