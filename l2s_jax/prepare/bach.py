@@ -28,7 +28,7 @@ from l2s_jax.slides.annotations.class_names import BACH_CLASSES, ClassTable, bac
 from l2s_jax.slides.annotations.reading import read_outlines
 from l2s_jax.slides.annotations.unmatched import unmatched_ids, unmatched_names
 from l2s_jax.slides.mpp_choice import overrides
-from l2s_jax.slides.named_rows import read_scales
+from l2s_jax.slides.named_rows import SHOWN, may_mean, read_scales
 from l2s_jax.slides.sheets import FILTERS, Resample, Sheet, read_slide_sheet, resized
 from l2s_jax.stain.fit import Stainer
 from l2s_jax.system.errors import UserError
@@ -75,9 +75,12 @@ def prepare_bach(
       stainer: `l2s_jax.MACENKO`, unless the options say `stain="off"`; preparing itself knows no JAX.
 
     Raises:
-      UserError: nothing of the layout is there, slides of no split, or see `prepare_sources`.
+      UserError: nothing of the layout is there, slides of no split, patients of photos that are left out, or
+        see `prepare_sources`.
     """
     folder, chosen = require_folder(folder), named(options, BACH_PRESETS)
+    if chosen.patients is not None and not chosen.photos:
+        raise UserError("--patients is of photos, and --no-photos leaves them out: leave out one of the two")
     extraction = extraction_of(chosen)
     # The paper's masks know every pixel; only who ignores something gets masks with unknown ones.
     classes = replace(BACH_CLASSES, ignore_value=IGNORE_PIXEL) if chosen.ignore else BACH_CLASSES
@@ -238,11 +241,11 @@ def find_photos(
     """The photos of part A as training sources, and lines on what was met.
 
     Raises:
-      UserError: a patient list that names none of the photos.
+      UserError: a patient list that names none of the photos, or gives one of them two patients.
     """
-    groups = read_pairs(patients, "photo", "patient") if patients is not None else {}
-    groups = {Path(name).stem.casefold(): patient for name, patient in groups.items()}
-    sources, counts, listed_photos = [], [], 0
+    rows = read_pairs(patients, "photo", "patient") if patients is not None else {}
+    groups = _by_stem(rows, patients)
+    sources, counts, alone = [], [], list[str]()
     places = [place for place in folders_named(folder, ("Photos",)) if _class_folders(place)]
     for code, name in enumerate(PHOTO_FOLDERS):
         photos = [
@@ -255,16 +258,42 @@ def find_photos(
         counts.append(f"{len(photos)} {name}")
         for path in photos:
             patient = groups.get(path.stem.casefold())
-            listed_photos += patient is not None
+            if patient is None:
+                alone.append(path.name)
             group = f"photo {path.stem}" if patient is None else f"patient {patient}"
             read = partial(read_photo, path, code, patch_size, resample)
             sources.append(Source(f"photo-{plain_name(path.stem)}", group, "train", (path,), read))
-    if patients is not None and not listed_photos:
-        raise UserError(f"{patients} names none of the {len(sources)} photos; expected names such as n001")
     said = [f"photos: {', '.join(counts)}"]
-    if patients is not None:
-        said.append(f"patients known of {listed_photos} of {len(sources)} photos")
+    if patients is None:
+        return sources, said
+    if len(alone) == len(sources):
+        raise UserError(f"{patients} names none of the {len(sources)} photos; expected names such as n001")
+    said.append(f"patients known of {len(sources) - len(alone)} of {len(sources)} photos")
+    stems = {source.files[0].stem.casefold() for source in sources}
+    if left := [name for name in rows if Path(name).stem.casefold() not in stems]:
+        hints = may_mean(((name, (name,)) for name in alone), left)
+        number = f"{len(left)} name(s) in --patients {patients} are of no photo that is here"
+        said.append(f"warning: {number}: {listed(left, SHOWN)}{hints}")
+    if alone:
+        said.append(
+            f"warning: {patients} gives no patient for {listed(alone, SHOWN)}: each counts as a patient of "
+            "its own, so that a cross-validation may learn from one photo of a patient and test on another"
+        )
     return sources, said
+
+
+def _by_stem(rows: Mapping[str, str], table: str | Path | None) -> dict[str, str]:
+    """Patients by the photo's name without suffix, in small letters.
+
+    Raises:
+      UserError: two rows are of one photo and give different patients.
+    """
+    groups: dict[str, str] = {}
+    for name, patient in rows.items():
+        stem = Path(name).stem.casefold()
+        if groups.setdefault(stem, patient) != patient:
+            raise UserError(f"{table}: photo {stem} is of patient {groups[stem]} and of patient {patient}")
+    return groups
 
 
 def read_photo(path: Path, code: int, size: int, resample: Resample) -> Sheet:

@@ -30,7 +30,7 @@ from l2s_jax.cli import app as cli
 from l2s_jax.data.check import check_manifest
 from l2s_jax.data.manifest import STAIN, read_manifest
 from l2s_jax.data.pictures import read_image, read_mask
-from l2s_jax.prepare.bach import SPLIT_TABLES, prepare_bach
+from l2s_jax.prepare.bach import SPLIT_TABLES, find_photos, prepare_bach
 from l2s_jax.prepare.options import BachOptions, WorkOptions, extraction_of
 from l2s_jax.prepare.paper_counts import compared, paper_counts
 from l2s_jax.prepare.presets import BACH_PRESETS
@@ -162,6 +162,22 @@ def test_photos_of_one_patient_are_one_group(bach, tmp_path):
         "b001.tif",
     ]
     assert "patients known of 2 of 8 photos" in result.report
+
+
+def test_photos_and_rows_without_each_other_are_said(bach, tmp_path):
+    table = tmp_path / "patients.csv"
+    table.write_text("photo,patient\nN001.tif,7\nn 002,7\nx9,8\nb001,7\n")
+    _, said = find_photos(bach[0], 32, table)
+    assert said[1] == "patients known of 2 of 8 photos"
+    assert re.search(r"2 name\(s\) in --patients .*: n 002, x9\. 'n 002' may mean n002\.tif", said[2])
+    assert re.search(
+        "gives no patient for n002.tif, .* and 1 more: .* learn from one photo of a patient", said[3]
+    )
+    table.write_text("photo,patient\nn001.tif,7\nN001,8\n")
+    with pytest.raises(UserError, match="photo n001 is of patient 7 and of patient 8"):
+        find_photos(bach[0], 32, table)
+    with pytest.raises(UserError, match="--patients is of photos, and --no-photos leaves them out"):
+        prepare_bach(bach[0], tmp_path / "o", replace(SMALL, patients=table, photos=False), HERE)
 
 
 @pytest.fixture(scope="module")
