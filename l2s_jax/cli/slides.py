@@ -127,7 +127,7 @@ class Inspect(Command, AnnotationOptions, ExtractionOptions):
                 slide_mpp_from=self.slide_mpp_from,
             )
             return 0
-        _require_heeded(self.part(AnnotationOptions), self.annotations is not None)
+        _require_heeded(self.part(AnnotationOptions), self.annotations is not None, self.bach)
         inspect(
             self.slide,
             self.out,
@@ -144,15 +144,17 @@ class Inspect(Command, AnnotationOptions, ExtractionOptions):
         return 0
 
 
-def _require_heeded(options: AnnotationOptions, annotated: bool) -> None:
-    """Raises `UserError` for options that would be passed over in silence; without annotations nearly all."""
+def _require_heeded(options: AnnotationOptions, annotated: bool, bach: bool) -> None:
+    """Raises `UserError` for options that would be passed over in silence; without annotations all."""
     what = "--bach" if annotated else "a slide without --annotations"
     default = AnnotationOptions()
-    heeded = ("classes", "rename", "ignore", "outlines_from") if annotated else ("classes",)
+    heeded = ("classes", "rename", "ignore", "outlines_from") if annotated else ()
     names = [one.name for one in fields(options) if one.name not in heeded]
     asked = [
         f"--{name.replace('_', '-')}" for name in names if getattr(options, name) != getattr(default, name)
     ]
+    if bach and not annotated:
+        asked.insert(0, "--bach")
     if asked:
         mend = "It is of slides as `prepare slides` cuts them" if annotated else "Give them, or leave it out"
         raise UserError(f"{', '.join(asked)}: {what} has no such option. {mend}")

@@ -99,7 +99,7 @@ def test_a_blank_picture_is_described(tmp_path, capsys):
     "options, message",
     [
         (["--annotations", "none.xml"], "cannot read none.xml"),
-        (["--classes", "none.toml"], "cannot read the classes none.toml"),
+        (["--classes", "none.toml"], "--classes: a slide without --annotations has no such option"),
         (["--mpp", "0.001"], "Choose a coarser scale"),
         (["--patch-size", "0"], "patch_size = 0 must be 1 to"),
     ],

@@ -146,3 +146,5 @@ def test_inspect_says_so_and_goes_on(slides, tmp_path, capsys):
     assert "--corrected-from" in capsys.readouterr().err
     assert l2s(*inspect, "--ignore", "Fat", "--out", tmp_path / "c") == 2
     assert "--ignore: a slide without --annotations has no such option" in capsys.readouterr().err
+    assert l2s(*inspect, "--bach", "--classes", slides, "--out", tmp_path / "d") == 2
+    assert "--bach, --classes: a slide without --annotations has no such option" in capsys.readouterr().err
