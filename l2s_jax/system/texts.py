@@ -41,6 +41,24 @@ def alike(name: str, known: Iterable[str]) -> str | None:
     return next((other for other in known if other != name and folded(other) == folded(name)), None)
 
 
+def one_letter_apart(one: str, other: str) -> bool:
+    """Whether two words of five characters and more are one slip of the keyboard apart.
+
+    One letter is missing, wrong, or has changed places with the next one. A digit or sign that differs is no
+    slip: "Grade 3" and "Grade 4" are two things. Unicode form and case count as in `folded`.
+    """
+    one, other = folded(one), folded(other)
+    if one == other or min(len(one), len(other)) < 5:
+        return False
+    start = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), None)
+    start = min(len(one), len(other)) if start is None else start
+    rest, rests = one[start:], other[start:]
+    while rest and rests and rest[-1] == rests[-1]:
+        rest, rests = rest[:-1], rests[:-1]
+    swapped = len(rest) == 2 and rest == rests[::-1]
+    return (swapped or max(len(rest), len(rests)) == 1) and (rest + rests).isalpha()
+
+
 def listed(items: Iterable[object], most: int = 10) -> str:
     """The first few items in words, and how many more there are."""
     words = [str(item) for item in items]

@@ -23,7 +23,15 @@ from l2s_jax.prepare.slides.options import AnnotationOptions, SlidesOptions, req
 from l2s_jax.prepare.slides.picture_sources import labelled_pictures, picture_sources
 from l2s_jax.prepare.slides.reading import SlideReading, read_annotated
 from l2s_jax.prepare.slides.table import read_groups
-from l2s_jax.prepare.slides.unmatched import idle_ids, idle_truth, require_matched, unmatched
+from l2s_jax.prepare.slides.unmatched import (
+    idle_ids,
+    idle_options,
+    idle_truth,
+    require_matched,
+    slips,
+    undrawn_labels,
+    unmatched,
+)
 from l2s_jax.prepare.sources import Preparation, Source
 from l2s_jax.slides.annotations.class_names import FRAME_OF_QUPATH
 from l2s_jax.slides.annotations.corrections import describe_told, unseen_in_held_out
@@ -157,12 +165,15 @@ def _decide(
     drawn = list(scanned.drawn.values())
     own = own_classes(drawn, labels, options, before)
     lines = require_matched(unmatched(own, drawn, [*named, *pictures], options), scanned.failures)
-    for line in (*lines, *idle_ids(drawn, options), *idle_truth(drawn, options)):
+    idle = (*idle_ids(drawn, options), *idle_truth(drawn, options), *idle_options(scanned.slides, options))
+    for line in (*lines, *idle):
         say(line)
     for line in describe_told((one.told for one in drawn), options.untouched):
         say(line)
     kinds = {one.kind for one in drawn}
-    for line in (*describe_drawn(own), *require_two_known(own, kinds, labels, options)):
+    known_of = (own, kinds, labels, options)
+    near = (*undrawn_labels(*known_of), *slips(own, options))
+    for line in (*describe_drawn(own), *require_two_known(*known_of), *near):
         say(line)
     content = {name: _drawn_content(own, name) for name in scanned.drawn}
     asked = {"shares": [float(share) for share in options.split], "seed": options.seed}

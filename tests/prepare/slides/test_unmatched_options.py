@@ -12,7 +12,7 @@ from l2s_jax.prepare.slides.drawn import Drawn, DrawnName, scan_slide
 from l2s_jax.prepare.slides.inputs import SlideInput
 from l2s_jax.prepare.slides.options import AnnotationOptions, SlidesOptions
 from l2s_jax.prepare.slides.prepare import prepare_slides
-from l2s_jax.prepare.slides.unmatched import idle_ids, idle_truth, unmatched
+from l2s_jax.prepare.slides.unmatched import idle_ids, idle_truth, slips, undrawn_labels, unmatched
 from l2s_jax.system.errors import UserError
 
 SMALL = SlidesOptions(mpp=7.5, patch_size=32, stain="off")
@@ -148,3 +148,43 @@ def test_inspect_says_so_and_goes_on(slides, tmp_path, capsys):
     assert "--ignore: a slide without --annotations has no such option" in capsys.readouterr().err
     assert l2s(*inspect, "--bach", "--classes", slides, "--out", tmp_path / "d") == 2
     assert "--bach, --classes: a slide without --annotations has no such option" in capsys.readouterr().err
+
+
+def test_a_class_that_only_a_label_has_is_said(slides, tmp_path):
+    table = tmp_path / "slides.csv"
+    rows = [f"{slides}/s{n}.svs,{slides}/s{n}.geojson,,{split}" for n, split in ((1, "val"), (2, "test"))]
+    text = "slide,annotation,label,split\n" + "\n".join([*rows, f"{slides}/s3.svs,,tumuor,train"])
+    table.write_text(text)
+    said = []
+    asked = replace(SMALL, split=(50, 25, 25), rename={"Fat": "Stroma"})
+    prepare_slides(table, tmp_path / "out", asked, HERE, say=said.append)
+    warnings = [line for line in said if line.startswith("warning")]
+    assert "--split does nothing" in warnings[0] and len(warnings) == 2
+    assert "'tumuor' is the class of a label only" in warnings[1]
+    assert warnings[1].endswith("Is it 'Tumour'? Mend the label, or say --rename 'tumuor=Tumour'")
+
+
+def test_options_of_labels_without_a_label_are_said(slides, tmp_path):
+    said = []
+    prepare_slides(slides, tmp_path / "out", replace(SMALL, label_patches=5), HERE, say=said.append)
+    assert [line[:40] for line in said if line.startswith("warning")] == [
+        "warning: --label-patches does nothing: n"
+    ]
+
+
+def test_labels_of_drawn_and_given_classes_are_not_said():
+    drawn = [Drawn("s1", "print", "geojson", (DrawnName(("Gland",), "", 3, 1.0, None),), "key")]
+    options = AnnotationOptions(rename={"gl": "Gland"}, background="rest")
+    own = own_classes(drawn, ["Gland", "gl", "rest", "far"], options, None)
+    found = undrawn_labels(own, {"geojson"}, ["Gland", "gl", "rest", "far"], options)
+    assert len(found) == 1 and "'far'" in found[0] and "Is it" not in found[0]
+    assert not undrawn_labels(own, {"mask"}, ["far"], options)
+
+
+def test_drawn_classes_one_letter_apart_are_said():
+    names = [("Tumour", 9), ("Tumor", 1), ("Grade 3", 2), ("Grade 4", 2)]
+    of_names = tuple(DrawnName((name,), "", regions, 1.0, None) for name, regions in names)
+    own = own_classes([Drawn("s1", "print", "geojson", of_names, "key")], [], AnnotationOptions(), None)
+    (line,) = slips(own, AnnotationOptions())
+    assert line.startswith("warning: 'Tumor' (1 region(s), in s1) is one letter from 'Tumour' (9 region(s))")
+    assert line.endswith("--rename 'Tumor=Tumour'")
