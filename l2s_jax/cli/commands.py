@@ -12,6 +12,10 @@ _TABLE = {
         "prepare_slides.PrepareSlides",
         "Make a manifest of your own slides: patches around what is drawn, windows of what is known.",
     ),
+    "prepare patches": (
+        "prepare_patches.PreparePatches",
+        "Make a manifest of patches that you have: pictures, masks for some, labels for others, by patient.",
+    ),
     "prepare phantom": (
         "prepare_patches.PreparePhantom",
         "Draw a phantom data set: H&E-like tissue with glands of three classes and known masks.",

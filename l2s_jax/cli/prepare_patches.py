@@ -1,10 +1,14 @@
-"""Subcommands of `l2s` that make manifests: phantom, EBHI-Seg, WSSS4LUAD, halves, folds."""
+"""Subcommands of `l2s` that make manifests: patches, phantom, EBHI-Seg, WSSS4LUAD, halves, folds."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
+
+import tyro
 
 from l2s_jax.cli.checks import check_and_print
 from l2s_jax.cli.options import Command, Folder, Manifest, Out, Overlap, Side
+from l2s_jax.prepare.patches.options import OwnPatchesOptions
 from l2s_jax.system.ranges import Count, Range, Seed
 from l2s_jax.types import SPLITS
 
@@ -148,3 +152,24 @@ class PrepareFolds(Command):
         _, lines = prepare_folds(self.manifest, self.out, **self.own("manifest", "out"))
         print("\n".join(lines))
         return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparePatches(Command, OwnPatchesOptions):
+    """Make a manifest of patches that you have: pictures, masks for some, labels for others, by patient."""
+
+    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="INPUT")]
+    """A folder of pictures, in folders of it too; or a CSV file with the column image and any of mask, label,
+    group, split, mpp."""
+    out: Out
+    """Folder for the manifest and its pictures."""
+    overwrite: bool = False
+    """Use a folder that holds something else."""
+
+    def run(self) -> int:
+        """Finds, writes and checks."""
+        from l2s_jax.prepare.patches.prepare import prepare_patches
+
+        options = self.part(OwnPatchesOptions)
+        prepare_patches(self.folder, self.out, options, overwrite=self.overwrite, say=print)
+        return check_and_print(self.out)

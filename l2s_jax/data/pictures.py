@@ -33,6 +33,7 @@ __all__ = [
     "picture_size",
     "read_image",
     "read_mask",
+    "read_mask_colours",
     "read_mask_values",
     "write_png",
 ]
@@ -200,6 +201,32 @@ def read_mask_values(path: str | Path) -> np.ndarray:
     """
     with opened(path) as found:
         return _gathered(_upright_mask(path, found)[0], lambda part: _stored(path, found, part))
+
+
+def read_mask_colours(path: str | Path) -> np.ndarray:
+    """Reads the colours of a mask whose classes have colours: a palette's as shown, grey as three equal ones.
+
+    An EXIF orientation is applied, as in `read_image`.
+
+    Returns:
+      int32[H,W], 0xRRGGBB.
+
+    Raises:
+      UserError: no readable picture, one of more than 8 bits, with transparency, or compressed with loss.
+    """
+    with opened(path) as found:
+        if found.bits > 8 or found.signed or found.image.mode not in COLOUR_MODES:
+            raise _no_mask(path, f"it is a {found.bits}-bit {found.image.mode} picture")
+        if found.lossy:
+            raise _no_mask(path, f"it is compressed with loss ({found.image.format}), which changes colours")
+        return _gathered(_upright(found)[0], lambda part: _packed(path, part))
+
+
+def _packed(path: str | Path, part: Any) -> np.ndarray:
+    if part.has_transparency_data and part.convert("RGBA").getchannel("A").getextrema()[0] < 255:
+        raise _no_mask(path, f"it is a {part.mode} picture of which some is transparent")
+    rgb = np.asarray(part.convert("RGB")).astype(np.int32)
+    return rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
 
 
 def read_both(image: Path, mask: Path) -> tuple[np.ndarray | None, np.ndarray | None, list[str]]:

@@ -21,7 +21,7 @@ from l2s_jax.types import MAX_CLASSES
 
 BACKGROUND = "background"
 
-_PALETTE: tuple[Colour, ...] = (
+PALETTE: tuple[Colour, ...] = (
     (230, 60, 60), (60, 120, 216), (80, 170, 80), (240, 170, 40), (150, 90, 190), (70, 190, 190),
     (220, 110, 170), (140, 110, 70), (120, 140, 30), (90, 90, 160),
 )  # fmt: skip
@@ -115,7 +115,7 @@ def _coloured(
     taken: list[Colour] = list(earlier.colours) if earlier is not None else []
     for name in new:
         votes = colours[name]
-        free = [colour for colour in _PALETTE if colour not in taken] or list(_PALETTE)
+        free = [colour for colour in PALETTE if colour not in taken] or list(PALETTE)
         plain = _OF_BACKGROUND if name == first else free[0]
         taken.append(max(votes, key=lambda colour: votes[colour]) if votes else plain)
     return Classes(names, tuple(taken), tuple(range(len(names))))

@@ -1,0 +1,1 @@
+"""Pictures that somebody has as patches already into a manifest."""

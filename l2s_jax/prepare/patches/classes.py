@@ -1,0 +1,214 @@
+"""The classes, and what stands for each in the masks: values, or colours."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from l2s_jax.data.classes import Classes, parse_classes, read_classes
+from l2s_jax.data.pictures import codes_of_values, read_mask_colours, read_mask_values
+from l2s_jax.prepare.patches.options import OwnPatchesOptions
+from l2s_jax.prepare.patches.pictures import Picture
+from l2s_jax.prepare.slides.found_classes import PALETTE
+from l2s_jax.slides.annotations.class_names import as_written
+from l2s_jax.system.errors import UserError
+from l2s_jax.system.progress import track
+from l2s_jax.system.texts import listed, one_letter_apart
+from l2s_jax.types import IGNORE_PIXEL
+
+MOST_COLOURS = 64
+"""Colours in masks beyond which they are no colours of classes."""
+
+_COLOUR = re.compile(r"#?([0-9a-fA-F]{6})")
+_UNKNOWN = 254
+
+
+@dataclass(frozen=True)
+class MaskClasses:
+    """The classes of the manifest, and how masks are read."""
+
+    classes: Classes  # of the masks as they are
+    colours: Mapping[int, int] | None = (
+        None  # 0xRRGGBB: code or IGNORE_PIXEL, where colours stand for classes
+    )
+
+    def read(self, path: Path) -> np.ndarray:
+        """Class codes u8[H,W] of a mask. Raises `UserError`, also for what is of no class."""
+        values = read_mask_values(path) if self.colours is None else read_mask_colours(path)
+        if self.colours is None:
+            codes = codes_of_values(values, self.classes)
+        else:
+            codes = np.full(values.shape, _UNKNOWN, np.uint8)
+            for colour, code in self.colours.items():
+                codes[values == colour] = code
+        strange = codes == _UNKNOWN
+        if strange.any():
+            found, counts = np.unique(values[strange], return_counts=True)
+            order = np.argsort(-counts)
+            of = self.classes
+            known = [*of.pixel_values, *([] if of.ignore_value is None else [of.ignore_value])]
+            raise UserError(
+                f"{path}: what is of no class in the mask: "
+                + listed((f"{self.shown(found[n])} ({counts[n]} px)" for n in order), 5)
+                + f"; expected {listed(map(self.shown, known if self.colours is None else self.colours))}"
+            )
+        return codes
+
+    def shown(self, value: int) -> str:
+        """A value or colour as options write it."""
+        return str(value) if self.colours is None else f"#{value:06x}"
+
+    @property
+    def written(self) -> Classes:
+        """The classes of masks that hold codes."""
+        codes = tuple(range(len(self.classes)))
+        return replace(self.classes, pixel_values=codes, ignore_value=IGNORE_PIXEL)
+
+
+def classes_of(pictures: Sequence[Picture], options: OwnPatchesOptions) -> tuple[MaskClasses, list[str]]:
+    """The classes of `options`, or of labels where there is no mask, and warnings.
+
+    Raises:
+      UserError: masks whose values nobody has named, with what they hold; labels that are none of the
+        classes.
+    """
+    masks = [one.mask for one in pictures if one.mask is not None]
+    labels = dict.fromkeys(as_written(one.label) for one in pictures if one.label)
+    if options.classes is not None:
+        others = [options.class_values, options.background, options.ignore_value]
+        if any(others):
+            raise UserError(
+                "--classes names values, background and ignore_value: leave out --class-values, --background "
+                "and --ignore-value"
+            )
+        made = MaskClasses(read_classes(options.classes))
+    elif options.class_values:
+        made = _of_values(options)
+    elif masks:
+        raise UserError(_unnamed(masks, labels))
+    else:
+        values = {name: str(code) for code, name in enumerate(sorted(labels, key=str.casefold))}
+        made = _of_values(replace(options, class_values=values))
+    names = made.classes.names
+    wrong = [name for name in labels if name not in names]
+    if wrong:
+        near = [f"{name!r} may be {like!r}" for name in wrong for like in names if _near(name, like)]
+        raise UserError(
+            f"label(s) that are none of the classes: {listed(map(repr, wrong))}; expected "
+            f"{listed(map(repr, names))}" + (f". {listed(near)}" if near else "")
+        )
+    warnings = []
+    if not masks:
+        warnings.append(
+            "warning: no picture has a mask, so that no segmentation can be learned or scored. Name the "
+            "folder of the masks with --masks"
+        )
+    return made, warnings
+
+
+def _near(name: str, other: str) -> bool:
+    return name.casefold() == other.casefold() or one_letter_apart(name, other)
+
+
+def _of_values(options: OwnPatchesOptions) -> MaskClasses:
+    """The classes of `--class-values`, checked by the rules of classes.toml."""
+    names = [as_written(name) for name in options.class_values]
+    given = [
+        *options.class_values.values(),
+        *([] if options.ignore_value is None else [options.ignore_value]),
+    ]
+    as_colours = [text.strip().startswith("#") for text in given]
+    if any(as_colours) and not all(as_colours):
+        raise UserError(f"--class-values: expected numbers or colours, not both; found {listed(given)}")
+    parsed = [_parsed(text) for text in given]
+    if len({*parsed}) < len(parsed):
+        raise UserError(
+            f"--class-values and --ignore-value: one value stands for two things ({listed(given)})"
+        )
+    ignored = parsed[-1] if options.ignore_value is not None else None
+    by_colour = any(as_colours)
+    values = list(range(len(names))) if by_colour else parsed[: len(names)]
+    colours = (
+        [[value >> 16, value >> 8 & 255, value & 255] for value in parsed[: len(names)]]
+        if by_colour
+        else [list(PALETTE[number % len(PALETTE)]) for number in range(len(names))]
+    )
+    import tomli_w
+
+    table = {
+        "class": [
+            {"name": name, "colour": colour, "pixel_value": value}
+            for name, colour, value in zip(names, colours, values, strict=True)
+        ]
+    }
+    more: dict[str, Any] = {"background": options.background} if options.background is not None else {}
+    if ignored is not None:
+        more["ignore_value"] = IGNORE_PIXEL if by_colour else ignored
+    classes = parse_classes(tomli_w.dumps(more | table).encode(), Path("--class-values"))
+    if not by_colour:
+        return MaskClasses(classes)
+    codes = {value: code for code, value in enumerate(parsed[: len(names)])}
+    return MaskClasses(classes, codes | ({} if ignored is None else {ignored: IGNORE_PIXEL}))
+
+
+def _parsed(text: str) -> int:
+    match = _COLOUR.fullmatch(text.strip()) if text.strip().startswith("#") else None
+    if match:
+        return int(match[1], 16)
+    if text.strip().isdecimal() and int(text) <= 65535:
+        return int(text)
+    raise UserError(f"--class-values: {text!r} is neither a value 0 to 65535 nor a colour #RRGGBB")
+
+
+def _unnamed(masks: Sequence[Path], labels: Iterable[str]) -> str:
+    """What masks hold, so that a person can name it."""
+    by_colour = False
+    pixels, held, faults = _counted(masks, read_mask_values)
+    if faults:
+        of_colours = _counted(masks, read_mask_colours)
+        if len(of_colours[2]) < len(faults):  # some could not be read for being coloured
+            by_colour, (pixels, held, faults) = True, of_colours
+    if not held:
+        return "\n".join([f"none of the {len(masks)} masks can be read:", *faults[:5]])
+    if by_colour and len(held) > MOST_COLOURS:
+        return (
+            f"the masks hold more than {MOST_COLOURS} colours, such as {masks[0]}: masks have one value or "
+            "colour a class. Were they resized with smoothing, or saved as JPEG?"
+        )
+    shown = MaskClasses(Classes((), (), ()), {} if by_colour else None).shown
+    names = iter(labels)
+    total = sum(pixels.values())
+    lines = [
+        f"  {shown(value):8} {pixels[value] / total:6.1%} of the pixels, in {held[value]} of {len(masks)} "
+        "masks"
+        for value in sorted(held)[:MOST_COLOURS]
+    ]
+    example = " ".join(f'"{next(names, "NAME")}={shown(value)}"' for value in sorted(held)[:6])
+    return "\n".join(
+        [
+            f"which class is what in the masks? The {len(masks)} masks hold:",
+            *lines,
+            f"Name each with --class-values {example} (that is an example), what is not known with "
+            "--ignore-value, and the background with --background NAME. Or give --classes classes.toml",
+        ]
+    )
+
+
+def _counted(
+    masks: Sequence[Path], read: Callable[[Path], np.ndarray]
+) -> tuple[Counter[int], Counter[int], list[str]]:
+    """Pixels of each value, masks that hold it, and the faults of masks that cannot be read."""
+    pixels, held, faults = Counter[int](), Counter[int](), []
+    for path in track(masks, "masks", unit="masks"):
+        try:
+            found, counts = np.unique(read(path), return_counts=True)
+        except UserError as error:
+            faults.append(str(error))
+            continue
+        pixels.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+        held.update(found.tolist())
+    return pixels, held, faults

@@ -1,0 +1,189 @@
+"""Which pictures there are, and what is said of each: by a table, or by folders and names."""
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from l2s_jax.prepare.layouts import PICTURE_SUFFIXES
+from l2s_jax.prepare.patches.options import OwnPatchesOptions
+from l2s_jax.prepare.slides.table import table_records
+from l2s_jax.slides.mpp import IMPOSSIBLE, possible
+from l2s_jax.system.errors import UserError
+from l2s_jax.system.texts import listed, shown
+from l2s_jax.types import SPLITS, Split
+
+COLUMNS = ("image", "mask", "label", "group", "split", "mpp")
+PASSED_OVER = ("image", "images", "img", "imgs", "picture", "pictures", "patch", "patches", "tiles")
+"""Folders whose names say what is in them, and not of which class or patient it is."""
+
+MASK_FOLDERS = (
+    "mask",
+    "masks",
+    "label",
+    "labels",
+    "gt",
+    "groundtruth",
+    "ground_truth",
+    "annotation",
+    "annotations",
+)
+"""Folders in which masks lie, which are no pictures."""
+
+SPLIT_NAMES: Mapping[str, Split] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture, and what is said of it outside its file."""
+
+    name: str  # its path from the folder that holds all of them, with / and suffix; unique
+    image: Path
+    mask: Path | None = None
+    label: str = ""  # name of a class
+    group: str = ""
+    split: Split | None = None
+    mpp: float | None = None
+
+    @property
+    def stem(self) -> str:
+        """The name without suffix."""
+        return PurePosixPath(self.name).with_suffix("").as_posix()
+
+
+def find_pictures(source: Path, out: Path, options: OwnPatchesOptions) -> list[Picture]:
+    """The pictures of a folder (in folders of it too) or of a table, by name.
+
+    Masks are none: what lies in `options.masks`, and what has a picture's name and `options.mask_ending`.
+
+    Args:
+      source: a folder, or a CSV file with the column `image` and any of `mask`, `label`, `group`, `split`,
+        `mpp`; its paths count from its folder.
+      out: folder that is made, which is not looked into.
+      options: where labels and splits are said.
+
+    Raises:
+      UserError: nothing there; faulty rows; a folder that says no split; two pictures of one name.
+    """
+    if source.is_file():
+        pictures = _of_table(source)
+    elif source.is_dir():
+        pictures = _of_folder(source, out, options)
+    else:
+        raise UserError(f"{source} not found: name a folder of pictures, or a CSV file with the column image")
+    if not pictures:
+        raise UserError(f"{source} holds no picture ({', '.join(PICTURE_SUFFIXES)})")
+    twice = [stem for stem, n in Counter(one.stem.casefold() for one in pictures).items() if n > 1]
+    if twice:
+        raise UserError(f"several pictures have one name but for the suffix: {listed(twice)}. Rename them")
+    if options.label_from is not None:
+        pictures = [replace(one, label=one.label or folder_of(one, options)) for one in pictures]
+    return pictures if options.split_from is None else _with_splits(pictures)
+
+
+def folder_of(one: Picture, options: OwnPatchesOptions) -> str:
+    """The name of the folder that a picture lies in, images/ and those of splits passed over; "" for none."""
+    passed = {*PASSED_OVER, *(SPLIT_NAMES if options.split_from == "folder" else ())}
+    folders = PurePosixPath(one.name).parent.parts
+    return next((name for name in folders[::-1] if name.casefold() not in passed), "")
+
+
+def _with_splits(pictures: Sequence[Picture]) -> list[Picture]:
+    found: list[Picture] = []
+    without: list[str] = []
+    for one in pictures:
+        names = [SPLIT_NAMES.get(part.casefold()) for part in PurePosixPath(one.name).parent.parts]
+        splits = {split for split in names if split is not None}
+        if one.split is None and len(splits) != 1:
+            without.append(one.name)
+        found.append(replace(one, split=one.split or next(iter(splits), None)))
+    if without:
+        raise UserError(
+            f"--split-from folder: {len(without)} picture(s) lie in no folder called "
+            f"{', '.join(SPLIT_NAMES)}, or in several: {listed(without, 5)}"
+        )
+    return found
+
+
+def _of_folder(folder: Path, out: Path, options: OwnPatchesOptions) -> list[Picture]:
+    not_in = [path.resolve() for path in (options.masks, out) if path is not None]
+    paths: list[Path] = []
+    visited: set[Path] = set()
+    for place, inner, names in os.walk(folder, followlinks=True):
+        here = Path(place)
+        if here.resolve() in visited:  # a link that leads back
+            inner.clear()
+            continue
+        visited.add(here.resolve())
+        inner[:] = sorted(name for name in inner if name[0] != "." and (here / name).resolve() not in not_in)
+        paths += [
+            here / name
+            for name in sorted(names)
+            if name[0] != "." and Path(name).suffix.lower() in PICTURE_SUFFIXES
+        ]
+    for path in paths:
+        parts = path.relative_to(folder).parent.parts
+        if place_of_masks := next((part for part in parts if part.casefold() in MASK_FOLDERS), None):
+            raise UserError(
+                f"{path} lies in a folder called {place_of_masks}, as masks do: name the folder of the "
+                "pictures alone, and that of the masks with --masks. Or rename it, where these are pictures"
+            )
+    stems = {path.with_suffix("") for path in paths}
+    ending = options.mask_ending
+
+    def is_mask(path: Path) -> bool:
+        stem = path.with_suffix("")
+        owner = stem.name.removesuffix(ending)
+        return owner not in ("", stem.name) and stem.with_name(owner) in stems
+
+    if not ending and options.masks is None:
+        raise UserError("--mask-ending '' needs --masks: a mask beside its picture cannot have its name")
+    return [Picture(path.relative_to(folder).as_posix(), path) for path in paths if not is_mask(path)]
+
+
+def _of_table(path: Path) -> list[Picture]:
+    faults, rows = [], list[Picture]()
+    seen: dict[Path, int] = {}
+    for line, record in table_records(path, ("image",), COLUMNS):
+        row, wrong = _row(record, path.parent)
+        first = seen.setdefault(row.image.resolve(), line)
+        if first != line:
+            wrong.append(f"{row.name} stands in line {first} already")
+        faults += [f"{path.name} line {line}: {fault}" for fault in wrong]
+        rows.append(row)
+    if faults:
+        raise UserError("\n".join([f"{len(faults)} problem(s) in {path}:", *faults]))
+    if not rows:
+        raise UserError(f"{path} has a header but no rows: expected one a picture")
+    top = os.path.commonpath([os.path.abspath(row.image.parent) for row in rows])
+    return [replace(row, name=Path(os.path.relpath(row.image, top)).as_posix()) for row in rows]
+
+
+def _row(record: Mapping[str, str], folder: Path) -> tuple[Picture, list[str]]:
+    faults = []
+    image = folder / record["image"]
+    mask = folder / record["mask"] if record.get("mask") else None
+    if not record["image"]:
+        faults.append("no image")
+    for file in (image, mask):
+        if file is not None and record["image"] and not file.is_file():
+            faults.append(f"{file} not found (paths count from the folder of the table)")
+    split = SPLIT_NAMES.get(record.get("split", "").casefold())
+    if record.get("split") and split is None:
+        faults.append(f"split {shown(record['split'])} is none of {', '.join(SPLITS)}")
+    mpp, text = None, record.get("mpp", "").replace(",", ".")
+    if text:
+        try:
+            mpp = float(text)
+        except ValueError:
+            mpp = None
+        if mpp is None or not possible(mpp):
+            faults.append(f"mpp {shown(record['mpp'])} is {IMPOSSIBLE}")
+    return Picture(
+        record["image"], image, mask, record.get("label", ""), record.get("group", ""), split, mpp
+    ), faults
