@@ -2,8 +2,9 @@
 
 The verbs, importable from here without importing what they need until they are used:
 
-  prepare_slides, prepare_phantom, prepare_ebhi, prepare_wsss4luad, prepare_bach, prepare_gleason,
-  prepare_digestpath              a data set becomes a manifest; BACH_PRESETS and others have their options
+  prepare_slides, prepare_patches, prepare_phantom, prepare_ebhi, prepare_wsss4luad, prepare_bach,
+  prepare_gleason, prepare_digestpath
+                                  a data set becomes a manifest; BACH_PRESETS and others have their options
   pretrain                        pictures that nobody labelled become an encoder, for train's weights
   train                           a manifest becomes a run folder
   train_many, train_together      several run folders, trained as one program

@@ -18,6 +18,8 @@ from .prepare.options import BachOptions as BachOptions
 from .prepare.options import DigestPathOptions as DigestPathOptions
 from .prepare.options import GleasonOptions as GleasonOptions
 from .prepare.options import WorkOptions as WorkOptions
+from .prepare.patches.options import OwnPatchesOptions as OwnPatchesOptions
+from .prepare.patches.prepare import prepare_patches as prepare_patches
 from .prepare.presets import BACH_PRESETS as BACH_PRESETS
 from .prepare.presets import DIGESTPATH_PRESETS as DIGESTPATH_PRESETS
 from .prepare.presets import GLEASON_PRESETS as GLEASON_PRESETS

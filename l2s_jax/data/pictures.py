@@ -30,6 +30,7 @@ __all__ = [
     "is_large",
     "look_at_image",
     "look_at_mask",
+    "orientation_of",
     "picture_size",
     "read_image",
     "read_mask",
@@ -346,6 +347,12 @@ def codes_of_values(values: np.ndarray, classes: Classes) -> np.ndarray:
         return table[values]
     outside = (values < 0) | (values > 65535)
     return np.where(outside, np.uint8(_UNKNOWN), table[np.where(outside, 0, values)])
+
+
+def orientation_of(path: str | Path) -> int:
+    """The EXIF orientation 1..8 of a picture or mask, 1 without any. Raises `UserError`: unreadable."""
+    with opened(path) as found:
+        return _upright(found)[1]
 
 
 def picture_size(path: str | Path) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from helpers.commands import l2s
-from l2s_jax import prepare_ebhi, prepare_phantom, prepare_wsss4luad, suggest
+from l2s_jax import OwnPatchesOptions, prepare_ebhi, prepare_phantom, prepare_wsss4luad, suggest
 from l2s_jax.cli.commands import COMMANDS
 from l2s_jax.phantom.bach import draw_bach
 from l2s_jax.phantom.slides import draw_slides
@@ -47,6 +47,7 @@ def test_every_seed_has_the_range_of_seeds():
 
 NEEDED = {
     "prepare slides": ["in", "{out}"],
+    "prepare patches": ["in", "{out}"],
     "prepare phantom": ["{out}"],
     "prepare ebhi": ["in", "{out}"],
     "prepare wsss4luad": ["in", "{out}"],
@@ -110,6 +111,7 @@ def test_functions_refuse_such_seeds_before_they_write(seed, phantom, tmp_path):
         lambda: draw_bach(out, seed=seed),
         lambda: draw_slides(out, seed=seed),
         lambda: prepare_folds(phantom, out, seed=seed),
+        lambda: OwnPatchesOptions(seed=seed),
         lambda: prepare_ebhi(tmp_path, out, seed=seed),
         lambda: prepare_wsss4luad(tmp_path, out, seed=seed),
         lambda: suggest(phantom, seed=seed),

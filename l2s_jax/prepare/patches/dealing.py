@@ -43,7 +43,7 @@ def deal(seen: Sequence[Seen], classes: Classes, options: OwnPatchesOptions) -> 
     chosen = {group: split if split or group in with_masks else "train" for group, split in chosen.items()}
     free = [group for group, split in chosen.items() if split is None]
     if free:
-        _assign(seen, classes, chosen, free, share, options.seed)
+        _assign(seen, classes, chosen, list(with_masks), share, options.seed)
     return [one._replace(picture=replace(one.picture, split=chosen[one.picture.group])) for one in seen]
 
 
@@ -51,13 +51,14 @@ def _assign(
     seen: Sequence[Seen],
     classes: Classes,
     chosen: dict[str, Split | None],
-    free: Sequence[str],
+    groups: Sequence[str],
     share: np.ndarray,
     seed: int,
 ) -> None:
+    """Chooses a split for each of `groups`, which have masks, that has none yet."""
     used = np.flatnonzero(share)
-    groups = list(chosen)
-    held = {split for split in chosen.values() if split is not None}
+    free = [group for group in groups if chosen[group] is None]
+    held = {chosen[group] for group in groups}
     lacking = [SPLITS[number] for number in used if SPLITS[number] not in held]
     if len(free) < len(lacking):
         raise UserError(
@@ -68,14 +69,10 @@ def _assign(
     fixed = np.array(
         [FREE if (split := chosen[group]) is None else places.get(split, FREE) for group in groups]
     )
-    counted = [
-        number for number, group in enumerate(groups) if chosen[group] is None or fixed[number] != FREE
-    ]
-    counts = _counts(seen, classes, groups)[counted]
-    where = assigned(counts, share[used], generator(seed), fixed[counted])
-    for number, place in zip(counted, where, strict=True):
-        if chosen[groups[number]] is None:
-            chosen[groups[number]] = SPLITS[used[place]]
+    counted = np.flatnonzero([chosen[group] is None for group in groups] | (fixed != FREE))
+    where = assigned(_counts(seen, classes, groups)[counted], share[used], generator(seed), fixed[counted])
+    for number, place in zip(counted.tolist(), where, strict=True):
+        chosen[groups[number]] = chosen[groups[number]] or SPLITS[used[place]]
 
 
 def _counts(seen: Sequence[Seen], classes: Classes, groups: Sequence[str]) -> np.ndarray:
@@ -84,6 +81,8 @@ def _counts(seen: Sequence[Seen], classes: Classes, groups: Sequence[str]) -> np
     several = len(classes)
     counts = np.zeros((len(groups), 2 * several + 1))
     for one in seen:
+        if one.picture.group not in row_of:
+            continue
         row = counts[row_of[one.picture.group]]
         row[:several] += one.pixels[:several]
         if one.picture.label:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from l2s_jax.data.pictures import look_at_image
+from l2s_jax.data.pictures import look_at_image, orientation_of
 from l2s_jax.prepare.patches.classes import MaskClasses
 from l2s_jax.prepare.patches.options import OwnPatchesOptions
 from l2s_jax.prepare.patches.pictures import Picture
@@ -21,6 +21,7 @@ class Seen(NamedTuple):
     picture: Picture
     size: tuple[int, int]  # (height, width)
     pixels: np.ndarray  # i64[256], of its mask by code; all 0 without one
+    turned: bool = False  # by its EXIF orientation
 
 
 def look_at_all(
@@ -46,6 +47,11 @@ def _seen(one: Picture, classes: MaskClasses, options: OwnPatchesOptions) -> See
         mask = classes.read(one.mask)
         if mask.shape != look.size:
             raise UserError(f"{one.mask} is {_by(mask.shape)}, its picture {_by(look.size)}")
+        if orientation_of(one.mask) != look.orientation:
+            raise UserError(
+                f"{one.image} and {one.mask} have different EXIF orientations and may not lie on each other. "
+                "Save both upright, without the tag"
+            )
         pixels = np.bincount(mask.ravel(), minlength=256)
         if not pixels[: len(classes.classes)].any():
             raise UserError(f"{one.mask}: no pixel is known")
@@ -56,7 +62,7 @@ def _seen(one: Picture, classes: MaskClasses, options: OwnPatchesOptions) -> See
             f"{one.image} is {_by(look.size)}, smaller than a patch of {options.patch_size}: choose a "
             "smaller --patch-size, or squeeze pictures with --fit"
         )
-    return Seen(one, look.size, pixels)
+    return Seen(one, look.size, pixels, look.orientation != 1)
 
 
 def _by(size: Sequence[int]) -> str:

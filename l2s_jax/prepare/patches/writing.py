@@ -71,7 +71,8 @@ def _parts(one: Seen, made: MaskClasses, options: OwnPatchesOptions) -> Iterator
     mask = None if picture.mask is None else made.read(picture.mask)
     as_it_is = size is None or one.size == (size, size) or (picture.split != "train" and not options.fit)
     if size is None or as_it_is:
-        yield Part(name, None, mask, _whole(label, mask, classes.background), picture.mpp)
+        image = read_image(picture.image) if one.turned else None
+        yield Part(name, image, mask, _whole(label, mask, classes.background), picture.mpp)
         return
     image = read_image(picture.image)
     if options.fit:
