@@ -8,9 +8,10 @@ types by hand, since cattrs takes "5" for a number and msgspec tells the first f
 """
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
@@ -19,6 +20,7 @@ from docstring_parser import parse_from_object
 
 from l2s_jax.cli.options import Command
 from l2s_jax.cli.words import registry
+from l2s_jax.system.pairs import Pairs
 from l2s_jax.system.ranges import Range, require_in_range
 from l2s_jax.system.toml import read_table, typed_options
 
@@ -102,7 +104,8 @@ def _shown(command: type[Command], default: Mapping[str, Any]) -> tuple[type, li
         parts.append(_option(field.name, hints[field.name], _texts(owner).get(field.name, ""), default))
     for number, (owner, parts) in enumerate(groups.items()):
         group = dataclasses.make_dataclass(f"Group{number}", parts, namespace={"__doc__": owner.__doc__})
-        title = tyro.conf.arg(name=owner.__name__.removesuffix("Options").lower())
+        words = re.sub("(?<=[a-z])(?=[A-Z])", " ", owner.__name__.removesuffix("Options"))
+        title = tyro.conf.arg(name=words.lower())
         own.append(
             (f"group{number}", Annotated[group, tyro.conf.OmitArgPrefixes, title], dataclasses.field())
         )
@@ -115,7 +118,7 @@ def _option(name: str, hint: Any, text: str, default: Mapping[str, Any]) -> tupl
     extras = getattr(hint, "__metadata__", ())
     bare = get_args(hint)[0] if extras else hint
     if bare == Mapping[str, str]:
-        extras += (PAIRS,)
+        extras += (_spec(next((part for part in extras if isinstance(part, Pairs)), Pairs())),)
     if name in default and default[name] in (None, "", (), {}):
         extras += (tyro.conf.arg(help_behavior_hint=""),)
     if not any(getattr(part, "help", None) for part in extras):
@@ -137,21 +140,23 @@ def _texts(owner: type) -> dict[str, str]:
     return {param.arg_name: param.description or "" for param in parse_from_object(owner).params}
 
 
-def parse_pairs(pairs: list[str]) -> dict[str, str]:
-    """{name: class} from NAME=CLASS. Raises `ValueError` for anything else."""
-    meanings = {}
+def parse_pairs(pairs: list[str], words: Pairs) -> dict[str, str]:
+    """{name: meaning} from NAME=MEANING. Raises `ValueError` for anything else, and for two of one name."""
+    meanings: dict[str, str] = {}
     for pair in pairs:
         name, _, meaning = (part.strip() for part in pair.rpartition("="))
         if not name or not meaning:
-            raise ValueError(f"{pair!r}: expected NAME=CLASS, such as 1=benign")
-        meanings[name] = meaning
+            raise ValueError(f"{pair!r}: expected {words}, such as {words.example}")
+        if meanings.setdefault(name, meaning) != meaning:
+            raise ValueError(f"{pair!r}: {name!r} is {meanings[name]!r} already")
     return meanings
 
 
-PAIRS = tyro.constructors.PrimitiveConstructorSpec(
-    nargs="*",
-    metavar="[NAME=CLASS ...]",
-    instance_from_str=parse_pairs,
-    is_instance=lambda value: isinstance(value, Mapping),
-    str_from_instance=lambda value: [f"{name}={meaning}" for name, meaning in value.items()],
-)
+def _spec(words: Pairs) -> tyro.constructors.PrimitiveConstructorSpec[Mapping[str, str]]:
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs="*",
+        metavar=f"[{words} ...]",
+        instance_from_str=partial(parse_pairs, words=words),
+        is_instance=lambda value: isinstance(value, Mapping),
+        str_from_instance=lambda value: [f"{name}={meaning}" for name, meaning in value.items()],
+    )

@@ -144,7 +144,7 @@ def _read_bytes(path: Path) -> bytes:
             ) from error
         raise UserError(
             f"{path} not found. A manifest is a folder with {PATCHES} and {CLASSES}; "
-            "`l2s prepare` writes one, and the README shows how to write your own."
+            "`l2s prepare patches` makes one of pictures in folders, `l2s prepare slides` of slides"
         ) from error
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
+from l2s_jax.system.pairs import Pairs
 from l2s_jax.system.ranges import SCALES, Range, Seed, require_in_range
 from l2s_jax.types import PATCH_MULTIPLE
 
@@ -21,7 +22,9 @@ class OwnPatchesOptions:
     missing."""
     classes: Path | None = None
     """classes.toml: names, colours and values in masks. Or --class-values."""
-    class_values: Mapping[str, str] = field(default_factory=dict)
+    class_values: Annotated[Mapping[str, str], Pairs("CLASS", "VALUE", "stroma=0")] = field(
+        default_factory=dict
+    )
     """What stands for each class in the masks, a value or a colour: stroma=0 tumour=1, or tumour=#c81e3c."""
     background: str | None = None
     """The class that is background, of --class-values or of the folders' names."""

@@ -1,6 +1,7 @@
 """Folders of patches become manifests."""
 
 import csv
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -63,6 +64,14 @@ def test_the_command_says_what_it_needs_and_ends_in_a_manifest(folder, capsys):
     assert not (folder / "out").exists()
     assert l2s(*words, "--label-from", "folder") == 0
     assert "No problems." in capsys.readouterr().out
+
+
+def test_a_value_that_is_given_twice_is_refused(folder, capsys):
+    words = ["prepare", "patches", folder / "pictures", folder / "out", "--class-values"]
+    assert l2s(*words, "a=1", "b=2", "a=3") == 2
+    assert re.search(r"--class-values.*'a=3': 'a' is '1' already", capsys.readouterr().err, re.DOTALL)
+    assert l2s(*words, "a") == 2
+    assert "expected CLASS=VALUE, such as stroma=0" in capsys.readouterr().err
 
 
 def test_made_again_it_is_the_same_and_follows_its_pictures(folder):
