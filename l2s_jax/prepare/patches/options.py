@@ -15,11 +15,12 @@ class OwnPatchesOptions:
     """Your own patches."""
 
     masks: Path | None = None
-    """Folder of masks named after the pictures, in the same folders of it or in none. By default they lie
-    beside the pictures as NAME_mask.png."""
+    """Folder of masks named after the pictures, in the same folders of it or in none. By default they lie in
+    folders called masks (or labels, annotations, gt) beside those of the pictures, or beside the pictures as
+    NAME_mask.png."""
     mask_ending: str = "_mask"
-    """What may follow a picture's name in that of its mask: a1_mask.png is of a1.jpg. In --masks it may be
-    missing."""
+    """What may follow a picture's name in that of its mask: a1_mask.png is of a1.jpg. In a folder of masks
+    it may be missing."""
     classes: Path | None = None
     """classes.toml: names, colours and values in masks. Or --class-values."""
     class_values: Annotated[Mapping[str, str], Pairs("CLASS", "VALUE", "stroma=0")] = field(

@@ -59,7 +59,8 @@ class Picture:
 def find_pictures(source: Path, out: Path, options: OwnPatchesOptions) -> list[Picture]:
     """The pictures of a folder (in folders of it too) or of a table, by name.
 
-    Masks are none: what lies in `options.masks`, and what has a picture's name and `options.mask_ending`.
+    Masks are none: see `mask_files`, and what lies beside a picture and has its name and
+    `options.mask_ending`.
 
     Args:
       source: a folder, or a CSV file with the column `image` and any of `mask`, `label`, `group`, `split`,
@@ -110,8 +111,28 @@ def _with_splits(pictures: Sequence[Picture]) -> list[Picture]:
     return found
 
 
-def _of_folder(folder: Path, out: Path, options: OwnPatchesOptions) -> list[Picture]:
-    not_in = [path.resolve() for path in (options.masks, out) if path is not None]
+def mask_files(source: Path, out: Path, options: OwnPatchesOptions) -> tuple[Path, list[Path]]:
+    """Files that may be masks, and the folder from which their names count.
+
+    They are those of `options.masks`; without it those in folders of `source` that are called so.
+
+    Raises:
+      UserError: `options.masks` is no folder, or holds no picture.
+    """
+    if options.masks is None:
+        found = walked(source, (out,)) if source.is_dir() else []
+        return source, [path for path in found if _named_for_masks(path, source)]
+    if not options.masks.is_dir():
+        raise UserError(f"--masks {options.masks} is no folder")
+    found = walked(options.masks, (out,))
+    if not found:
+        raise UserError(f"--masks {options.masks} holds no picture ({', '.join(PICTURE_SUFFIXES)})")
+    return options.masks, found
+
+
+def walked(folder: Path, without: Sequence[Path]) -> list[Path]:
+    """Files with a picture's suffix in a folder and in those in it, links followed once, by name."""
+    not_in = [path.resolve() for path in without]
     paths: list[Path] = []
     visited: set[Path] = set()
     for place, inner, names in os.walk(folder, followlinks=True):
@@ -126,24 +147,31 @@ def _of_folder(folder: Path, out: Path, options: OwnPatchesOptions) -> list[Pict
             for name in sorted(names)
             if name[0] != "." and Path(name).suffix.lower() in PICTURE_SUFFIXES
         ]
-    for path in paths:
-        parts = path.relative_to(folder).parent.parts
-        if place_of_masks := next((part for part in parts if part.casefold() in MASK_FOLDERS), None):
-            raise UserError(
-                f"{path} lies in a folder called {place_of_masks}, as masks do: name the folder of the "
-                "pictures alone, and that of the masks with --masks. Or rename it, where these are pictures"
-            )
-    stems = {path.with_suffix("") for path in paths}
+    return paths
+
+
+def _of_folder(folder: Path, out: Path, options: OwnPatchesOptions) -> list[Picture]:
     ending = options.mask_ending
+    paths = walked(folder, [path for path in (options.masks, out) if path is not None])
+    if options.masks is None:
+        paths = [path for path in paths if not _named_for_masks(path, folder)]
+    elif strange := next((path for path in paths if _named_for_masks(path, folder)), None):
+        raise UserError(
+            f"{strange} lies in a folder that is called as those of masks are, beside --masks: name the "
+            "folder of the pictures alone, or rename it"
+        )
+    stems = {path.with_suffix("") for path in paths}
 
     def is_mask(path: Path) -> bool:
         stem = path.with_suffix("")
         owner = stem.name.removesuffix(ending)
         return owner not in ("", stem.name) and stem.with_name(owner) in stems
 
-    if not ending and options.masks is None:
-        raise UserError("--mask-ending '' needs --masks: a mask beside its picture cannot have its name")
     return [Picture(path.relative_to(folder).as_posix(), path) for path in paths if not is_mask(path)]
+
+
+def _named_for_masks(path: Path, folder: Path) -> bool:
+    return any(part.casefold() in MASK_FOLDERS for part in path.relative_to(folder).parent.parts)
 
 
 def _of_table(path: Path) -> list[Picture]:

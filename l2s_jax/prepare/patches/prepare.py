@@ -67,7 +67,7 @@ def prepare_patches(
     if source.is_dir() and out.resolve() in (source.resolve(), *source.resolve().parents):
         raise UserError(f"{out} holds the pictures themselves: choose another folder for the manifest")
     pictures = [replace(one, label=as_written(one.label)) for one in find_pictures(source, out, options)]
-    pictures = pair_masks(pictures, options)
+    pictures = pair_masks(pictures, source, out, options)
     pictures, found = with_groups(pictures, options)
     made, warnings = classes_of(pictures, options)
     pictures = [replace(one, mpp=options.mpp if one.mpp is None else one.mpp) for one in pictures]

@@ -56,12 +56,35 @@ def test_a_split_that_no_folder_says_is_refused(tmp_path, names):
         find(tmp_path, split_from="folder")
 
 
-def test_masks_that_would_be_taken_for_pictures_are_refused(tmp_path):
-    files(tmp_path, "images/a.png", "Masks/a.png")
-    with pytest.raises(UserError, match="lies in a folder called Masks, as masks do"):
-        find(tmp_path)
-    (one,) = pair_masks(find(tmp_path, masks=tmp_path / "Masks"), replace(PLAIN, masks=tmp_path / "Masks"))
-    assert one.name == "images/a.png" and one.mask == tmp_path / "Masks" / "a.png"
+def paired(folder, **options):
+    """{name of a picture: name of its mask}."""
+    chosen = replace(PLAIN, **options)
+    pictures = find_pictures(folder, folder / "out", chosen)
+    root = options.get("masks", folder)
+    found = pair_masks(pictures, folder, folder / "out", chosen)
+    return {one.name: one.mask and one.mask.relative_to(root).as_posix() for one in found}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"train/images/a.jpg": "train/masks/a.png", "val/images/a.jpg": "val/masks/a_mask.png"},
+        {"images/train/a.jpg": "Labels/train/a.png", "images/val/b.jpg": None},
+        {"Polyp/image/a.png": "Polyp/label/a.png", "Normal/image/a.png": "Normal/label/a.png"},
+        {"a.png": "masks/a.png", "b.png": "b_mask.png", "c.png": None},
+    ],
+)
+def test_folders_of_masks_beside_those_of_pictures(tmp_path, names):
+    files(tmp_path, *names, *filter(None, names.values()))
+    assert paired(tmp_path) == names
+
+
+def test_a_folder_of_masks_beside_another_is_refused(tmp_path):
+    files(tmp_path, "images/a.png", "Masks/a.png", "gt/a.png")
+    with pytest.raises(UserError, match="several masks for one picture: images/a.png"):
+        paired(tmp_path)
+    with pytest.raises(UserError, match="gt/a.png lies in a folder that is called as those of masks are"):
+        paired(tmp_path, masks=tmp_path / "Masks")
 
 
 def test_nothing_and_names_that_are_there_twice(tmp_path):
@@ -104,9 +127,7 @@ def test_masks_by_name_in_the_same_folders_or_in_none(tmp_path):
     write_png(tmp_path / "m/t/a_mask.png", half(16))
     write_png(tmp_path / "m/s/A.png", half(16))
     write_png(tmp_path / "m/b.png", half(16))
-    options = replace(PLAIN, masks=tmp_path / "m")
-    found = pair_masks(find_pictures(tmp_path / "in", tmp_path / "out", options), options)
-    assert {one.name: one.mask and one.mask.relative_to(tmp_path / "m").as_posix() for one in found} == {
+    assert paired(tmp_path / "in", masks=tmp_path / "m") == {
         "t/a.jpg": "t/a_mask.png",
         "s/a.jpg": "s/A.png",
         "s/b.jpg": "b.png",
@@ -116,15 +137,11 @@ def test_masks_by_name_in_the_same_folders_or_in_none(tmp_path):
 
 def test_masks_beside_their_pictures(tmp_path):
     files(tmp_path, "a.png", "a_mask.png", "b.png", "c_mask.png")
-    found = pair_masks(find(tmp_path), PLAIN)
-    assert {one.name: one.mask for one in found} == {
-        "a.png": tmp_path / "a_mask.png",
+    assert paired(tmp_path) == {
+        "a.png": "a_mask.png",
         "b.png": None,
         "c_mask.png": None,  # a picture: there is no c
     }
-    options = replace(PLAIN, mask_ending="")
-    with pytest.raises(UserError, match="--mask-ending '' needs --masks"):
-        find_pictures(tmp_path, tmp_path / "out", options)
 
 
 def test_masks_of_no_picture_and_several_of_one_are_refused(tmp_path):
@@ -136,13 +153,18 @@ def test_masks_of_no_picture_and_several_of_one_are_refused(tmp_path):
     with pytest.raises(
         UserError, match=r"2 mask\(s\) in .* are of no picture: .*With --mask-ending _seg they would be"
     ):
-        pair_masks(pictures, options)
-    assert all(one.mask for one in pair_masks(pictures, replace(options, mask_ending="_seg")))
+        pair_masks(pictures, tmp_path / "in", tmp_path / "out", options)
+    assert all(
+        one.mask
+        for one in pair_masks(
+            pictures, tmp_path / "in", tmp_path / "out", replace(options, mask_ending="_seg")
+        )
+    )
     write_png(tmp_path / "m" / "a.tif".replace("tif", "png"), half(16))
-    with pytest.raises(UserError, match="several masks for one picture: a.png: a.png, a_seg.png"):
-        pair_masks(pictures, replace(options, mask_ending="_seg"))
+    with pytest.raises(UserError, match="several masks for one picture: a.png: .*a.png, .*a_seg.png"):
+        pair_masks(pictures, tmp_path / "in", tmp_path / "out", replace(options, mask_ending="_seg"))
     with pytest.raises(UserError, match="is no folder"):
-        pair_masks(pictures, replace(options, masks=tmp_path / "none"))
+        pair_masks(pictures, tmp_path / "in", tmp_path / "out", replace(options, masks=tmp_path / "none"))
 
 
 @pytest.mark.parametrize(
