@@ -11,6 +11,7 @@ import numpy as np
 
 from l2s_jax.data.classes import Classes, parse_classes, read_classes
 from l2s_jax.data.pictures import codes_of_values, read_mask_colours, read_mask_values
+from l2s_jax.prepare.patches.black_and_white import read_drawn
 from l2s_jax.prepare.patches.options import OwnPatchesOptions
 from l2s_jax.prepare.patches.pictures import Picture
 from l2s_jax.prepare.slides.found_classes import PALETTE
@@ -19,6 +20,9 @@ from l2s_jax.system.errors import UserError
 from l2s_jax.system.progress import track
 from l2s_jax.system.texts import listed, one_letter_apart
 from l2s_jax.types import IGNORE_PIXEL
+
+MOST_LISTED = 12
+"""Values of masks that are listed."""
 
 MOST_COLOURS = 64
 """Colours in masks beyond which they are no colours of classes."""
@@ -35,10 +39,15 @@ class MaskClasses:
     colours: Mapping[int, int] | None = (
         None  # 0xRRGGBB: code or IGNORE_PIXEL, where colours stand for classes
     )
+    threshold: int | None = None  # of masks in black and white
+    foreground: int | None = None  # code of what is brighter where a picture has no label
 
-    def read(self, path: Path) -> np.ndarray:
-        """Class codes u8[H,W] of a mask. Raises `UserError`, also for what is of no class."""
-        values = read_mask_values(path) if self.colours is None else read_mask_colours(path)
+    def read(self, one: Picture) -> np.ndarray:
+        """Class codes u8[H,W] of a picture's mask. Raises `UserError`, also for what is of no class."""
+        assert one.mask is not None
+        if self.threshold is not None:
+            return self._drawn(one, one.mask, self.threshold)
+        values = read_mask_values(one.mask) if self.colours is None else read_mask_colours(one.mask)
         if self.colours is None:
             codes = codes_of_values(values, self.classes)
         else:
@@ -52,11 +61,28 @@ class MaskClasses:
             of = self.classes
             known = [*of.pixel_values, *([] if of.ignore_value is None else [of.ignore_value])]
             raise UserError(
-                f"{path}: what is of no class in the mask: "
+                f"{one.mask}: what is of no class in the mask: "
                 + listed((f"{self.shown(found[n])} ({counts[n]} px)" for n in order), 5)
                 + f"; expected {listed(map(self.shown, known if self.colours is None else self.colours))}"
             )
         return codes
+
+    def _drawn(self, one: Picture, mask: Path, threshold: int) -> np.ndarray:
+        """As `read`, of a mask in black and white."""
+        drawn, background = read_drawn(mask, threshold), self.classes.background
+        assert background is not None
+        code = self.classes.names.index(one.label) if one.label else self.foreground
+        if drawn.any() and (code is None or code == background):
+            raise UserError(
+                f"{mask}: of which class is what is drawn? "
+                + (
+                    f"The picture's label is {one.label!r}, the background"
+                    if one.label
+                    else "It has no label"
+                )
+                + "; say it with a label, or for pictures without one with --foreground NAME"
+            )
+        return np.where(drawn, background if code is None else code, background).astype(np.uint8)
 
     def shown(self, value: int) -> str:
         """A value or colour as options write it."""
@@ -78,7 +104,13 @@ def classes_of(pictures: Sequence[Picture], options: OwnPatchesOptions) -> tuple
     """
     masks = [one.mask for one in pictures if one.mask is not None]
     labels = dict.fromkeys(as_written(one.label) for one in pictures if one.label)
-    if options.classes is not None:
+    if options.mask_threshold is None and options.foreground is not None:
+        raise UserError(
+            "--foreground needs --mask-threshold: it is the class of what is brighter in the masks"
+        )
+    if options.mask_threshold is not None:
+        made = _black_and_white(labels, options, options.mask_threshold)
+    elif options.classes is not None:
         others = [options.class_values, options.background, options.ignore_value]
         if any(others):
             raise UserError(
@@ -112,6 +144,33 @@ def classes_of(pictures: Sequence[Picture], options: OwnPatchesOptions) -> tuple
 
 def _near(name: str, other: str) -> bool:
     return name.casefold() == other.casefold() or one_letter_apart(name, other)
+
+
+def _black_and_white(labels: Iterable[str], options: OwnPatchesOptions, threshold: int) -> MaskClasses:
+    """The classes of `--classes`, or the background, the labels and the foreground."""
+    if options.class_values or options.ignore_value is not None:
+        raise UserError(
+            "--mask-threshold takes masks for black and white: leave out --class-values, --ignore-value"
+        )
+    if options.classes is not None:
+        classes = read_classes(options.classes)
+    else:
+        if options.background is None:
+            raise UserError(
+                "--mask-threshold needs --background NAME, the class of what is black in the masks"
+            )
+        others = [*sorted(labels, key=str.casefold), *([options.foreground] if options.foreground else [])]
+        names = dict.fromkeys(map(as_written, (options.background, *others)))
+        values = {name: str(code) for code, name in enumerate(names)}
+        classes = _of_values(replace(options, class_values=values)).classes
+    if classes.background is None:
+        raise UserError(f"--mask-threshold needs a background: {options.classes} names none")
+    if options.foreground is not None and as_written(options.foreground) not in classes.names:
+        raise UserError(
+            f"--foreground {options.foreground!r} is none of the classes ({listed(classes.names)})"
+        )
+    foreground = classes.names.index(as_written(options.foreground)) if options.foreground else None
+    return MaskClasses(classes, threshold=threshold, foreground=foreground)
 
 
 def _of_values(options: OwnPatchesOptions) -> MaskClasses:
@@ -182,11 +241,17 @@ def _unnamed(masks: Sequence[Path], labels: Iterable[str]) -> str:
     shown = MaskClasses(Classes((), (), ()), {} if by_colour else None).shown
     names = iter(labels)
     total = sum(pixels.values())
+    often = sorted(held, key=lambda value: -pixels[value])[:MOST_LISTED]
     lines = [
         f"  {shown(value):8} {pixels[value] / total:6.1%} of the pixels, in {held[value]} of {len(masks)} "
         "masks"
-        for value in sorted(held)[:MOST_COLOURS]
+        for value in sorted(often)
     ]
+    if len(held) > len(often):
+        lines.append(
+            f"  and {len(held) - len(often)} more. If they are black and white with soft edges: "
+            f"--mask-threshold {max(held) // 2} --background NAME"
+        )
     example = " ".join(f'"{next(names, "NAME")}={shown(value)}"' for value in sorted(held)[:6])
     return "\n".join(
         [

@@ -44,7 +44,7 @@ def _seen(one: Picture, classes: MaskClasses, options: OwnPatchesOptions) -> See
     look = look_at_image(one.image)
     pixels = np.zeros(256, np.int64)
     if one.mask is not None:
-        mask = classes.read(one.mask)
+        mask = classes.read(one)
         if mask.shape != look.size:
             raise UserError(f"{one.mask} is {_by(mask.shape)}, its picture {_by(look.size)}")
         if orientation_of(one.mask) != look.orientation:

@@ -31,6 +31,11 @@ class OwnPatchesOptions:
     """The class that is background, of --class-values or of the folders' names."""
     ignore_value: str | None = None
     """Value or colour in masks of what is not known, with --class-values: neither learned nor scored."""
+    mask_threshold: Annotated[int | None, Range(0, 65_534)] = None
+    """Masks are black and white, with soft edges or not: what is brighter (127 is the middle) is of the
+    class of the picture's label, the rest is --background. Instead of --class-values."""
+    foreground: str | None = None
+    """The class of what is brighter, where no label says it."""
     label_from: Literal["folder"] | None = None
     """A picture's label is the name of the folder that it lies in; folders called images are passed over."""
     group_from: str | None = None

@@ -68,7 +68,7 @@ def _parts(one: Seen, made: MaskClasses, options: OwnPatchesOptions) -> Iterator
     name = picture.stem
     classes = made.classes
     label = classes.names.index(picture.label) if picture.label else IGNORE_LABEL
-    mask = None if picture.mask is None else made.read(picture.mask)
+    mask = None if picture.mask is None else made.read(picture)
     as_it_is = size is None or one.size == (size, size) or (picture.split != "train" and not options.fit)
     if size is None or as_it_is:
         image = read_image(picture.image) if one.turned else None
