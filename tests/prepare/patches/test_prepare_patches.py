@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from helpers.commands import l2s
+from helpers.dataset_generator import write_ebhi
 from helpers.own_patches import CLASSES, half, picture, save
-from l2s_jax import check_manifest, prepare_patches, read_manifest
+from l2s_jax import check_manifest, prepare_ebhi, prepare_patches, read_manifest
 from l2s_jax.data.classes import Classes
 from l2s_jax.data.pictures import read_image, read_mask, write_png
 from l2s_jax.prepare.patches.dealing import deal
@@ -196,6 +197,31 @@ def test_pictures_are_squeezed_with_their_masks(folder):
             )
     with pytest.raises(UserError, match="--fit needs --patch-size"):
         made(folder, fit=True)
+
+
+def test_ebhi_becomes_what_its_own_command_makes_of_it(tmp_path):
+    """Soft masks in black and white, a folder a class, the slide in the name: the same pixels, bit by bit."""
+    write_ebhi(tmp_path / "ebhi")
+    own = prepare_ebhi(tmp_path / "ebhi", tmp_path / "own", classes=7, patch_size=128)
+    options = OwnPatchesOptions(
+        label_from="folder",
+        group_from="^([^-]+)-",
+        mask_threshold=127,
+        background="background",
+        patch_size=128,
+        fit=True,
+    )
+    found = prepare_patches(tmp_path / "ebhi", tmp_path / "out", options)
+    rows = {row.source.removeprefix("EBHI-Seg "): row for row in own.patches}
+    assert len(found.patches) == len(rows)
+    for row in found.patches:
+        other = rows[row.source.replace("/image/", "/")]
+        assert other.group == row.group.upper()
+        np.testing.assert_array_equal(read_image(row.image), read_image(other.image))
+        name = own.classes.names[other.label]
+        assert found.classes.names[row.label].casefold() == name.casefold()
+        mask, same = read_mask(row.mask, found.classes), read_mask(other.mask, own.classes)
+        np.testing.assert_array_equal(mask == row.label, same == other.label)
 
 
 def test_a_mask_of_another_size_or_without_a_known_pixel(folder):
