@@ -32,7 +32,7 @@ from typing import Any, cast
 
 from l2s_jax.data.classes import CLASSES, Classes, parse_classes, write_classes
 from l2s_jax.data.folds import fold_name, has_folds, root_of
-from l2s_jax.system.csv_text import decoded
+from l2s_jax.system.csv_text import SEPARATORS, decoded
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import write_text
 from l2s_jax.system.texts import alike, control_fault, listed, shown, told_apart
@@ -45,7 +45,6 @@ REQUIRED_COLUMNS = ("image", "mask", "label", "group", "split")
 OPTIONAL_COLUMNS = ("mpp", "source")
 ALLOWED = "allowed"
 BAG = ("bag", "bag_label")
-_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 __all__ = [
     "CLASSES",
@@ -173,7 +172,7 @@ def _is_filled(record: dict[str, Any]) -> bool:
 def _require_columns(path: Path, header: Sequence[str]) -> None:
     missing = [column for column in REQUIRED_COLUMNS if column not in header]
     if missing:
-        by = next((name for mark, name in _SEPARATORS.items() if any(mark in one for one in header)), None)
+        by = next((name for mark, name in SEPARATORS.items() if any(mark in one for one in header)), None)
         hint = (
             f". Its fields are separated by {by}, expected commas: save it as CSV (comma delimited), UTF-8"
             if by

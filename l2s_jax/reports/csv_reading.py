@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from l2s_jax.reports.names import is_own_metric
 from l2s_jax.system.csv_text import decoded, read_text_rows
 from l2s_jax.system.errors import UserError
 
@@ -54,10 +55,11 @@ def to_numbers(path: Path, rows: pd.DataFrame, text: Iterable[str], numeric: Ite
       path: for messages.
       rows: from `read_rows`.
       text: columns that are left as they are.
-      numeric: columns that must be numbers. Any other is turned where all of its fields are numbers.
+      numeric: columns that must be numbers. Any other is turned where all of its fields are numbers, and text
+        where most are none.
 
     Raises:
-      UserError: a field of a numeric column is none, by line.
+      UserError: a field of a numeric column is none, or one of few in a column of numbers, by line.
     """
     must, skip = set(numeric), {*text, LINE}
     turned = rows.copy()
@@ -69,7 +71,10 @@ def to_numbers(path: Path, rows: pd.DataFrame, text: Iterable[str], numeric: Ite
         wrong = values.isna() & (filled != "") & (filled.str.lower() != "nan")
         if not wrong.any():
             turned[name] = values
-        elif name in must:
+        elif name in must or is_own_metric(name) or wrong.sum() < values.notna().sum():
             at = wrong.idxmax()
-            raise UserError(f"{path} line {rows[LINE][at]}: {name} = {rows[name][at]!r} is no number")
+            raise UserError(
+                f"{path} line {rows[LINE][at]}: {name} = {rows[name][at]!r} is no number (with a point, such "
+                "as 0.408; nothing or nan where there is none)"
+            )
     return turned

@@ -74,6 +74,11 @@ def metric_title(metric: str) -> str:
     return metric
 
 
+def is_own_metric(name: str) -> bool:
+    """Whether a column has the name of a metric that sweeps write."""
+    return name in TITLES or name.startswith(("f1_", "precision_", "recall_", "iou_"))
+
+
 def unit_of(metric: str) -> tuple[float, str, str]:
     """How values of a metric are shown: times what, the unit, and the unit of differences."""
     return (1.0, "pixels", "pixels") if metric in DISTANCES else (100.0, "%", "points")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from l2s_jax.reports.aggregation import within_runs
+from l2s_jax.reports.checked_values import require_names_apart, require_scores, share_notes, stripped
 from l2s_jax.reports.csv_reading import LINE, read_rows, to_numbers
 from l2s_jax.reports.names import CELL, FOLD, REQUIRED, TEXT, method_text, percent_text, study_of
 from l2s_jax.system.errors import UserError
@@ -57,8 +58,12 @@ def read_results(path: str | Path) -> Results:
     table, notes = read_rows(file, REQUIRED)
     if not len(table):
         raise UserError("\n".join([f"{file} holds no finished run: there is nothing to report yet", *notes]))
+    table = stripped(table)
+    require_names_apart(file, table)
     table = _known_once(to_numbers(file, table, TEXT, ("percent", "draw", "seed", FOLD)), notes)
     table["percent"] = _finite(file, table, "percent")
+    require_scores(file, table)
+    notes += share_notes(table)
     for name in ("confusion", "classifier_confusion"):
         if name in table:
             table[name] = [

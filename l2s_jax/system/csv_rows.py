@@ -46,6 +46,21 @@ def replace_rows(path: Path, rows: Sequence[dict[str, Any]], key: str) -> None:
         raise unwritable(path, error) from error
 
 
+def keys_in(path: Path, key: str) -> set[str]:
+    """What the rows of a CSV file have in a column; nothing where there is no file.
+
+    Raises:
+      UserError: it cannot be read, or has no such column.
+    """
+    if not path.exists():
+        return set()
+    try:
+        header, rows, _ = read_text_rows(decoded(path.read_bytes(), path), path, (key,))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    return {row[header.index(key)] for row in rows}
+
+
 def remove_rows(path: Path, key: str, value: str) -> None:
     """Takes the rows of a key out of a CSV file, where there is one, since they are true no more.
 

@@ -15,6 +15,9 @@ from typing import Any, NamedTuple
 
 from l2s_jax.system.errors import UserError
 
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+"""What parts fields in tables of other programs."""
+
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _DIGITS = r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 _NUMBER = re.compile(rf"[+-]?{_DIGITS}( ± {_DIGITS})?%?|[+-]?(inf|nan)")
@@ -103,8 +106,12 @@ def _require_header(path: Path, header: list[str], required: Iterable[str]) -> N
         raise UserError(f"{path} is empty: expected a header with the columns {', '.join(required)}")
     missing = [name for name in required if name not in header]
     if missing:
+        shown = ", ".join(header)
+        other = next((name for sign, name in SEPARATORS.items() if sign in header[0]), None)
         raise UserError(
-            f"{path}: column(s) {', '.join(missing)} missing from the header (found: {', '.join(header)})"
+            f"{path}: column(s) {', '.join(missing)} missing from the header (found: {shown[:300]}"
+            f"{'...' if len(shown) > 300 else ''})"
+            + (f". It is parted by {other}: save it with commas, and numbers with points" if other else "")
         )
     doubled = sorted({name for name in header if header.count(name) > 1})
     if doubled:

@@ -40,6 +40,7 @@ from l2s_jax.prediction.slides.record import (
     area_columns,
     describe_counts,
     finished,
+    missing,
     outside_text,
     record_text,
     says_the_same,
@@ -63,6 +64,7 @@ from l2s_jax.slides.sheets import slide_notes
 from l2s_jax.slides.slide import Slide, open_slide, size_at
 from l2s_jax.stain.fit import StainFit
 from l2s_jax.stain.slide_quality import quality_of
+from l2s_jax.system.csv_rows import keys_in
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import write_json
 from l2s_jax.system.outputs import (
@@ -157,7 +159,11 @@ def predict_slide(
     name, about = path.stem, record_path(out, path.stem)
     done = finished(about, settings["key"], output_paths(out, name, options))
     if done is not None:
-        say(f"{title}: finished before")
+        put_back = rows_put_back(out, done)
+        say(
+            f"{title}: finished before"
+            + (f"; its row was put back into {', '.join(put_back)}" if put_back else "")
+        )
         return done
     for note in slide_notes(slide):
         say(f"{title}: {note}")
@@ -166,7 +172,11 @@ def predict_slide(
     names = [one.name for one in slide_outputs(path, out, options)]
     require_replaceable(out, names, sources)
     if any((out / one).exists() for one in names):
-        say(f"{title}: predicted before with other options or by another run; predicted anew")
+        gone = missing(about, settings["key"], output_paths(out, name, options))
+        why = (
+            f"{', '.join(gone)} is gone" if gone else "predicted before with other options or by another run"
+        )
+        say(f"{title}: {why}; predicted anew")
     start = time.monotonic()
     others = [] if says_the_same(about, settings) else all_names(name)
     key = settings["key"]
@@ -185,6 +195,21 @@ def predict_slide(
     for line in warnings(record):
         say(f"{title}: {line}")
     return record
+
+
+def rows_put_back(out: Path, record: Record) -> list[str]:
+    """Puts a finished slide's rows back into tables that have lost them, by its record; the tables' names."""
+    name, back = record["name"], []
+    if name not in keys_in(out / AREAS, "slide"):
+        append_areas(out / AREAS, record)
+        back.append(AREAS)
+    if "quality" in record and name not in keys_in(out / QUALITY, "slide"):
+        append_quality(out / QUALITY, name, record["quality"])
+        back.append(QUALITY)
+    if "areas_of_runs_mm2" in record and name not in keys_in(out / AREAS_OF_RUNS, "slide"):
+        append_areas_of_runs(out / AREAS_OF_RUNS, record)
+        back.append(AREAS_OF_RUNS)
+    return back
 
 
 def told_of(predictor: Predictor) -> Record:

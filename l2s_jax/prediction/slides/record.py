@@ -120,6 +120,14 @@ def finished(path: Path, key: str, outputs: dict[str, Path]) -> Record | None:
     return record if complete and all(file.is_file() for file in outputs.values()) else None
 
 
+def missing(path: Path, key: str, outputs: dict[str, Path]) -> list[str]:
+    """Names of files that are gone of a slide that was finished with these settings."""
+    there = {name: path for name in outputs}  # files that are known to be there
+    return (
+        [file.name for file in outputs.values() if not file.is_file()] if finished(path, key, there) else []
+    )
+
+
 def describe_counts(counts: Counts, classes: Classes, mpp: float, part: Part) -> Record:
     """Areas in mm2: of each class (as predicted), of tissue, of what of it was left out or unreadable."""
     tissue, excluded = part.tissue, 0 if part.excluded is None else (part.tissue.mask & part.excluded).sum()
