@@ -33,6 +33,7 @@ __all__ = [
     "orientation_of",
     "picture_size",
     "read_image",
+    "read_image_told",
     "read_mask",
     "read_mask_colours",
     "read_mask_values",
@@ -81,8 +82,14 @@ def read_image(path: str | Path) -> np.ndarray:
         range), CMYK or another colour space (converting it needs a colour profile), channels beyond RGB,
         several pages or frames, more than `MAX_PIXELS`.
     """
+    return read_image_told(path)[0]
+
+
+def read_image_told(path: str | Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    """As `read_image`, and what was done to its colours, for people."""
     with opened(path) as found:
-        return _gathered(_upright_image(path, found)[0], _rgb)
+        image, _ = _upright_image(path, found)
+        return _gathered(image, _rgb), _conversions(image)
 
 
 def look_at_image(path: str | Path) -> ImageLook:

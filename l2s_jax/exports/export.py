@@ -85,6 +85,11 @@ def export_run(
     """
     folder = Path(folder)
     _require_choice(folder, formats, stain, stain_of)
+    if sample is not None and "bioimageio" not in formats:
+        raise UserError(
+            f"--sample is of the format bioimageio alone, and --formats has {', '.join(formats)}: add it, or "
+            "leave the option out"
+        )
     network, facts = load_network(folder)
     calibration = read_calibration(folder, network_digest(network).hexdigest())
     if unfinished(folder):

@@ -12,7 +12,7 @@ from l2s_jax.prediction.predictor import load_predictor
 from l2s_jax.prediction.split import open_split
 from l2s_jax.prediction.temperature import CellFile, NoTemperature, fit_temperature, is_uninformed
 from l2s_jax.prediction.tiles import Weighting
-from l2s_jax.runs.calibration import Calibration, write_calibration
+from l2s_jax.runs.calibration import CALIBRATION, Calibration, write_calibration
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import locked
 from l2s_jax.system.progress import track
@@ -132,6 +132,12 @@ def calibrate(
         ("brier", "Brier score"),
     ):
         say(f"{what}: {figures[f'{name}_before']:.4f} before, {figures[f'{name}_after']:.4f} after")
+    if figures["ece_after"] > figures["ece_before"]:
+        say(
+            "warning: the calibration error rose. A temperature is fitted by likelihood, which fell; where "
+            f"the two differ, look at the reliability diagram of evaluate. Delete {run / CALIBRATION} to go "
+            "without"
+        )
     say(f"kept in {run}; predict, evaluate, evaluate-slides and export use it")
     return found
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from l2s_jax.prediction.predictor import Predictor, Stain, load_predictor
 from l2s_jax.prediction.scales import TOLERANCE, Scale, is_another
 from l2s_jax.prediction.tiles import Weighting
 from l2s_jax.runs.folder import CONFIG
+from l2s_jax.slides.slide import is_slide
 from l2s_jax.system.errors import UserError
 from l2s_jax.types import Views
 
@@ -72,12 +74,16 @@ def require_several(runs: Sequence[Path], disagreement: bool) -> None:
 
 
 def require_pictures(images: Sequence[str | Path]) -> None:
-    """Raises `UserError` where a run is named among the pictures."""
+    """Raises `UserError` where a run, or a folder that is no slide, is named among the pictures."""
     for path in map(Path, images):
         if (path / CONFIG).is_file() or _seeds(path):
             raise UserError(
                 f"{path} is a run, named among the pictures: runs beside the first follow --more-runs"
             )
+        if path.is_dir() and not is_slide(path):
+            kinds = Counter(one.suffix for one in path.iterdir() if one.is_file() and one.suffix)
+            kind = next((suffix for suffix, _ in kinds.most_common()), ".png")
+            raise UserError(f"{path} is a folder: name the files in it, such as {path}/*{kind}")
 
 
 def load_runs(

@@ -104,7 +104,6 @@ def evaluate(
         source_of(manifest, outputs=folder),
         Source(f"the split {split}"),
     )
-    require_replaceable(folder, EVALUATION, sources)
     predictor = load_runs(runs, stride, weighting, batch_size, views=views, say=say)
     if predictor.unfinished:
         say(f"warning: {predictor.unfinished}")
@@ -112,6 +111,7 @@ def evaluate(
     opened = open_split(
         runs, predictor, manifest, split, any_scale=any_scale, allow_outside=allow_outside, say=say
     )
+    require_replaceable(folder, EVALUATION, sources)
     configs = [read_run_config(one) for one in runs]
     if split in map(selection_split, configs):
         say(f"the run's epoch was chosen on the split {split}, so its figures are optimistic")

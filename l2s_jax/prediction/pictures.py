@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from l2s_jax.data.manifest import Classes
-from l2s_jax.data.pictures import read_image, write_png
+from l2s_jax.data.pictures import read_image_told, write_png
 from l2s_jax.figures.overlays import overlay
 from l2s_jax.prediction.joint import Joint, in_bytes, mean_label, picture_joint
 from l2s_jax.prediction.own_shares import keep_own_shares, own_shares, table_columns
@@ -23,7 +23,7 @@ from l2s_jax.prediction.slides.outputs import map_paths, write_disagreement, wri
 from l2s_jax.prediction.stains import in_stains_of_run
 from l2s_jax.prediction.tiles import predict_picture
 from l2s_jax.slides.row_file import RowFile, scratch_picture, write_block
-from l2s_jax.system.csv_rows import replace_row
+from l2s_jax.system.csv_rows import keys_in, replace_row
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.files import atomic_path, sha256_of_file
 from l2s_jax.system.outputs import (
@@ -60,19 +60,25 @@ def predict_pictures_into(
     stains: Counter[str] = Counter()
     scales: Counter[str] = Counter()
     told: Counter[str] = Counter()
+    converted: Counter[str] = Counter()
+    listed = keys_in(out / FRACTIONS_FILE, "image")
     classifier = not predictor.without_classifier
     for path in track(paths, "predicting", unit="pictures"):
         try:
             before = state_of(path, out, key, record, maps)
+            if before == FINISHED and path.name not in listed:
+                before = LOST
             if before in (FINISHED, CORRECTED):
                 told[before] += 1
                 continue
             scales[require_picture_scale(path, predictor.mpp, any_scale)] += 1
             told[before] += 1
-            stains[predict_one(path, out, predictor, key, maps, classifier)] += 1
+            stain, conversions = predict_one(path, out, predictor, key, maps, classifier)
+            stains[stain] += 1
+            converted.update(conversions)
         except UserError as error:
             failures.append(str(error))
-    for state in (FINISHED, CORRECTED, OTHERWISE):
+    for state in (FINISHED, CORRECTED, LOST, OTHERWISE):
         if told[state]:
             say(f"{told[state]} pictures {state}")
     if scales:
@@ -80,20 +86,22 @@ def predict_pictures_into(
         say(f"scale of the run{of_run}: " + "; ".join(f"{n} pictures {text}" for text, n in scales.items()))
     if stains:
         say("stains: " + "; ".join(f"{count} pictures {stain}" for stain, count in stains.items()))
+    for how, count in converted.items():
+        say(f"{count} pictures {how}. The network has learned from colours, so look at what it makes of them")
     return failures
 
 
 def predict_one(
     path: Path, out: Path, predictor: Predictor, key: str, maps: SlideOptions, classifier: bool
-) -> str:
-    """Segments a picture; how its stains were treated, in words.
+) -> tuple[str, tuple[str, ...]]:
+    """Segments a picture; how its stains were treated and what was done to its colours, in words.
 
     The class that the classifier names is kept where `classifier` says that it has learned something.
 
     Raises:
       UserError: it cannot be read, an output was changed since it was made, or the folder cannot be written.
     """
-    image, sources = read_image(path), (source_of(path, digest=True),)
+    (image, conversions), sources = read_image_told(path), (source_of(path, digest=True),)
     names = [file.name for file in picture_outputs(path, out, maps)]
     require_replaceable(out, names, sources)
     seen, stain = in_stains_of_run(predictor, image)
@@ -115,7 +123,7 @@ def predict_one(
         append_fractions(out / FRACTIONS_FILE, path.name, codes, said_class, stain, classes)
         own = fractions_of_runs(said, classes) if predictor.members and said is not None else None
         keep_own_shares(out / FRACTIONS_OF_RUNS, "image", path.name, "fraction", own)
-    return stain
+    return stain, conversions
 
 
 def _write_maps(paths: dict[str, Path], said: Joint, name: str, predictor: Predictor) -> None:
@@ -142,11 +150,12 @@ def _write_maps(paths: dict[str, Path], said: Joint, name: str, predictor: Predi
 NEW = "are new"
 FINISHED = "were finished before"
 CORRECTED = "were finished before and changed since; they are left as they are"
+LOST = f"were finished before, without a row in {FRACTIONS_FILE} now; predicted anew"
 OTHERWISE = "were predicted before with other options or by another run; predicted anew"
 
 
 def state_of(path: Path, out: Path, key: str, record: Record, maps: SlideOptions) -> str:
-    """What there is of a picture's outputs: one of the four above."""
+    """What there is of a picture's outputs: one of the words above."""
     files = picture_outputs(path, out, maps)
     if not all(file.is_file() for file in files):
         return NEW

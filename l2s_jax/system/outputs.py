@@ -124,12 +124,18 @@ def refusal(folder: Path, name: str, sources: Sequence[Source], record: Record) 
         return Refusal(f"{path} is there and was not made by l2s (not in {folder / RECORD})", False)
     others = [source for source in entries[-1].sources if not _among(source, sources)]
     if others:
-        now = ", ".join(source.name for source in sources)
-        text = f"{path} was made from {others[0].name}, and would be replaced by what is made from {now}"
+        now = ", ".join(_shown(source, folder) for source in sources)
+        before = _shown(others[0], folder)
+        text = f"{path} was made from {before}, and would be replaced by what is made from {now}"
         return Refusal(text, False)
     if sha256_of_file(path) not in {made.sha256 for made in entries}:
         return Refusal(f"{path} was changed since l2s made it", True)
     return None
+
+
+def _shown(source: Source, folder: Path) -> str:
+    """The name of a source as people know it: one that counts from `folder` is looked up there."""
+    return os.path.normpath(folder / source.name) if source.name.startswith("..") else source.name
 
 
 def _among(source: Source, sources: Sequence[Source]) -> bool:

@@ -172,6 +172,8 @@ def test_a_run_is_packed_with_a_picture_of_its_data(needed, trained, phantom, tm
     sample = np.asarray(Image.open(io.BytesIO(read(tmp_path / "out" / "bioimageio.zip", "sample_input.png"))))
     pictures = [read_image(path) for path in (phantom / "images").glob("*.png")]
     assert any(np.array_equal(sample, one) for one in pictures)
+    assert l2s("export", trained, tmp_path / "other", "--formats", "safetensors", "--sample", "none.png") == 2
+    assert "--sample is of the format bioimageio alone" in capsys.readouterr().err
     chosen = next((phantom / "images").glob("*.png"))
     assert l2s("export", trained, tmp_path / "chosen", *named, "--sample", chosen) == 0
     sample = np.asarray(

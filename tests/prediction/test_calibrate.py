@@ -1,6 +1,7 @@
 """A temperature is fitted on validation masks, kept with the run, and used where probabilities are."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -234,6 +235,8 @@ def test_the_command(run, phantom, tmp_path, capsys):
     assert l2s("calibrate", run, phantom, "--batch-size", 8) == 0
     said = capsys.readouterr().out
     assert "temperature " in said and "calibration error: " in said and str(run) in said
+    error = re.search(r"calibration error: ([\d.]+) before, ([\d.]+) after", said)
+    assert ("warning: the calibration error rose" in said) is (float(error[2]) > float(error[1]))
     assert l2s("evaluate", run, phantom, "--batch-size", 8, "--out", tmp_path / "out") == 0
     assert "calibrated with temperature" in capsys.readouterr().out
     assert (

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from helpers.runs import quiet
 from l2s_jax.cli import app as cli
@@ -118,6 +119,40 @@ def test_another_picture_of_the_same_name_in_a_later_call(trained, data):
     assert str(data / "images/a.png") in said and str(data / "other/a.png") in said
     assert "another output folder" in said
     assert contents(data) == before
+
+
+def test_a_row_that_is_gone_is_made_anew(trained, data):
+    pictures, out, lines = [data / "images/a.png", data / "images/b.png"], data / "out", []
+    predict(trained, pictures, out, batch_size=8, say=quiet)
+    before = (out / "fractions.csv").read_text()
+    (out / "fractions.csv").write_text("\n".join(before.split("\n")[:2]) + "\n")
+    predict(trained, pictures, out, batch_size=8, say=lines.append)
+    assert lines[:2] == [
+        "1 pictures were finished before",
+        "1 pictures were finished before, without a row in fractions.csv now; predicted anew",
+    ]
+    assert (out / "fractions.csv").read_text() == before
+
+
+def test_pictures_that_are_not_plain_colour_are_said(trained, data):
+    picture = Image.open(data / "images/a.png")
+    picture.convert("L").save(data / "images/grey.png")
+    glass = picture.convert("RGBA")
+    glass.putalpha(Image.new("L", picture.size, 100))
+    glass.save(data / "images/glass.png")
+    lines = []
+    named = [data / "images" / f"{name}.png" for name in ("a", "grey", "glass")]
+    predict(trained, named, data / "out", batch_size=8, say=lines.append)
+    said = "\n".join(lines)
+    assert "1 pictures grey: read as RGB of three equal channels. The network" in said
+    assert "1 pictures transparent: laid on white. The network" in said
+
+
+def test_a_folder_is_no_picture(trained, data):
+    with pytest.raises(
+        UserError, match=r"images is a folder: name the files in it, .*images/\*\.png"
+    ):
+        predict(trained, [data / "images"], data / "out", say=quiet)
 
 
 def test_a_repeated_call_does_what_is_missing_and_keeps_what_was_corrected(trained, data):

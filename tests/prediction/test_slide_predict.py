@@ -190,6 +190,24 @@ def test_a_grey_map_holds_the_same_codes(slide, done, tmp_path):
     assert "finished before" in lines[0]
 
 
+def test_rows_that_are_gone_come_back_and_files_that_are_gone_are_named(slide, done, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(done[0], out)
+    before = {name: (out / name).read_bytes() for name in ("areas.csv", "quality.csv")}
+    for name, content in before.items():  # the header alone is left of one, nothing of the other
+        (out / name).write_bytes(content.split(b"\n")[0] + b"\n")
+    (out / "quality.csv").unlink()
+    lines = []
+    run_one(slide, out, lines, no_network, entropy=True)
+    assert lines == ["case 1.svs (1 of 1): finished before; its row was put back into areas.csv, quality.csv"]
+    assert before == {name: (out / name).read_bytes() for name in before}
+    (out / "case 1.geojson").unlink()
+    lines.clear()
+    run_one(slide, out, lines, entropy=True)
+    assert any("case 1.geojson is gone; predicted anew" in line for line in lines)
+    assert (out / "case 1.geojson").read_bytes() == (done[0] / "case 1.geojson").read_bytes()
+
+
 def test_finished_slides_are_skipped_and_others_are_not(slide, done):
     out, record = done
     lines = []

@@ -118,6 +118,11 @@ def test_the_table_and_the_page(suggested, phantom):
     assert sum("0" in line for line in said) >= 6 and "no better, beyond chance" in "\n".join(said)
 
 
+def test_runs_that_do_not_decide_are_said(phantom, trained, capsys):
+    assert l2s("suggest", phantom, "--runs", trained, "--number", 2) == 0
+    assert "--runs did not decide the order: --by stratified asks no" in capsys.readouterr().out
+
+
 def test_labels_are_enough(phantom, tmp_path, capsys):
     """Neither runs nor a folder: the list is printed; with a folder the pictures stand alone."""
     assert l2s("suggest", phantom, "--number", 5) == 0

@@ -163,6 +163,11 @@ def suggest(
     for one, title in zip(found.listed, titles, strict=True):
         say(f"{one.rank:4d}  {title}: {one.why}")
     say(evidence)
+    if predictor is not None and not RUNS_NEEDED[by]:
+        say(
+            f"--runs did not decide the order: --by {by} asks no network. Those that do: "
+            f"{', '.join(name for name, runs in RUNS_NEEDED.items() if runs)}"
+        )
     if out is not None:
         with publishing(out, sources, last=(PAGE,), anew=(PICTURES,)) as stage:
             facts = [
