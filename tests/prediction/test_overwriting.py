@@ -149,9 +149,7 @@ def test_pictures_that_are_not_plain_colour_are_said(trained, data):
 
 
 def test_a_folder_is_no_picture(trained, data):
-    with pytest.raises(
-        UserError, match=r"images is a folder: name the files in it, .*images/\*\.png"
-    ):
+    with pytest.raises(UserError, match=r"images is a folder: name the files in it, .*images/\*\.png"):
         predict(trained, [data / "images"], data / "out", say=quiet)
 
 
