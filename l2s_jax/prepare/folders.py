@@ -29,7 +29,8 @@ STAIN_OF_LABELS = "stain_of_labels.json"
 EXAMPLES = ("example.png", "example_mask.png")
 QUALITY_TABLE, QUALITY_PAGE = "quality.csv", "quality.html"
 QUALITY = (QUALITY_TABLE, QUALITY_PAGE)
-SINGLE = (CLASSES, STAIN, STAIN_OF_LABELS, STAIN_PICTURE, *EXAMPLES, *QUALITY)
+SHEET = "patches.png"
+SINGLE = (CLASSES, STAIN, STAIN_OF_LABELS, STAIN_PICTURE, *EXAMPLES, *QUALITY, SHEET)
 
 
 def claim_folder(

@@ -1,5 +1,6 @@
 """The classes, and what stands for each in the masks: values, or colours."""
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ from l2s_jax.data.pictures import codes_of_values, read_mask_colours, read_mask_
 from l2s_jax.prepare.patches.black_and_white import read_drawn
 from l2s_jax.prepare.patches.options import OwnPatchesOptions
 from l2s_jax.prepare.patches.pictures import Picture
-from l2s_jax.prepare.slides.found_classes import PALETTE
+from l2s_jax.prepare.slides.found_classes import OF_BACKGROUND, PALETTE
 from l2s_jax.slides.annotations.class_names import as_written
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.progress import track
@@ -191,11 +192,14 @@ def _of_values(options: OwnPatchesOptions) -> MaskClasses:
     ignored = parsed[-1] if options.ignore_value is not None else None
     by_colour = any(as_colours)
     values = list(range(len(names))) if by_colour else parsed[: len(names)]
-    colours = (
-        [[value >> 16, value >> 8 & 255, value & 255] for value in parsed[: len(names)]]
+    background = None if options.background is None else as_written(options.background)
+    free = itertools.cycle(PALETTE)
+    colours = [
+        [value >> 16, value >> 8 & 255, value & 255]
         if by_colour
-        else [list(PALETTE[number % len(PALETTE)]) for number in range(len(names))]
-    )
+        else list(OF_BACKGROUND if name == background else next(free))
+        for name, value in zip(names, parsed, strict=False)  # the last value may be what is ignored
+    ]
     import tomli_w
 
     table = {

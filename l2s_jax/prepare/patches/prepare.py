@@ -11,7 +11,8 @@ from typing import Any
 
 from l2s_jax.data.classes import Classes
 from l2s_jax.data.manifest import Manifest, read_manifest, write_classes
-from l2s_jax.prepare.folders import PICTURES, claim_folder, finish_folder
+from l2s_jax.figures.drawing import save_figure
+from l2s_jax.prepare.folders import PICTURES, SHEET, claim_folder, finish_folder
 from l2s_jax.prepare.patches.classes import classes_of
 from l2s_jax.prepare.patches.dealing import deal
 from l2s_jax.prepare.patches.looking import Seen, look_at_all
@@ -19,6 +20,7 @@ from l2s_jax.prepare.patches.options import OwnPatchesOptions
 from l2s_jax.prepare.patches.pairing import pair_masks
 from l2s_jax.prepare.patches.patients import with_groups
 from l2s_jax.prepare.patches.pictures import Picture, find_pictures
+from l2s_jax.prepare.patches.sheet import draw_sheet
 from l2s_jax.prepare.patches.writing import write_picture
 from l2s_jax.slides.annotations.class_names import as_written
 from l2s_jax.system.errors import UserError
@@ -95,9 +97,12 @@ def prepare_patches(
     with ThreadPoolExecutor(usable_cores()) as pool:
         of_pictures = track(pool.map(work, seen), "writing", total=len(seen), unit="pictures")
         rows = [row for of_picture in of_pictures for row in of_picture]
-    finish_folder(out, made.written, [replace(row, line=number + 2) for number, row in enumerate(rows)])
+    numbered = [replace(row, line=number + 2) for number, row in enumerate(rows)]
+    save_figure(draw_sheet(numbered, made.written), out / SHEET)
+    finish_folder(out, made.written, numbered)
     for fault in faults:
         say(f"left out: {fault}")
+    say(f"look at {out / SHEET}: do the masks lie on what they are of?")
     return read_manifest(out)
 
 

@@ -25,7 +25,7 @@ PALETTE: tuple[Colour, ...] = (
     (230, 60, 60), (60, 120, 216), (80, 170, 80), (240, 170, 40), (150, 90, 190), (70, 190, 190),
     (220, 110, 170), (140, 110, 70), (120, 140, 30), (90, 90, 160),
 )  # fmt: skip
-_OF_BACKGROUND = (230, 220, 225)
+OF_BACKGROUND = (230, 220, 225)
 
 
 def refuse_near(drawn: Sequence[Drawn], labels: Collection[str], options: AnnotationOptions) -> None:
@@ -116,6 +116,6 @@ def _coloured(
     for name in new:
         votes = colours[name]
         free = [colour for colour in PALETTE if colour not in taken] or list(PALETTE)
-        plain = _OF_BACKGROUND if name == first else free[0]
+        plain = OF_BACKGROUND if name == first else free[0]
         taken.append(max(votes, key=lambda colour: votes[colour]) if votes else plain)
     return Classes(names, tuple(taken), tuple(range(len(names))))

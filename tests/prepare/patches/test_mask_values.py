@@ -11,6 +11,7 @@ from l2s_jax.data.pictures import read_mask_colours, write_png
 from l2s_jax.prepare.patches.classes import classes_of
 from l2s_jax.prepare.patches.options import OwnPatchesOptions
 from l2s_jax.prepare.patches.pictures import Picture
+from l2s_jax.prepare.slides.found_classes import OF_BACKGROUND, PALETTE
 from l2s_jax.system.errors import UserError
 from l2s_jax.types import IGNORE_PIXEL
 
@@ -32,6 +33,7 @@ def test_values_become_codes(tmp_path):
     write_png(tmp_path / "m.png", mask)
     made, warnings = of_masks(tmp_path / "m.png", options=VALUES, labels=["tumour"])
     assert (made.classes.names, made.classes.background, warnings) == (("stroma", "tumour"), 0, [])
+    assert made.classes.colours == (OF_BACKGROUND, PALETTE[0])
     codes = made.read(Picture("m", tmp_path, tmp_path / "m.png"))
     assert (codes[0] == IGNORE_PIXEL).all() and (codes[1:] == half(16)[1:]).all()
     assert made.written.pixel_values == (0, 1) and made.written.ignore_value == IGNORE_PIXEL

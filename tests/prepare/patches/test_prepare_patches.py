@@ -16,10 +16,12 @@ from helpers.own_patches import CLASSES, half, picture, save
 from l2s_jax import check_manifest, prepare_ebhi, prepare_patches, read_manifest
 from l2s_jax.data.classes import Classes
 from l2s_jax.data.pictures import read_image, read_mask, write_png
+from l2s_jax.figures.overlays import overlay
 from l2s_jax.prepare.patches.dealing import deal
 from l2s_jax.prepare.patches.looking import Seen
 from l2s_jax.prepare.patches.options import OwnPatchesOptions
 from l2s_jax.prepare.patches.pictures import Picture
+from l2s_jax.prepare.patches.sheet import chosen, draw_sheet
 from l2s_jax.prepare.patches.writing import origins
 from l2s_jax.system.errors import UserError
 from l2s_jax.types import IGNORE_LABEL, IGNORE_PIXEL, SPLITS
@@ -222,6 +224,23 @@ def test_ebhi_becomes_what_its_own_command_makes_of_it(tmp_path):
         assert found.classes.names[row.label].casefold() == name.casefold()
         mask, same = read_mask(row.mask, found.classes), read_mask(other.mask, own.classes)
         np.testing.assert_array_equal(mask == row.label, same == other.label)
+
+
+def test_the_sheet_shows_each_label_with_and_without_masks(folder):
+    found = made(folder)
+    rows = chosen(found.patches)
+    assert {(row.mask is None, row.label) for row in rows} == {
+        (hidden, code) for hidden in (True, False) for code in (0, 1)
+    }
+    assert len(rows) == len({row.image for row in rows}) <= 24
+    figure = draw_sheet(found.patches, found.classes)
+    titles = [panel.get_title() for panel in figure.axes]
+    assert titles.count("tumour") == sum(row.label == 1 for row in rows)
+    pictures = [np.asarray(image.get_array()) for panel in figure.axes for image in panel.get_images()]
+    drawn = next(row for row in rows if row.mask is not None and row.label == 1)
+    shown = overlay(read_image(drawn.image), read_mask(drawn.mask, found.classes), found.classes)
+    assert any(np.array_equal(shown, one) for one in pictures)
+    assert (folder / "out" / "patches.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_a_mask_of_another_size_or_without_a_known_pixel(folder):
