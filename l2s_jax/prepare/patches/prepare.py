@@ -12,7 +12,7 @@ from typing import Any
 from l2s_jax.data.classes import Classes
 from l2s_jax.data.manifest import Manifest, read_manifest, write_classes
 from l2s_jax.figures.drawing import save_figure
-from l2s_jax.prepare.folders import PICTURES, SHEET, claim_folder, finish_folder
+from l2s_jax.prepare.folders import FILES, PICTURES, SHEET, claim_folder, finish_folder
 from l2s_jax.prepare.patches.classes import classes_of
 from l2s_jax.prepare.patches.dealing import deal
 from l2s_jax.prepare.patches.looking import Seen, look_at_all
@@ -24,6 +24,7 @@ from l2s_jax.prepare.patches.sheet import draw_sheet
 from l2s_jax.prepare.patches.writing import write_picture
 from l2s_jax.slides.annotations.class_names import as_written
 from l2s_jax.system.errors import UserError
+from l2s_jax.system.outputs import read_record, refuse
 from l2s_jax.system.progress import track
 from l2s_jax.system.resources import usable_cores
 from l2s_jax.system.texts import listed
@@ -89,6 +90,7 @@ def prepare_patches(
     _require_patches(seen, options)
     if options.patch_size is not None and not options.fit:
         _require_background(seen, made.classes, options.patch_size)
+    _require_own_pictures(out)
     out = claim_folder(out, _recipe(options, faults), overwrite=overwrite)
     for name in PICTURES:  # what an earlier start wrote, perhaps of other pictures
         shutil.rmtree(out / name, ignore_errors=True)
@@ -104,6 +106,14 @@ def prepare_patches(
         say(f"left out: {fault}")
     say(f"look at {out / SHEET}: do the masks lie on what they are of?")
     return read_manifest(out)
+
+
+def _require_own_pictures(out: Path) -> None:
+    """Raises where something in the folders of pictures is not of the manifest that was finished there."""
+    record = read_record(out, FILES)
+    found = (path for name in PICTURES for path in sorted((out / name).rglob("[!.]*")) if path.is_file())
+    foreign = [path for path in found if path.relative_to(out).as_posix() not in record] if record else []
+    refuse([f"{path} is there and was not made by prepare" for path in foreign])
 
 
 def _require_known(pictures: Sequence[Picture], options: OwnPatchesOptions) -> None:

@@ -92,6 +92,11 @@ def test_made_again_it_is_the_same_and_follows_its_pictures(folder):
     np.testing.assert_array_equal(read_image(row.image), picture(9999))
     with pytest.raises(UserError, match=r"holds other files \(prepared with seed 0, now 1\)"):
         made(folder, seed=1)
+    own = folder / "out" / "images" / "own.png"
+    write_png(own, picture(1))
+    with pytest.raises(UserError, match=r"own\.png is there and was not made by prepare"):
+        made(folder)
+    assert own.exists() and read_manifest(folder / "out").sha256 == third.sha256
 
 
 def test_a_faulty_picture_costs_nothing_that_was_finished(folder):
