@@ -232,7 +232,9 @@ def read_mask_colours(path: str | Path) -> np.ndarray:
 
 def _packed(path: str | Path, part: Any) -> np.ndarray:
     if part.has_transparency_data and part.convert("RGBA").getchannel("A").getextrema()[0] < 255:
-        raise _no_mask(path, f"it is a {part.mode} picture of which some is transparent")
+        raise UserError(
+            f"{path} is partly transparent: which colours are meant? Save it without transparency"
+        )
     rgb = np.asarray(part.convert("RGB")).astype(np.int32)
     return rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from l2s_jax.data.picture_files import opened
-from l2s_jax.data.pictures import read_image, read_mask_values
+from l2s_jax.data.pictures import read_image_told, read_mask_values
 from l2s_jax.system.errors import UserError
 
 MOST_TINT = 32
@@ -15,20 +15,25 @@ MOST_TINT = 32
 def read_drawn(path: Path, threshold: int) -> np.ndarray:
     """bool[H,W]: where a mask is brighter than a threshold.
 
-    JPEG is taken here: what it does to values is far less than what lies between black and white.
+    That is as it is shown: 1 bit is 0 and 255, a palette its colours. JPEG is taken here: what it does to
+    values is far less than what lies between black and white.
 
     Raises:
       UserError: unreadable, coloured, partly transparent; or there is something, and all of it is darker.
     """
     with opened(path) as found:
-        lossy, grey = found.lossy, found.image.mode in ("L", "RGB", "YCbCr")
-    if lossy and grey:
-        image = read_image(path)
+        deep, inverted = found.bits > 8, found.turned_about
+    if deep and inverted:
+        raise UserError(f"{path} has 16 bits of which 0 is white: save it with 8 bits, or with 0 as black")
+    if deep:
+        values = read_mask_values(path)
+    else:
+        image, conversions = read_image_told(path)
+        if any("transparent" in one for one in conversions):
+            raise UserError(f"{path} is partly transparent, which is neither black nor white")
         if (image.max(2) - image.min(2)).max() > MOST_TINT:
             raise UserError(f"{path} is coloured: --mask-threshold is for masks in black and white")
         values = image[..., 1]
-    else:
-        values = read_mask_values(path)
     drawn = values > threshold
     if values.any() and not drawn.any():
         raise UserError(

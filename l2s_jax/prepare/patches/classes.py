@@ -186,9 +186,8 @@ def _of_values(options: OwnPatchesOptions) -> MaskClasses:
         raise UserError(f"--class-values: expected numbers or colours, not both; found {listed(given)}")
     parsed = [_parsed(text) for text in given]
     if len({*parsed}) < len(parsed):
-        raise UserError(
-            f"--class-values and --ignore-value: one value stands for two things ({listed(given)})"
-        )
+        what = "--class-values" if options.ignore_value is None else "--class-values and --ignore-value"
+        raise UserError(f"{what}: one value stands for two things ({listed(given)})")
     ignored = parsed[-1] if options.ignore_value is not None else None
     by_colour = any(as_colours)
     values = list(range(len(names))) if by_colour else parsed[: len(names)]
@@ -236,7 +235,8 @@ def _unnamed(masks: Sequence[Path], labels: Iterable[str]) -> str:
         if len(of_colours[2]) < len(faults):  # some could not be read for being coloured
             by_colour, (pixels, held, faults) = True, of_colours
     if not held:
-        return "\n".join([f"none of the {len(masks)} masks can be read:", *faults[:5]])
+        hint = "JPEG in black and white is taken with --mask-threshold 127 --background NAME"
+        return "\n".join([f"none of the {len(masks)} masks can be read ({hint}):", *faults[:5]])
     if by_colour and len(held) > MOST_COLOURS:
         return (
             f"the masks hold more than {MOST_COLOURS} colours, such as {masks[0]}: masks have one value or "

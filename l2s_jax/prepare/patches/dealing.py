@@ -15,6 +15,14 @@ from l2s_jax.system.texts import listed
 from l2s_jax.types import SPLITS, Split
 
 
+def shares(percents: Sequence[float]) -> np.ndarray:
+    """f64[3]: shares of train, val and test. Raises `UserError` where percents do not sum to 100."""
+    if abs(sum(percents) - 100) > 1e-6:
+        given = " ".join(f"{one:g}" for one in percents)
+        raise UserError(f"--split {given} sums to {sum(percents):g}; expected 100, such as 50 25 25")
+    return checked_shares([percent / 100 for percent in percents])
+
+
 def deal(seen: Sequence[Seen], classes: Classes, options: OwnPatchesOptions) -> list[Seen]:
     """Pictures with their splits: those that are said, else by patient.
 
@@ -24,7 +32,7 @@ def deal(seen: Sequence[Seen], classes: Classes, options: OwnPatchesOptions) -> 
     Raises:
       UserError: a patient in two splits; percents that are none; too few patients with masks.
     """
-    share = checked_shares([percent / 100 for percent in options.split])
+    share = shares(options.split)
     said: dict[str, Split] = {}
     torn: dict[str, None] = {}
     for one in seen:

@@ -57,7 +57,8 @@ def _seen(one: Picture, classes: MaskClasses, options: OwnPatchesOptions) -> See
             raise UserError(f"{one.mask}: no pixel is known")
     elif not one.label:
         raise UserError(f"{one.image} has neither a mask nor a label: there is nothing to learn from it")
-    if options.patch_size is not None and not options.fit and min(look.size) < options.patch_size:
+    cut = options.patch_size is not None and not options.fit and one.split in (None, "train")
+    if cut and options.patch_size is not None and min(look.size) < options.patch_size:
         raise UserError(
             f"{one.image} is {_by(look.size)}, smaller than a patch of {options.patch_size}: choose a "
             "smaller --patch-size, or squeeze pictures with --fit"

@@ -36,8 +36,9 @@ class OwnPatchesOptions:
     class of the picture's label, the rest is --background. Instead of --class-values."""
     foreground: str | None = None
     """The class of what is brighter, where no label says it."""
-    label_from: Literal["folder"] | None = None
-    """A picture's label is the name of the folder that it lies in; folders called images are passed over."""
+    label_from: str | None = None
+    """A picture's label: `folder`, the name of the folder that it lies in (those called images, train and so
+    on are passed over), or a regular expression, as in --group-from."""
     group_from: str | None = None
     """Whose a picture is: `folder`, the name of that folder; `picture`, each a patient of its own; or a
     regular expression that finds the patient in its name (in its path, if the expression has a /):

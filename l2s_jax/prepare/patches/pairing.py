@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from l2s_jax.prepare.layouts import PICTURE_SUFFIXES
 from l2s_jax.prepare.patches.options import OwnPatchesOptions
-from l2s_jax.prepare.patches.pictures import MASK_FOLDERS, PASSED_OVER, Picture, mask_files
+from l2s_jax.prepare.patches.pictures import MASK_FOLDERS, PASSED_OVER, SUFFIXES, Picture, mask_files
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.texts import listed
 
@@ -18,37 +17,40 @@ def pair_masks(
     """Pictures with their masks, where a table has not named one.
 
     A mask has its picture's name, or that and `options.mask_ending`, in the same folders (those that say
-    images or masks do not count) or, where all names differ, in any. Case does not matter. Without
-    `options.masks` it may lie beside its picture, too, with that ending.
+    images or masks do not count) or, where only one picture has the name, in none. Case does not matter.
+    Without `options.masks` it may lie beside its picture, too, with that ending.
 
     Raises:
-      UserError: see `mask_files`; several masks for one picture; masks that are of none.
+      UserError: see `mask_files`; several masks for one picture; masks that are of none, or of several.
     """
     root, files = mask_files(source, out, options)
     ending = options.mask_ending
     ends = dict.fromkeys(("", ending.casefold()))
     places: dict[str, list[Path]] = defaultdict(list)
-    by_name: dict[str, list[Path]] = defaultdict(list)
     for path in files:
-        stem = path.relative_to(root).with_suffix("").as_posix()
-        places[_key(stem)].append(path)
-        by_name[path.stem.casefold()].append(path)
+        places[_key(path.relative_to(root).with_suffix("").as_posix())].append(path)
     names = Counter(PurePosixPath(one.stem).name.casefold() for one in pictures)
+    beside = _Beside(ending) if options.masks is None else None
     found, several = [], []
     for one in pictures:
         name = PurePosixPath(one.stem).name.casefold()
         masks = [path for end in ends for path in places.get(_key(one.stem) + end, ())]
-        if not masks and names[name] == 1:
-            masks = [path for end in ends for path in by_name.get(name + end, ())]
-        if options.masks is None:
-            masks += _beside(one, ending)
+        if not masks and names[name] == 1:  # in no folder
+            masks = [path for end in ends for path in places.get(name + end, ())]
+        masks += beside.of(one) if beside else []
         if len(masks) > 1 and one.mask is None:
             several.append(f"{one.name}: {', '.join(map(str, masks))}")
         found.append(replace(one, mask=one.mask or next(iter(masks), None)))
     if several:
         raise UserError(f"several masks for one picture: {listed(several, 5)}. Keep one of them")
-    used = {one.mask.resolve() for one in found if one.mask is not None}
-    left = [path for path in files if path.resolve() not in used]
+    owners = Counter(one.mask.resolve() for one in found if one.mask is not None)
+    if shared := [path for path, count in owners.items() if count > 1]:
+        raise UserError(
+            f"{len(shared)} mask(s) are of several pictures: {listed(shared, 3)}. A mask is of one: name "
+            "pictures or folders otherwise, or say in a CSV file with the columns image,mask which is of "
+            "which"
+        )
+    left = [path for path in files if path.resolve() not in owners]
     if left:
         raise UserError(
             f"{len(left)} mask(s) in {root} are of no picture: "
@@ -64,10 +66,23 @@ def _key(stem: str) -> str:
     return "/".join([*(one for one in folders if one not in (*PASSED_OVER, *MASK_FOLDERS)), name])
 
 
-def _beside(one: Picture, ending: str) -> list[Path]:
-    stem = one.image.with_suffix("")
-    names = [stem.with_name(f"{stem.name}{ending}{suffix}") for suffix in PICTURE_SUFFIXES]
-    return [path for path in names if path.is_file()] if ending else []
+class _Beside:
+    """Masks that lie beside pictures; each folder is read once."""
+
+    def __init__(self, ending: str) -> None:
+        self.ending = ending.casefold()
+        self.folders: dict[Path, dict[str, list[Path]]] = {}
+
+    def of(self, one: Picture) -> list[Path]:
+        """The masks of a picture: its name with the ending."""
+        folder = one.image.parent
+        if folder not in self.folders:
+            stems: dict[str, list[Path]] = defaultdict(list)
+            for path in sorted(folder.iterdir()):
+                if path.suffix.lower() in SUFFIXES and path.name[0] != ".":
+                    stems[path.stem.casefold()].append(path)
+            self.folders[folder] = stems
+        return self.folders[folder].get(one.image.stem.casefold() + self.ending, []) if self.ending else []
 
 
 def _hint(masks: Sequence[Path], names: Sequence[str]) -> str:

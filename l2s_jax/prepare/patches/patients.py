@@ -1,12 +1,12 @@
 """Whose each picture is."""
 
-import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
 from l2s_jax.prepare.patches.options import OwnPatchesOptions
-from l2s_jax.prepare.patches.pictures import Picture, folder_of
+from l2s_jax.prepare.patches.pictures import Picture, told_by
 from l2s_jax.prepare.slides.table import read_groups
 from l2s_jax.slides.named_rows import may_mean
 from l2s_jax.system.errors import UserError
@@ -31,9 +31,23 @@ def with_groups(pictures: Sequence[Picture], options: OwnPatchesOptions) -> tupl
     groups = read_groups(options.groups, ("picture", "image", "slide")) if options.groups is not None else {}
     if options.groups is not None and options.group_from is not None:
         raise UserError("--groups and --group-from both say whose a picture is: leave out one of the two")
+    if options.group_from == "":
+        raise UserError("--group-from is empty: expected folder, picture or a regular expression")
+    if options.group_from == options.label_from == "folder":
+        raise UserError(
+            "--label-from folder and --group-from folder name the same folder, so that each class would be a "
+            'patient. Say one with a regular expression of the path: "^([^/]+)/" is the first folder'
+        )
     named = [_names(one) for one in pictures]
+    counts = Counter(name for names in named for name in {*names})
+    if torn := [name for name in groups if counts[name] > 1]:
+        raise UserError(
+            f"{options.groups}: several pictures have the name {listed(map(repr, torn), 3)}. Write their "
+            "paths, such as "
+            f"{next(one.name for one, names in zip(pictures, named, strict=True) if torn[0] in names)}"
+        )
     found = [
-        replace(one, group=one.group or _of_table(names, groups) or _group(one, options.group_from, options))
+        replace(one, group=one.group or _of_table(names, groups) or _group(one, options.group_from))
         for one, names in zip(pictures, named, strict=True)
     ]
     without = [one for one in found if not one.group]
@@ -63,20 +77,10 @@ def with_groups(pictures: Sequence[Picture], options: OwnPatchesOptions) -> tupl
     return found, lines
 
 
-def _group(one: Picture, group_from: str | None, options: OwnPatchesOptions) -> str:
+def _group(one: Picture, group_from: str | None) -> str:
     if group_from is None:
         return ""
-    if group_from == "picture":
-        return one.stem
-    if group_from == "folder":
-        return folder_of(one, options)
-    try:
-        match = re.search(group_from, one.stem if "/" in group_from else PurePosixPath(one.stem).name)
-    except re.error as error:
-        raise UserError(
-            f"--group-from {group_from!r} is neither folder nor picture, nor a regular expression: {error}"
-        ) from error
-    return "" if match is None else (match[1] if match.re.groups else match[0]) or ""
+    return one.stem if group_from == "picture" else told_by(one, group_from, "--group-from")
 
 
 def _names(one: Picture) -> tuple[str, ...]:
@@ -105,10 +109,10 @@ def _nobodys(
         )
     guesses: list[tuple[str, list[str]]] = []
     for pattern in GUESSES:
-        groups = dict.fromkeys(_group(one, pattern, options) for one in found)
+        groups = dict.fromkeys(_group(one, pattern) for one in found)
         if "" not in groups and 1 < len(groups) < len(found) and list(groups) not in [g for _, g in guesses]:
             guesses.append((pattern, list(groups)))
-    folders = dict.fromkeys(folder_of(one, options) for one in found)
+    folders = dict.fromkeys(_group(one, "folder") for one in found)
     if "" not in folders and 1 < len(folders) and options.label_from is None:
         guesses.append(("folder", list(folders)))
     ways = [(f'--group-from "{how}"', f"finds {len(names)}: {listed(names, 3)}") for how, names in guesses]

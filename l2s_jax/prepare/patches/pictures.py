@@ -1,19 +1,22 @@
 """Which pictures there are, and what is said of each: by a table, or by folders and names."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from l2s_jax.prepare.folders import RECIPE
 from l2s_jax.prepare.layouts import PICTURE_SUFFIXES
 from l2s_jax.prepare.patches.options import OwnPatchesOptions
 from l2s_jax.prepare.slides.table import table_records
 from l2s_jax.slides.mpp import IMPOSSIBLE, possible
 from l2s_jax.system.errors import UserError
-from l2s_jax.system.texts import listed, shown
+from l2s_jax.system.texts import control_fault, listed, shown
 from l2s_jax.types import SPLITS, Split
 
+SUFFIXES = (*PICTURE_SUFFIXES, ".webp")
 COLUMNS = ("image", "mask", "label", "group", "split", "mpp")
 PASSED_OVER = ("image", "images", "img", "imgs", "picture", "pictures", "patch", "patches", "tiles")
 """Folders whose names say what is in them, and not of which class or patient it is."""
@@ -71,6 +74,8 @@ def find_pictures(source: Path, out: Path, options: OwnPatchesOptions) -> list[P
     Raises:
       UserError: nothing there; faulty rows; a folder that says no split; two pictures of one name.
     """
+    if source.is_file() and source.suffix.lower() in SUFFIXES:
+        raise UserError(f"{source} is a picture: name the folder that it lies in, or a CSV file of pictures")
     if source.is_file():
         pictures = _of_table(source)
     elif source.is_dir():
@@ -78,20 +83,46 @@ def find_pictures(source: Path, out: Path, options: OwnPatchesOptions) -> list[P
     else:
         raise UserError(f"{source} not found: name a folder of pictures, or a CSV file with the column image")
     if not pictures:
-        raise UserError(f"{source} holds no picture ({', '.join(PICTURE_SUFFIXES)})")
+        raise UserError(f"{source} holds no picture ({', '.join(SUFFIXES)})")
     twice = [stem for stem, n in Counter(one.stem.casefold() for one in pictures).items() if n > 1]
     if twice:
         raise UserError(f"several pictures have one name but for the suffix: {listed(twice)}. Rename them")
+    if faults := dict.fromkeys(fault for one in pictures if (fault := control_fault(one.name))):
+        raise UserError("\n".join(["names of pictures:", *faults]))
     if options.label_from is not None:
-        pictures = [replace(one, label=one.label or folder_of(one, options)) for one in pictures]
+        how = options.label_from
+        pictures = [replace(one, label=one.label or told_by(one, how, "--label-from")) for one in pictures]
+        if not any(one.label for one in pictures):
+            raise UserError(
+                f"--label-from {how}: no picture's path says a label; found {listed(_paths(pictures), 3)}"
+            )
     return pictures if options.split_from is None else _with_splits(pictures)
 
 
-def folder_of(one: Picture, options: OwnPatchesOptions) -> str:
-    """The name of the folder that a picture lies in, images/ and those of splits passed over; "" for none."""
-    passed = {*PASSED_OVER, *(SPLIT_NAMES if options.split_from == "folder" else ())}
-    folders = PurePosixPath(one.name).parent.parts
-    return next((name for name in folders[::-1] if name.casefold() not in passed), "")
+def _paths(pictures: Sequence[Picture]) -> list[str]:
+    return [one.name for one in pictures]
+
+
+def told_by(one: Picture, how: str, option: str) -> str:
+    """What a picture's folder or name says: `folder`, or a regular expression; "" for nothing.
+
+    The folder is the nearest one whose name says neither what is in it nor a split. An expression is looked
+    for in the name, and in the path where it has a /; what counts is its first group, or all of it.
+
+    Raises:
+      UserError: no regular expression.
+    """
+    if how == "folder":
+        folders = PurePosixPath(one.name).parent.parts
+        passed = {*PASSED_OVER, *SPLIT_NAMES}
+        return next((name for name in folders[::-1] if name.casefold() not in passed), "")
+    try:
+        match = re.search(how, one.stem if "/" in how else PurePosixPath(one.stem).name)
+    except re.error as error:
+        raise UserError(
+            f"{option} {how!r} is neither a word that it knows nor a regular expression: {error}"
+        ) from error
+    return "" if match is None else (match[1] if match.re.groups else match[0]) or ""
 
 
 def _with_splits(pictures: Sequence[Picture]) -> list[Picture]:
@@ -126,7 +157,7 @@ def mask_files(source: Path, out: Path, options: OwnPatchesOptions) -> tuple[Pat
         raise UserError(f"--masks {options.masks} is no folder")
     found = walked(options.masks, (out,))
     if not found:
-        raise UserError(f"--masks {options.masks} holds no picture ({', '.join(PICTURE_SUFFIXES)})")
+        raise UserError(f"--masks {options.masks} holds no picture ({', '.join(SUFFIXES)})")
     return options.masks, found
 
 
@@ -141,17 +172,18 @@ def walked(folder: Path, without: Sequence[Path]) -> list[Path]:
             inner.clear()
             continue
         visited.add(here.resolve())
+        if here != folder and RECIPE in names:  # a data set that prepare made
+            inner.clear()
+            continue
         inner[:] = sorted(name for name in inner if name[0] != "." and (here / name).resolve() not in not_in)
         paths += [
-            here / name
-            for name in sorted(names)
-            if name[0] != "." and Path(name).suffix.lower() in PICTURE_SUFFIXES
+            here / name for name in sorted(names) if name[0] != "." and Path(name).suffix.lower() in SUFFIXES
         ]
     return paths
 
 
 def _of_folder(folder: Path, out: Path, options: OwnPatchesOptions) -> list[Picture]:
-    ending = options.mask_ending
+    ending = options.mask_ending.casefold()
     paths = walked(folder, [path for path in (options.masks, out) if path is not None])
     if options.masks is None:
         paths = [path for path in paths if not _named_for_masks(path, folder)]
@@ -160,14 +192,36 @@ def _of_folder(folder: Path, out: Path, options: OwnPatchesOptions) -> list[Pict
             f"{strange} lies in a folder that is called as those of masks are, beside --masks: name the "
             "folder of the pictures alone, or rename it"
         )
-    stems = {path.with_suffix("") for path in paths}
+    stems = {str(path.with_suffix("")).casefold() for path in paths}
 
     def is_mask(path: Path) -> bool:
-        stem = path.with_suffix("")
-        owner = stem.name.removesuffix(ending)
-        return owner not in ("", stem.name) and stem.with_name(owner) in stems
+        stem = str(path.with_suffix("")).casefold()
+        return bool(ending) and stem.endswith(ending) and stem.removesuffix(ending) in stems
 
-    return [Picture(path.relative_to(folder).as_posix(), path) for path in paths if not is_mask(path)]
+    masks = [path for path in paths if is_mask(path)]
+    if masks and options.masks is not None:
+        raise UserError(
+            f"{masks[0]} is called as the mask of the picture beside it, and --masks names another place: "
+            "leave out --masks, or take such files away"
+        )
+    return [Picture(path.relative_to(folder).as_posix(), path) for path in paths if path not in {*masks}]
+
+
+def passed_over(source: Path, out: Path) -> list[str]:
+    """A line on files that are no pictures by their suffix."""
+    if not source.is_dir():
+        return []
+    others: Counter[str] = Counter()
+    for place, inner, names in os.walk(source):
+        inner[:] = [
+            name for name in inner if name[0] != "." and (Path(place) / name).resolve() != out.resolve()
+        ]
+        if Path(place) != source and RECIPE in names:
+            inner.clear()
+            continue
+        others.update(Path(name).suffix.lower() or name for name in names if name[0] != ".")
+    left = [f"{count} {suffix}" for suffix, count in others.most_common() if suffix not in SUFFIXES]
+    return [f"passed over: {listed(left, 5)} (no {', '.join(SUFFIXES)})"] if left else []
 
 
 def _named_for_masks(path: Path, folder: Path) -> bool:

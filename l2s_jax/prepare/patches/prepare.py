@@ -14,14 +14,16 @@ from l2s_jax.data.manifest import Manifest, read_manifest, write_classes
 from l2s_jax.figures.drawing import save_figure
 from l2s_jax.prepare.folders import FILES, PICTURES, SHEET, claim_folder, finish_folder
 from l2s_jax.prepare.patches.classes import classes_of
-from l2s_jax.prepare.patches.dealing import deal
+from l2s_jax.prepare.patches.dealing import deal, shares
+from l2s_jax.prepare.patches.idle import idle
 from l2s_jax.prepare.patches.looking import Seen, look_at_all
 from l2s_jax.prepare.patches.options import OwnPatchesOptions
 from l2s_jax.prepare.patches.pairing import pair_masks
 from l2s_jax.prepare.patches.patients import with_groups
-from l2s_jax.prepare.patches.pictures import Picture, find_pictures
+from l2s_jax.prepare.patches.pictures import Picture, find_pictures, passed_over
+from l2s_jax.prepare.patches.scales import require_one_scale
 from l2s_jax.prepare.patches.sheet import draw_sheet
-from l2s_jax.prepare.patches.writing import write_picture
+from l2s_jax.prepare.patches.writing import names_of, write_picture
 from l2s_jax.slides.annotations.class_names import as_written
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.outputs import read_record, refuse
@@ -69,12 +71,15 @@ def prepare_patches(
         raise UserError(f"--patch-size {options.patch_size}: expected a multiple of {PATCH_MULTIPLE}")
     if source.is_dir() and out.resolve() in (source.resolve(), *source.resolve().parents):
         raise UserError(f"{out} holds the pictures themselves: choose another folder for the manifest")
-    pictures = [replace(one, label=as_written(one.label)) for one in find_pictures(source, out, options)]
+    shares(options.split)
+    told = find_pictures(source, out, options)
+    pictures = [replace(one, label=as_written(one.label)) for one in told]
     pictures = pair_masks(pictures, source, out, options)
+    _require_elsewhere(pictures, out)
     pictures, found = with_groups(pictures, options)
     made, warnings = classes_of(pictures, options)
     pictures = [replace(one, mpp=options.mpp if one.mpp is None else one.mpp) for one in pictures]
-    for line in (*found, *warnings):
+    for line in (*passed_over(source, out), *found, *warnings, *idle(told, pictures, source, options)):
         say(line)
     _require_known(pictures, options)
     seen, faults = look_at_all(pictures, made, options)
@@ -90,8 +95,11 @@ def prepare_patches(
     _require_patches(seen, options)
     if options.patch_size is not None and not options.fit:
         _require_background(seen, made.classes, options.patch_size)
+    _require_names_apart(seen, options)
+    for line in require_one_scale(seen, made.classes, options):
+        say(line)
     _require_own_pictures(out)
-    out = claim_folder(out, _recipe(options, faults), overwrite=overwrite)
+    out = claim_folder(out, _recipe(source, options), reading={"left_out": faults}, overwrite=overwrite)
     for name in PICTURES:  # what an earlier start wrote, perhaps of other pictures
         shutil.rmtree(out / name, ignore_errors=True)
     write_classes(out, made.written)
@@ -106,6 +114,31 @@ def prepare_patches(
         say(f"left out: {fault}")
     say(f"look at {out / SHEET}: do the masks lie on what they are of?")
     return read_manifest(out)
+
+
+def _require_elsewhere(pictures: Sequence[Picture], out: Path) -> None:
+    """Raises where pictures or masks lie in the folder that is made, which is emptied first."""
+    there = out.resolve()
+    files = (path for one in pictures for path in (one.image, one.mask) if path is not None)
+    inside = [path for path in files if path.resolve().is_relative_to(there)]
+    if inside:
+        raise UserError(
+            f"{len(inside)} picture(s) and mask(s) lie in {out}, which is to be made: {listed(inside, 3)}. "
+            "Choose another folder"
+        )
+
+
+def _require_names_apart(seen: Sequence[Seen], options: OwnPatchesOptions) -> None:
+    """Raises where patches of two pictures would have one name."""
+    owners: dict[str, str] = {}
+    for one in seen:
+        for name in names_of(one, options):
+            other = owners.setdefault(name.casefold(), one.picture.name)
+            if other != one.picture.name:
+                raise UserError(
+                    f"a patch of {other} and one of {one.picture.name} would both be called {name}: rename "
+                    "one picture"
+                )
 
 
 def _require_own_pictures(out: Path) -> None:
@@ -164,11 +197,15 @@ def _require_background(seen: Sequence[Seen], classes: Classes, size: int) -> No
         )
 
 
-def _recipe(options: OwnPatchesOptions, faults: Sequence[str]) -> dict[str, Any]:
+def _recipe(source: Path, options: OwnPatchesOptions) -> dict[str, Any]:
     """By what the folder is made, as TOML can hold it."""
     values = {name: value for name, value in asdict(options).items() if value is not None}
     values = {
-        name: str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+        name: str(value.resolve())
+        if isinstance(value, Path)
+        else list(value)
+        if isinstance(value, tuple)
+        else value
         for name, value in values.items()
     }
-    return {"what": "patches", **values, "left_out": list(faults)}
+    return {"what": "patches", "source": str(source.resolve()), **values}

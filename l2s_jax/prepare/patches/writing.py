@@ -63,33 +63,53 @@ def write_picture(one: Seen, out: Path, made: MaskClasses, options: OwnPatchesOp
     return rows
 
 
+def mpp_of(one: Seen, options: OwnPatchesOptions) -> float | None:
+    """um/px of a picture's patches; None where it is not known, as of a picture squeezed out of shape."""
+    known, size = one.picture.mpp, options.patch_size
+    if known is None or size is None or not options.fit:
+        return known
+    return known * one.size[0] / size if one.size[0] == one.size[1] else None
+
+
+def is_cut(one: Seen, options: OwnPatchesOptions) -> bool:
+    """Whether a picture becomes several patches, or a part of it one."""
+    size = options.patch_size
+    return size is not None and not options.fit and one.picture.split == "train" and one.size != (size, size)
+
+
+def names_of(one: Seen, options: OwnPatchesOptions) -> list[str]:
+    """Names of a picture's patches without suffix, also of those of which nothing will be known."""
+    stem, size = one.picture.stem, options.patch_size
+    if size is None or not is_cut(one, options):
+        return [stem]
+    return [f"{stem}_{row}_{col}" for row, col in origins(one.size, size)]
+
+
 def _parts(one: Seen, made: MaskClasses, options: OwnPatchesOptions) -> Iterator[Part]:
     picture, size = one.picture, options.patch_size
     name = picture.stem
     classes = made.classes
     label = classes.names.index(picture.label) if picture.label else IGNORE_LABEL
     mask = None if picture.mask is None else made.read(picture)
-    as_it_is = size is None or one.size == (size, size) or (picture.split != "train" and not options.fit)
-    if size is None or as_it_is:
+    mpp = mpp_of(one, options)
+    if size is None or (not options.fit and not is_cut(one, options)) or one.size == (size, size):
         image = read_image(picture.image) if one.turned else None
-        yield Part(name, image, mask, _whole(label, mask, classes.background), picture.mpp)
+        yield Part(name, image, mask, _whole(label, mask, classes.background), mpp)
         return
     image = read_image(picture.image)
     if options.fit:
         image = resized(image, (size, size), FILTERS["antialias"])
         mask = None if mask is None else resized(mask, (size, size), Image.Resampling.NEAREST)
-        square = one.size[0] == one.size[1]
-        mpp = picture.mpp * one.size[0] / size if picture.mpp is not None and square else None
         yield Part(name, image, mask, _whole(label, mask, classes.background), mpp)
         return
     for row, col in origins(one.size, size):
         place = slice(row, row + size), slice(col, col + size)
         if mask is None:
             known = label_of_part(label, classes.background)
-            yield Part(f"{name}_{row}_{col}", image[place], None, known, picture.mpp)
+            yield Part(f"{name}_{row}_{col}", image[place], None, known, mpp)
         elif (mask[place] != IGNORE_PIXEL).any():
             known = _whole(IGNORE_LABEL, mask[place], classes.background)
-            yield Part(f"{name}_{row}_{col}", image[place], mask[place], known, picture.mpp)
+            yield Part(f"{name}_{row}_{col}", image[place], mask[place], known, mpp)
 
 
 def origins(shape: tuple[int, int], size: int) -> list[tuple[int, int]]:
