@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -113,7 +113,8 @@ def prepare_ebhi(
     if faults and (not skip_faulty or not readable):
         what = "mend them, or leave these pictures out with --skip-faulty" if readable else "nothing is left"
         raise UserError("\n".join([f"{len(faults)} faulty picture(s) in {folder}; {what}:", *faults]))
-    recipe = {"what": "ebhi", "classes": classes, "patch_size": patch_size, "seed": seed, "left_out": faults}
+    recipe: dict[str, Any] = {"what": "ebhi", "source": str(Path(folder).resolve()), "classes": classes}
+    recipe |= {"patch_size": patch_size, "seed": seed, "left_out": faults}
     out = claim_folder(out, recipe, overwrite=overwrite)
     _write_pictures(readable, out, codes, patch_size)
     labels = [codes[pair.folder] for pair in readable]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -88,7 +88,12 @@ def prepare_wsss4luad(
     if faults and (not skip_faulty or not held):
         what = "mend them, or leave these pictures out with --skip-faulty" if held else "nothing is left"
         raise UserError("\n".join([f"{len(faults)} faulty picture(s) in {folder}; {what}:", *faults]))
-    recipe = {"what": "wsss4luad", "patch_size": patch_size, "seed": seed, "left_out": faults}
+    recipe: dict[str, Any] = {
+        "what": "wsss4luad",
+        "source": str(Path(folder).resolve()),
+        "patch_size": patch_size,
+    }
+    recipe |= {"seed": seed, "left_out": faults}
     out = claim_folder(out, recipe, overwrite=overwrite)
     splits = _splits(np.stack(list(held.values())), seed)
     write_classes(out, CLASSES)

@@ -170,6 +170,9 @@ def test_other_folders_are_refused_and_overwritten_on_request(published, tmp_pat
     prepare_ebhi(published, out, patch_size=16, overwrite=True)
     with pytest.raises(UserError, match="prepared with patch_size 16, now 32"):
         prepare_ebhi(published, out, patch_size=32)
+    shutil.copytree(published, tmp_path / "second")
+    with pytest.raises(UserError, match="prepared with source '.*', now '.*second'"):
+        prepare_ebhi(tmp_path / "second", out, patch_size=16)
     assert len(check_manifest(out).manifest.patches) == 80  # still whole
     prepare_ebhi(published, out, classes=7, patch_size=32, overwrite=True)
     pictures = list((out / "images").rglob("*.png"))
