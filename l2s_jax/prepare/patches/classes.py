@@ -2,8 +2,7 @@
 
 import itertools
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,19 +13,13 @@ from l2s_jax.data.classes import Classes, parse_classes, read_classes
 from l2s_jax.data.pictures import codes_of_values, read_mask_colours, read_mask_values
 from l2s_jax.prepare.patches.black_and_white import read_drawn
 from l2s_jax.prepare.patches.options import OwnPatchesOptions
-from l2s_jax.prepare.patches.pictures import Picture
+from l2s_jax.prepare.patches.picture import Picture
+from l2s_jax.prepare.patches.unnamed import shown_value, unnamed_text
 from l2s_jax.prepare.slides.found_classes import OF_BACKGROUND, PALETTE
 from l2s_jax.slides.annotations.class_names import as_written
 from l2s_jax.system.errors import UserError
-from l2s_jax.system.progress import track
 from l2s_jax.system.texts import listed, one_letter_apart
 from l2s_jax.types import IGNORE_PIXEL
-
-MOST_LISTED = 12
-"""Values of masks that are listed."""
-
-MOST_COLOURS = 64
-"""Colours in masks beyond which they are no colours of classes."""
 
 _COLOUR = re.compile(r"#?([0-9a-fA-F]{6})")
 _UNKNOWN = 254
@@ -37,9 +30,7 @@ class MaskClasses:
     """The classes of the manifest, and how masks are read."""
 
     classes: Classes  # of the masks as they are
-    colours: Mapping[int, int] | None = (
-        None  # 0xRRGGBB: code or IGNORE_PIXEL, where colours stand for classes
-    )
+    colours: Mapping[int, int] | None = None  # 0xRRGGBB: code or IGNORE_PIXEL
     threshold: int | None = None  # of masks in black and white
     foreground: int | None = None  # code of what is brighter where a picture has no label
 
@@ -61,10 +52,13 @@ class MaskClasses:
             order = np.argsort(-counts)
             of = self.classes
             known = [*of.pixel_values, *([] if of.ignore_value is None else [of.ignore_value])]
+            known = known if self.colours is None else [*self.colours]
             raise UserError(
                 f"{one.mask}: what is of no class in the mask: "
-                + listed((f"{self.shown(found[n])} ({counts[n]} px)" for n in order), 5)
-                + f"; expected {listed(map(self.shown, known if self.colours is None else self.colours))}"
+                + listed(
+                    (f"{shown_value(found[n], self.colours is not None)} ({counts[n]} px)" for n in order), 5
+                )
+                + f"; expected {listed(shown_value(one, self.colours is not None) for one in known)}"
             )
         return codes
 
@@ -84,10 +78,6 @@ class MaskClasses:
                 + "; say it with a label, or for pictures without one with --foreground NAME"
             )
         return np.where(drawn, background if code is None else code, background).astype(np.uint8)
-
-    def shown(self, value: int) -> str:
-        """A value or colour as options write it."""
-        return str(value) if self.colours is None else f"#{value:06x}"
 
     @property
     def written(self) -> Classes:
@@ -122,7 +112,7 @@ def classes_of(pictures: Sequence[Picture], options: OwnPatchesOptions) -> tuple
     elif options.class_values:
         made = _of_values(options)
     elif masks:
-        raise UserError(_unnamed(masks, labels))
+        raise UserError(unnamed_text(masks, labels))
     else:
         values = {name: str(code) for code, name in enumerate(sorted(labels, key=str.casefold))}
         made = _of_values(replace(options, class_values=values))
@@ -224,60 +214,3 @@ def _parsed(text: str) -> int:
     if text.strip().isdecimal() and int(text) <= 65535:
         return int(text)
     raise UserError(f"--class-values: {text!r} is neither a value 0 to 65535 nor a colour #RRGGBB")
-
-
-def _unnamed(masks: Sequence[Path], labels: Iterable[str]) -> str:
-    """What masks hold, so that a person can name it."""
-    by_colour = False
-    pixels, held, faults = _counted(masks, read_mask_values)
-    if faults:
-        of_colours = _counted(masks, read_mask_colours)
-        if len(of_colours[2]) < len(faults):  # some could not be read for being coloured
-            by_colour, (pixels, held, faults) = True, of_colours
-    if not held:
-        hint = "JPEG in black and white is taken with --mask-threshold 127 --background NAME"
-        return "\n".join([f"none of the {len(masks)} masks can be read ({hint}):", *faults[:5]])
-    if by_colour and len(held) > MOST_COLOURS:
-        return (
-            f"the masks hold more than {MOST_COLOURS} colours, such as {masks[0]}: masks have one value or "
-            "colour a class. Were they resized with smoothing, or saved as JPEG?"
-        )
-    shown = MaskClasses(Classes((), (), ()), {} if by_colour else None).shown
-    names = iter(labels)
-    total = sum(pixels.values())
-    often = sorted(held, key=lambda value: -pixels[value])[:MOST_LISTED]
-    lines = [
-        f"  {shown(value):8} {pixels[value] / total:6.1%} of the pixels, in {held[value]} of {len(masks)} "
-        "masks"
-        for value in sorted(often)
-    ]
-    if len(held) > len(often):
-        lines.append(
-            f"  and {len(held) - len(often)} more. If they are black and white with soft edges: "
-            f"--mask-threshold {max(held) // 2} --background NAME"
-        )
-    example = " ".join(f'"{next(names, "NAME")}={shown(value)}"' for value in sorted(held)[:6])
-    return "\n".join(
-        [
-            f"which class is what in the masks? The {len(masks)} masks hold:",
-            *lines,
-            f"Name each with --class-values {example} (that is an example), what is not known with "
-            "--ignore-value, and the background with --background NAME. Or give --classes classes.toml",
-        ]
-    )
-
-
-def _counted(
-    masks: Sequence[Path], read: Callable[[Path], np.ndarray]
-) -> tuple[Counter[int], Counter[int], list[str]]:
-    """Pixels of each value, masks that hold it, and the faults of masks that cannot be read."""
-    pixels, held, faults = Counter[int](), Counter[int](), []
-    for path in track(masks, "masks", unit="masks"):
-        try:
-            found, counts = np.unique(read(path), return_counts=True)
-        except UserError as error:
-            faults.append(str(error))
-            continue
-        pixels.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
-        held.update(found.tolist())
-    return pixels, held, faults

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from l2s_jax.prepare.patches.options import OwnPatchesOptions
-from l2s_jax.prepare.patches.pictures import Picture
+from l2s_jax.prepare.patches.picture import Picture
 
 
 def idle(

@@ -9,7 +9,7 @@ import numpy as np
 from l2s_jax.data.pictures import look_at_image, orientation_of
 from l2s_jax.prepare.patches.classes import MaskClasses
 from l2s_jax.prepare.patches.options import OwnPatchesOptions
-from l2s_jax.prepare.patches.pictures import Picture
+from l2s_jax.prepare.patches.picture import Picture
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.progress import track
 from l2s_jax.system.resources import usable_cores

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from l2s_jax.prepare.patches.files import MASK_FOLDERS, SUFFIXES, mask_files
 from l2s_jax.prepare.patches.options import OwnPatchesOptions
-from l2s_jax.prepare.patches.pictures import MASK_FOLDERS, PASSED_OVER, SUFFIXES, Picture, mask_files
+from l2s_jax.prepare.patches.picture import PASSED_OVER, Picture
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.texts import listed
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from l2s_jax.prepare.patches.options import OwnPatchesOptions
-from l2s_jax.prepare.patches.pictures import Picture, told_by
+from l2s_jax.prepare.patches.picture import Picture
+from l2s_jax.prepare.patches.pictures import told_by
 from l2s_jax.prepare.slides.table import read_groups
 from l2s_jax.slides.named_rows import may_mean
 from l2s_jax.system.errors import UserError

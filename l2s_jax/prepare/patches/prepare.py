@@ -15,12 +15,14 @@ from l2s_jax.figures.drawing import save_figure
 from l2s_jax.prepare.folders import FILES, PICTURES, SHEET, claim_folder, finish_folder
 from l2s_jax.prepare.patches.classes import classes_of
 from l2s_jax.prepare.patches.dealing import deal, shares
+from l2s_jax.prepare.patches.files import passed_over
 from l2s_jax.prepare.patches.idle import idle
 from l2s_jax.prepare.patches.looking import Seen, look_at_all
 from l2s_jax.prepare.patches.options import OwnPatchesOptions
 from l2s_jax.prepare.patches.pairing import pair_masks
 from l2s_jax.prepare.patches.patients import with_groups
-from l2s_jax.prepare.patches.pictures import Picture, find_pictures, passed_over
+from l2s_jax.prepare.patches.picture import Picture
+from l2s_jax.prepare.patches.pictures import find_pictures
 from l2s_jax.prepare.patches.scales import require_one_scale
 from l2s_jax.prepare.patches.sheet import draw_sheet
 from l2s_jax.prepare.patches.writing import names_of, write_picture

@@ -10,7 +10,7 @@ from helpers.own_patches import coloured, half, picture, save
 from l2s_jax.data.pictures import read_mask_colours, write_png
 from l2s_jax.prepare.patches.classes import classes_of
 from l2s_jax.prepare.patches.options import OwnPatchesOptions
-from l2s_jax.prepare.patches.pictures import Picture
+from l2s_jax.prepare.patches.picture import Picture
 from l2s_jax.prepare.slides.found_classes import OF_BACKGROUND, PALETTE
 from l2s_jax.system.errors import UserError
 from l2s_jax.types import IGNORE_PIXEL

@@ -20,7 +20,7 @@ from l2s_jax.figures.overlays import overlay
 from l2s_jax.prepare.patches.dealing import deal
 from l2s_jax.prepare.patches.looking import Seen
 from l2s_jax.prepare.patches.options import OwnPatchesOptions
-from l2s_jax.prepare.patches.pictures import Picture
+from l2s_jax.prepare.patches.picture import Picture
 from l2s_jax.prepare.patches.sheet import chosen, draw_sheet
 from l2s_jax.prepare.patches.writing import origins
 from l2s_jax.system.errors import UserError
