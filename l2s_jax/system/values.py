@@ -58,7 +58,8 @@ def describe(hint: Any) -> str:
             return f"a list, each {describe(args[0])}"
         return f"a list of {len(args)}: {', '.join(map(describe, args))}"
     if get_origin(hint) in (dict, Mapping):
-        return f"a table, each {describe(get_args(hint)[1])}"
+        of = get_args(hint)[1]
+        return f"a table, each value {describe(of)}{' in quotes' if of is str else ''}"
     if get_args(hint):
         return " or ".join(map(describe, _parts(hint)))
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}

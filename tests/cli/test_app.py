@@ -157,7 +157,13 @@ def test_a_file_holds_presets_and_tables_too(tmp_path):
     file.write_text("rename = ['DCIS=in situ']\npreset = 'nature'\nfolder = 'a'\n")
     with pytest.raises(UserError) as caught:
         _parse("prepare bach", words)
-    for part in ("rename = ", "a table, each text", "preset = 'nature'", "paper, release", "'folder'"):
+    for part in (
+        "rename = ",
+        "a table, each value text in quotes",
+        "preset = 'nature'",
+        "paper, release",
+        "'folder'",
+    ):
         assert part in str(caught.value)
 
 
