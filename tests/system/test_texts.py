@@ -1,7 +1,7 @@
 """Names that are one slip of the keyboard apart."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l2s_jax.system.texts import one_letter_apart
@@ -40,6 +40,7 @@ def edits(word):
             yield head + tail[1] + tail[0] + tail[2:]
 
 
+@settings(deadline=None)
 @given(st.text("abc", min_size=5, max_size=8), st.text("abc", min_size=5, max_size=8))
 def test_it_is_one_edit_by_brute_force(one, other):
     near = set(edits(one)) - {one}
