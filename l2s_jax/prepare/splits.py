@@ -56,6 +56,19 @@ def split_groups(
     return splits
 
 
+def shares_of(percents: Sequence[float]) -> np.ndarray:
+    """f64[3]: shares of train, val and test, from `--split`, in percent or as shares of 1.
+
+    Raises:
+      UserError: they sum to neither 100 nor 1.
+    """
+    total = sum(percents)
+    if abs(total - 100) > 1e-6 and abs(total - 1) > 1e-6:
+        given = " ".join(f"{one:g}" for one in percents)
+        raise UserError(f"--split {given} sums to {total:g}; expected 100, such as 60 20 20")
+    return checked_shares([one / total for one in percents])
+
+
 def checked_shares(fractions: Sequence[float]) -> np.ndarray:
     """f64[3]: fractions of train, val and test. Raises `UserError` where they are none."""
     share = np.asarray(fractions, float)

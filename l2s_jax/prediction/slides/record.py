@@ -112,20 +112,23 @@ def says_the_same(path: Path, settings: Record) -> bool:
 
 def finished(path: Path, key: str, outputs: dict[str, Path]) -> Record | None:
     """The record of a slide whose outputs are complete and of these settings, or None."""
+    record = _of_settings(path, key)
+    return record if record is not None and all(file.is_file() for file in outputs.values()) else None
+
+
+def _of_settings(path: Path, key: str) -> Record | None:
     try:
         record = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return None
-    complete = isinstance(record, dict) and record.get("key") == key
-    return record if complete and all(file.is_file() for file in outputs.values()) else None
+    return record if isinstance(record, dict) and record.get("key") == key else None
 
 
 def missing(path: Path, key: str, outputs: dict[str, Path]) -> list[str]:
     """Names of files that are gone of a slide that was finished with these settings."""
-    there = {name: path for name in outputs}  # files that are known to be there
-    return (
-        [file.name for file in outputs.values() if not file.is_file()] if finished(path, key, there) else []
-    )
+    if _of_settings(path, key) is None:
+        return []
+    return [file.name for file in outputs.values() if not file.is_file()]
 
 
 def describe_counts(counts: Counts, classes: Classes, mpp: float, part: Part) -> Record:

@@ -21,7 +21,7 @@ from l2s_jax.system.errors import UserError
 from l2s_jax.system.texts import listed, one_letter_apart
 from l2s_jax.types import IGNORE_PIXEL
 
-_COLOUR = re.compile(r"#?([0-9a-fA-F]{6})")
+_COLOUR = re.compile(r"#([0-9a-fA-F]{6})")
 _UNKNOWN = 254
 
 
@@ -58,7 +58,7 @@ class MaskClasses:
                 + listed(
                     (f"{shown_value(found[n], self.colours is not None)} ({counts[n]} px)" for n in order), 5
                 )
-                + f"; expected {listed(shown_value(one, self.colours is not None) for one in known)}"
+                + f"; expected {listed(shown_value(value, self.colours is not None) for value in known)}"
             )
         return codes
 
@@ -208,8 +208,7 @@ def _of_values(options: OwnPatchesOptions) -> MaskClasses:
 
 
 def _parsed(text: str) -> int:
-    match = _COLOUR.fullmatch(text.strip()) if text.strip().startswith("#") else None
-    if match:
+    if match := _COLOUR.fullmatch(text.strip()):
         return int(match[1], 16)
     if text.strip().isdecimal() and int(text) <= 65535:
         return int(text)

@@ -8,19 +8,11 @@ import numpy as np
 from l2s_jax.data.classes import Classes
 from l2s_jax.prepare.patches.looking import Seen
 from l2s_jax.prepare.patches.options import OwnPatchesOptions
-from l2s_jax.prepare.splits import FREE, assigned, checked_shares
+from l2s_jax.prepare.splits import FREE, assigned, shares_of
 from l2s_jax.system.chance import generator
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.texts import listed
 from l2s_jax.types import SPLITS, Split
-
-
-def shares(percents: Sequence[float]) -> np.ndarray:
-    """f64[3]: shares of train, val and test. Raises `UserError` where percents do not sum to 100."""
-    if abs(sum(percents) - 100) > 1e-6:
-        given = " ".join(f"{one:g}" for one in percents)
-        raise UserError(f"--split {given} sums to {sum(percents):g}; expected 100, such as 50 25 25")
-    return checked_shares([percent / 100 for percent in percents])
 
 
 def deal(seen: Sequence[Seen], classes: Classes, options: OwnPatchesOptions) -> list[Seen]:
@@ -32,7 +24,7 @@ def deal(seen: Sequence[Seen], classes: Classes, options: OwnPatchesOptions) -> 
     Raises:
       UserError: a patient in two splits; percents that are none; too few patients with masks.
     """
-    share = shares(options.split)
+    share = shares_of(options.split)
     said: dict[str, Split] = {}
     torn: dict[str, None] = {}
     for one in seen:
@@ -49,8 +41,7 @@ def deal(seen: Sequence[Seen], classes: Classes, options: OwnPatchesOptions) -> 
     with_masks = dict.fromkeys(one.picture.group for one in seen if one.picture.mask is not None)
     chosen = {one.picture.group: said.get(one.picture.group) for one in seen}
     chosen = {group: split if split or group in with_masks else "train" for group, split in chosen.items()}
-    free = [group for group, split in chosen.items() if split is None]
-    if free:
+    if None in chosen.values():
         _assign(seen, classes, chosen, list(with_masks), share, options.seed)
     return [one._replace(picture=replace(one.picture, split=chosen[one.picture.group])) for one in seen]
 
@@ -92,7 +83,7 @@ def _counts(seen: Sequence[Seen], classes: Classes, groups: Sequence[str]) -> np
         if one.picture.group not in row_of:
             continue
         row = counts[row_of[one.picture.group]]
-        row[:several] += one.pixels[:several]
+        row[:several] += one.pixels
         if one.picture.label:
             row[several + classes.names.index(one.picture.label)] += 1
         row[-1] += 1

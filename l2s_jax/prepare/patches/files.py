@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from l2s_jax.prepare.folders import RECIPE
@@ -12,17 +12,11 @@ from l2s_jax.system.errors import UserError
 from l2s_jax.system.texts import listed
 
 SUFFIXES = (*PICTURE_SUFFIXES, ".webp")
+"""Of what is taken for a picture."""
+
 MASK_FOLDERS = (
-    "mask",
-    "masks",
-    "label",
-    "labels",
-    "gt",
-    "groundtruth",
-    "ground_truth",
-    "annotation",
-    "annotations",
-)
+    "mask", "masks", "label", "labels", "gt", "groundtruth", "ground_truth", "annotation", "annotations",
+)  # fmt: skip
 """Folders in which masks lie, which are no pictures."""
 
 
@@ -46,41 +40,32 @@ def mask_files(source: Path, out: Path, options: OwnPatchesOptions) -> tuple[Pat
 
 
 def walked(folder: Path, without: Sequence[Path]) -> list[Path]:
-    """Files with a picture's suffix in a folder and in those in it, links followed once, by name."""
-    not_in = [path.resolve() for path in without]
-    paths: list[Path] = []
-    visited: set[Path] = set()
-    for place, inner, names in os.walk(folder, followlinks=True):
-        here = Path(place)
-        if here.resolve() in visited:  # a link that leads back
-            inner.clear()
-            continue
-        visited.add(here.resolve())
-        if here != folder and RECIPE in names:  # a data set that prepare made
-            inner.clear()
-            continue
-        inner[:] = sorted(name for name in inner if name[0] != "." and (here / name).resolve() not in not_in)
-        paths += [
-            here / name for name in sorted(names) if name[0] != "." and Path(name).suffix.lower() in SUFFIXES
-        ]
-    return paths
+    """Files with a picture's suffix in a folder and in those in it, by name; see `_files`."""
+    return [path for path in _files(folder, without) if path.suffix.lower() in SUFFIXES]
 
 
 def passed_over(source: Path, out: Path) -> list[str]:
     """A line on files that are no pictures by their suffix."""
-    if not source.is_dir():
-        return []
-    others: Counter[str] = Counter()
-    for place, inner, names in os.walk(source):
-        inner[:] = [
-            name for name in inner if name[0] != "." and (Path(place) / name).resolve() != out.resolve()
-        ]
-        if Path(place) != source and RECIPE in names:
+    files = _files(source, (out,)) if source.is_dir() else ()
+    others = Counter(
+        path.suffix.lower() or path.name for path in files if path.suffix.lower() not in SUFFIXES
+    )
+    left = [f"{count} {suffix}" for suffix, count in others.most_common()]
+    return [f"passed over: {listed(left, 5)} (no {', '.join(SUFFIXES)})"] if left else []
+
+
+def _files(folder: Path, without: Sequence[Path]) -> Iterator[Path]:
+    """Files in a folder and in those in it, links followed once; nothing hidden, no data set of `prepare`."""
+    not_in = [path.resolve() for path in without]
+    visited: set[Path] = set()
+    for place, inner, names in os.walk(folder, followlinks=True):
+        here = Path(place)
+        if here.resolve() in visited or (here != folder and RECIPE in names):
             inner.clear()
             continue
-        others.update(Path(name).suffix.lower() or name for name in names if name[0] != ".")
-    left = [f"{count} {suffix}" for suffix, count in others.most_common() if suffix not in SUFFIXES]
-    return [f"passed over: {listed(left, 5)} (no {', '.join(SUFFIXES)})"] if left else []
+        visited.add(here.resolve())
+        inner[:] = sorted(name for name in inner if name[0] != "." and (here / name).resolve() not in not_in)
+        yield from (here / name for name in sorted(names) if name[0] != ".")
 
 
 def named_for_masks(path: Path, folder: Path) -> bool:

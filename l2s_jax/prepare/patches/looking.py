@@ -20,7 +20,7 @@ class Seen(NamedTuple):
 
     picture: Picture
     size: tuple[int, int]  # (height, width)
-    pixels: np.ndarray  # i64[256], of its mask by code; all 0 without one
+    pixels: np.ndarray  # i64[C], of its mask by code; all 0 without one
     turned: bool = False  # by its EXIF orientation
 
 
@@ -42,7 +42,7 @@ def look_at_all(
 
 def _seen(one: Picture, classes: MaskClasses, options: OwnPatchesOptions) -> Seen:
     look = look_at_image(one.image)
-    pixels = np.zeros(256, np.int64)
+    pixels = np.zeros(len(classes.classes), np.int64)
     if one.mask is not None:
         mask = classes.read(one)
         if mask.shape != look.size:
@@ -52,8 +52,8 @@ def _seen(one: Picture, classes: MaskClasses, options: OwnPatchesOptions) -> See
                 f"{one.image} and {one.mask} have different EXIF orientations and may not lie on each other. "
                 "Save both upright, without the tag"
             )
-        pixels = np.bincount(mask.ravel(), minlength=256)
-        if not pixels[: len(classes.classes)].any():
+        pixels = np.bincount(mask.ravel(), minlength=256)[: len(classes.classes)].copy()
+        if not pixels.any():
             raise UserError(f"{one.mask}: no pixel is known")
     elif not one.label:
         raise UserError(f"{one.image} has neither a mask nor a label: there is nothing to learn from it")

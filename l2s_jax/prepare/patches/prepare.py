@@ -14,7 +14,7 @@ from l2s_jax.data.manifest import Manifest, read_manifest, write_classes
 from l2s_jax.figures.drawing import save_figure
 from l2s_jax.prepare.folders import FILES, PICTURES, SHEET, claim_folder, finish_folder
 from l2s_jax.prepare.patches.classes import classes_of
-from l2s_jax.prepare.patches.dealing import deal, shares
+from l2s_jax.prepare.patches.dealing import deal
 from l2s_jax.prepare.patches.files import passed_over
 from l2s_jax.prepare.patches.idle import idle
 from l2s_jax.prepare.patches.looking import Seen, look_at_all
@@ -26,6 +26,7 @@ from l2s_jax.prepare.patches.pictures import find_pictures
 from l2s_jax.prepare.patches.scales import require_one_scale
 from l2s_jax.prepare.patches.sheet import draw_sheet
 from l2s_jax.prepare.patches.writing import names_of, write_picture
+from l2s_jax.prepare.splits import shares_of
 from l2s_jax.slides.annotations.class_names import as_written
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.outputs import read_record, refuse
@@ -73,7 +74,7 @@ def prepare_patches(
         raise UserError(f"--patch-size {options.patch_size}: expected a multiple of {PATCH_MULTIPLE}")
     if source.is_dir() and out.resolve() in (source.resolve(), *source.resolve().parents):
         raise UserError(f"{out} holds the pictures themselves: choose another folder for the manifest")
-    shares(options.split)
+    shares_of(options.split)
     told = find_pictures(source, out, options)
     pictures = [replace(one, label=as_written(one.label)) for one in told]
     pictures = pair_masks(pictures, source, out, options)

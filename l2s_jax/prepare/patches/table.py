@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from l2s_jax.prepare.patches.picture import SPLIT_NAMES, Picture
-from l2s_jax.prepare.slides.table import table_records
+from l2s_jax.prepare.slides.table import number_of, table_records
 from l2s_jax.slides.mpp import IMPOSSIBLE, possible
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.texts import shown
@@ -50,14 +50,9 @@ def _row(record: Mapping[str, str], folder: Path) -> tuple[Picture, list[str]]:
     split = SPLIT_NAMES.get(record.get("split", "").casefold())
     if record.get("split") and split is None:
         faults.append(f"split {shown(record['split'])} is none of {', '.join(SPLITS)}")
-    mpp, text = None, record.get("mpp", "").replace(",", ".")
-    if text:
-        try:
-            mpp = float(text)
-        except ValueError:
-            mpp = None
-        if mpp is None or not possible(mpp):
-            faults.append(f"mpp {shown(record['mpp'])} is {IMPOSSIBLE}")
+    mpp = number_of(record.get("mpp", ""))
+    if record.get("mpp") and (mpp is None or not possible(mpp)):
+        faults.append(f"mpp {shown(record['mpp'])} is {IMPOSSIBLE}")
     return Picture(
         record["image"], image, mask, record.get("label", ""), record.get("group", ""), split, mpp
     ), faults

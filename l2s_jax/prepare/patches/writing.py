@@ -82,7 +82,11 @@ def names_of(one: Seen, options: OwnPatchesOptions) -> list[str]:
     stem, size = one.picture.stem, options.patch_size
     if size is None or not is_cut(one, options):
         return [stem]
-    return [f"{stem}_{row}_{col}" for row, col in origins(one.size, size)]
+    return [_part_name(stem, *origin) for origin in origins(one.size, size)]
+
+
+def _part_name(stem: str, row: int, col: int) -> str:
+    return f"{stem}_{row}_{col}"
 
 
 def _parts(one: Seen, made: MaskClasses, options: OwnPatchesOptions) -> Iterator[Part]:
@@ -106,10 +110,10 @@ def _parts(one: Seen, made: MaskClasses, options: OwnPatchesOptions) -> Iterator
         place = slice(row, row + size), slice(col, col + size)
         if mask is None:
             known = label_of_part(label, classes.background)
-            yield Part(f"{name}_{row}_{col}", image[place], None, known, mpp)
+            yield Part(_part_name(name, row, col), image[place], None, known, mpp)
         elif (mask[place] != IGNORE_PIXEL).any():
             known = _whole(IGNORE_LABEL, mask[place], classes.background)
-            yield Part(f"{name}_{row}_{col}", image[place], mask[place], known, mpp)
+            yield Part(_part_name(name, row, col), image[place], mask[place], known, mpp)
 
 
 def origins(shape: tuple[int, int], size: int) -> list[tuple[int, int]]:

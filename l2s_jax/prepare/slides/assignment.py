@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from l2s_jax.prepare.slides.inputs import SlideInput
-from l2s_jax.prepare.splits import FREE, assigned, checked_shares
+from l2s_jax.prepare.splits import FREE, assigned, shares_of
 from l2s_jax.system.errors import UserError
 from l2s_jax.system.texts import listed
 from l2s_jax.types import SPLITS, Split
@@ -33,11 +33,7 @@ def assign_slides(
     Raises:
       UserError: percents that are none, or too few groups.
     """
-    share = (
-        checked_shares([percent / 100 for percent in percents])
-        if sum(percents) > 1.5
-        else checked_shares(percents)
-    )
+    share = shares_of(percents)
     chosen: dict[str, Split] = {}
     for one in slides:
         if one.split is not None:

@@ -134,7 +134,7 @@ def _row(record: dict[str, str], folder: Path) -> tuple[TableRow, list[str]]:
     split = record.get("split", "").lower()
     if split and split not in SPLITS:
         faults.append(f"split {shown(split)} is none of {', '.join(SPLITS)}")
-    mpp = _number(record.get("mpp", ""))
+    mpp = number_of(record.get("mpp", ""))
     if record.get("mpp") and (mpp is None or not possible(mpp)):
         faults.append(f"mpp {shown(record['mpp'])} is {IMPOSSIBLE}")
     row = TableRow(
@@ -148,7 +148,7 @@ def _row(record: dict[str, str], folder: Path) -> tuple[TableRow, list[str]]:
     return row, faults
 
 
-def _number(text: str) -> float | None:
+def number_of(text: str) -> float | None:
     """A number, of which a spreadsheet may have made its comma a point's."""
     try:
         return float(text.replace(",", ".")) if text else None

@@ -186,7 +186,7 @@ def test_scales_are_looked_at_before_anything_is_written(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "split, said", [((50, 25, 20), "50 25 20 sums to 95; expected 100"), ((0.5, 0.25, 0.25), "sums to 1")]
+    "split, said", [((50, 25, 20), "50 25 20 sums to 95; expected 100"), ((0.5, 0.25, 0.2), "sums to 0.95")]
 )
 def test_splits_are_in_percent(tmp_path, split, said):
     with pytest.raises(UserError, match=said):

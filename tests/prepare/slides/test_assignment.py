@@ -67,3 +67,13 @@ def test_slides_with_labels_only_are_trained_on():
 def test_shares_that_are_none_are_refused(percents):
     with pytest.raises(UserError, match="expected"):
         assign_slides(slides_of(["a", "b", "c"]), {}, percents, 0, {})
+
+
+def test_shares_are_percent_or_parts_of_one_and_sum_to_all():
+    slides = slides_of([f"p{n}" for n in range(10)])
+    content = {one.name: {"a": 1.0} for one in slides}
+    assert assign_slides(slides, content, (60, 20, 20), 0, {}) == assign_slides(
+        slides, content, (0.6, 0.2, 0.2), 0, {}
+    )
+    with pytest.raises(UserError, match="--split 50 25 20 sums to 95; expected 100"):
+        assign_slides(slides, content, (50, 25, 20), 0, {})
