@@ -38,12 +38,20 @@ class Page:
         self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Network", "Runtime", "Log"):
             self._call(f"{domain}.enable")
+        self._call("Page.setLifecycleEventsEnabled", enabled=True)
 
     def open(self, url):
         """Goes to an address and waits until it has been read."""
-        self._call("Page.navigate", url=url)
-        while self._read().get("method") != "Page.loadEventFired":
-            pass
+        loader = self._call("Page.navigate", url=url)["loaderId"]
+        while True:
+            event = self._read()
+            of = event.get("params", {})
+            # The event of the page before can come late, where the machine is busy.
+            if event.get("method") == "Page.lifecycleEvent" and (of["loaderId"], of["name"]) == (
+                loader,
+                "load",
+            ):
+                return
 
     def run(self, script):
         """The value of an expression in the page."""
